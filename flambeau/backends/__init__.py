@@ -1,0 +1,1 @@
+"""Array backends: what runs a kernel, and where."""

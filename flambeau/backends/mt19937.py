@@ -1,0 +1,158 @@
+"""PyTorch's CPU random engine: the MT19937 word stream, its cached normal and its state bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+BLOCK = 624
+STATE_SIZE = 5056
+_HEAD = struct.Struct("<QiiQ")
+_TAIL = struct.Struct("<dddi4x8s")
+_KEY_END = _HEAD.size + 8 * BLOCK
+_SEED_MASK = 2**64 - 1
+_NO_FLOAT_CACHE = bytes(8)
+
+DEFAULT_SEED = 67280421310721  # a fresh Generator has this seed in PyTorch too
+_UNIT_DOUBLE = 2.0**-53
+
+
+class Engine:
+    """A stream of 32-bit words equal to that of a PyTorch CPU generator with the same seed.
+
+    Words are drawn a block of 624 ahead; `get_state` reports the position that was consumed.
+    `cached_normal` is the second value of the last Box-Muller pair, or None.
+
+    >>> engine = Engine(0)
+    >>> engine.words(2)
+    array([2357136044, 2546248239], dtype=uint32)
+    """
+
+    __slots__ = (
+        "_bits", "_bulk", "_block", "_ints", "_pos", "_fresh", "_float_cache",
+        "_seed", "cached_normal",
+    )  # fmt: skip
+
+    def __init__(self, seed: int = DEFAULT_SEED) -> None:
+        self._bits = np.random.MT19937(0)
+        self._bulk = np.random.Generator(self._bits)
+        self.seed(seed)
+
+    def seed(self, n: int) -> None:
+        """Restart the stream from the low 32 bits of `n`; a negative `n` wraps to 64 bits."""
+        self._seed = n & _SEED_MASK
+        self._bits._legacy_seeding(self._seed & 0xFFFFFFFF)
+        self._set_block(np.empty(BLOCK, np.uint32), BLOCK)
+        self._fresh = True
+        self._float_cache = _NO_FLOAT_CACHE
+        self.cached_normal: float | None = None
+
+    @property
+    def initial_seed(self) -> int:
+        """The seed given last, as an unsigned 64-bit number."""
+        return self._seed
+
+    def _set_block(self, block: np.ndarray, pos: int) -> None:
+        self._block = block
+        self._pos = pos
+        self._ints: list[int] | None = None
+
+    def _next_block(self) -> None:
+        self._set_block(self._bits.random_raw(BLOCK).astype(np.uint32), 0)
+        self._fresh = False
+
+    def words(self, n: int) -> np.ndarray:
+        """The next `n` 32-bit words, shape (n,), uint32; a new array the caller may overwrite."""
+        end = self._pos + n
+        if end <= BLOCK:
+            taken = self._block[self._pos : end].copy()
+            self._pos = end
+            return taken
+        left = BLOCK - self._pos
+        missing = n - left
+        whole = missing - missing % BLOCK
+        out = np.empty(n, np.uint32)
+        out[:left] = self._block[self._pos :]
+        if whole:
+            # Unlike random_raw, integers() delivers 32-bit words, but costs 20 us to start.
+            drawn = self._bulk.integers(0, 2**32, size=whole, dtype=np.uint32)
+            out[left : left + whole] = drawn
+            self._set_block(drawn[-BLOCK:].copy(), BLOCK)
+            self._fresh = False
+        if missing > whole:
+            self._next_block()
+            self._pos = missing - whole
+            out[left + whole :] = self._block[: self._pos]
+        return out
+
+    def random64(self, n: int) -> np.ndarray:
+        """The next `n` 64-bit numbers, shape (n,), uint64; the first word is the high half."""
+        pairs = self.words(2 * n)
+        out = pairs[0::2].astype(np.uint64)
+        out <<= np.uint64(32)
+        out |= pairs[1::2]
+        return out
+
+    def doubles(self, n: int) -> np.ndarray:
+        """The next `n` uniforms of [0, 1), shape (n,), float64; two words each."""
+        bits = self.random64(n)
+        bits &= np.uint64(2**53 - 1)
+        out = bits.view(np.int64).astype(np.float64)
+        out *= _UNIT_DOUBLE
+        return out
+
+    def word(self) -> int:
+        """The next 32-bit word."""
+        if self._pos == BLOCK:
+            self._next_block()
+        if self._ints is None:
+            self._ints = self._block.tolist()
+        value = self._ints[self._pos]
+        self._pos += 1
+        return value
+
+    def double(self) -> float:
+        """The next uniform of [0, 1); two words."""
+        high = self.word()
+        return ((high & 0x1FFFFF) << 32 | self.word()) * _UNIT_DOUBLE
+
+    def get_state(self) -> np.ndarray:
+        """The state as PyTorch's `Generator.get_state()` lays it out: uint8, shape (5056,)."""
+        left = BLOCK + 1 - self._pos
+        head = _HEAD.pack(self._seed, left, 1, 0 if self._fresh else self._pos)
+        key = self._bits.state["state"]["key"].astype("<u8")
+        cached = self.cached_normal
+        valid = cached is not None
+        tail = _TAIL.pack(0.0, cached if valid else 0.0, 0.0, valid, self._float_cache)
+        return np.frombuffer(bytearray(head + key.tobytes() + tail), np.uint8)
+
+    def set_state(self, state: np.ndarray | bytes) -> None:
+        """Continue from a state that `get_state`, or PyTorch, returned.
+
+        Raises RuntimeError when the size is not 5056 bytes or the position is impossible.
+        """
+        data = bytes(state)
+        if len(data) != STATE_SIZE:
+            raise RuntimeError(
+                f"Expected a CPUGeneratorImplState of size {STATE_SIZE} "
+                f"but found the input RNG state size to be {len(data)}"
+            )
+        seed, left, seeded, following = _HEAD.unpack_from(data)
+        if seeded != 1 or not 0 < left <= BLOCK or following > BLOCK:
+            raise RuntimeError("Invalid mt19937 state")
+        key = np.frombuffer(data[_HEAD.size : _KEY_END], "<u8").astype(np.uint32)
+        # Position 0 makes the next 624 words this block's own: nothing is twisted yet.
+        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
+        self._next_block()
+        self._pos = BLOCK if left == 1 else following
+        self._fresh = left == 1 and following == 0
+        self._seed = seed
+        _, cached, _, valid, self._float_cache = _TAIL.unpack_from(data, _KEY_END)
+        self.cached_normal = cached if valid else None
+
+    def clone(self) -> Engine:
+        """An independent engine at the same place in the stream."""
+        other = Engine()
+        other.set_state(self.get_state())
+        return other

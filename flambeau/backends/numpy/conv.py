@@ -1,0 +1,273 @@
+"""Convolution (cross-correlation, as in neural networks) over any number of axes.
+
+Three maps of two arguments, each linear in both:
+
+    conv_nd(x, w)              = C   (N, O, *out)
+    conv_nd_input_grad(g, w)   = I   shaped like x
+    conv_nd_weight_grad(g, x)  = W   shaped like w
+
+They are one trilinear form <g, C(x, w)> with one argument left out, so they are closed under
+differentiation. With h the cotangent of the result:
+
+    of C(x, w):  x gets I(h, w),  w gets W(h, x)
+    of I(g, w):  g gets C(h, w),  w gets W(g, h)
+    of W(g, x):  g gets C(x, h),  x gets I(g, h)
+
+Nothing is conjugated here: for complex arrays the caller conjugates, as its rule asks.
+The transposed convolution of x by w is I(x, w) with the output's shape.
+
+All take stride, dilation (an int, or one per axis) and padding (an int, or one per axis, each an
+int or a (before, after) pair). Arrays share a dtype: float32, float64, complex, integers (which
+wrap), or float16 and bfloat16, which are accumulated in float32 and rounded once.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from flambeau.backends.numpy.windows import (
+    Pairs,
+    pad_last,
+    pad_pairs,
+    per_axis,
+    slices,
+    widen,
+    window_count,
+    window_view,
+)
+
+Ints = int | Sequence[int]
+
+# Columns of one block: small enough to stay in cache, wide enough to keep the GEMM busy.
+BLOCK_BYTES = 1 << 20
+BLOCK_COLUMNS = 256
+
+
+class Geometry(NamedTuple):
+    """The sizes of one convolution."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: Pairs
+    groups: int
+    out: tuple[int, ...]
+
+    def blocks(self, batch: int, depth: int, itemsize: int) -> tuple[int, int]:
+        """(images, rows of the first output axis) to take at a time."""
+        columns = max(BLOCK_COLUMNS, BLOCK_BYTES // max(depth * itemsize, 1))
+        per_image = prod(self.out)
+        if columns >= per_image:
+            return max(min(columns // max(per_image, 1), batch), 1), max(self.out[0], 1)
+        return 1, max(columns // prod(self.out[1:]), 1)
+
+
+def _geometry(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Geometry:
+    n = len(size)
+    stride, dilation = per_axis(stride, n), per_axis(dilation, n)
+    pads = pad_pairs(padding, n)
+    axes = zip(size, pads, kernel, stride, dilation, strict=True)
+    out = tuple(window_count(*axis) for axis in axes)
+    return Geometry(tuple(kernel), stride, dilation, pads, groups, out)
+
+
+def conv_nd(
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """Cross-correlate x (N, C, *S) with w (O, C / groups, *K): (N, O, *out).
+
+    >>> conv_nd(np.arange(5.0).reshape(1, 1, 5), np.ones((1, 1, 2)))
+    array([[[1., 3., 5., 7.]]])
+    """
+    geo = _geometry(x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    dtype = x.dtype
+    x, w = widen(x), widen(w)
+    shape = (x.shape[0], w.shape[0], *geo.out)
+    if 0 in shape or x.size == 0 or w.size == 0:
+        return np.zeros(shape, dtype)
+    if prod(geo.kernel) == 1:
+        out = _pointwise(x, w, geo)
+    elif w.shape[1] == 1 and groups > 1:
+        out = _depthwise(x, w, geo)
+    else:
+        out = _general(x, w, geo)
+    return out.reshape(shape).astype(dtype, copy=False)
+
+
+def _pointwise(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+    x = pad_last(x, geo.pads)
+    x = x[(..., *(slice(None, None, s) for s in geo.stride))]
+    batch, groups = x.shape[0], geo.groups
+    return np.matmul(
+        w.reshape(groups, -1, w.shape[1]),
+        x.reshape(batch, groups, w.shape[1], prod(geo.out)),
+    )
+
+
+def _general(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+    out = np.empty((x.shape[0], w.shape[0], *geo.out), x.dtype)
+    weights = w.reshape(geo.groups, w.shape[0] // geo.groups, -1)
+    for images, rows, columns in _columns(x, geo):
+        part = out[images, :, rows]
+        part[...] = _split(np.matmul(weights, columns), part.shape)
+    return out
+
+
+def _depthwise(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+    """One input channel per group: a sum of shifted, scaled copies."""
+    batch, groups = x.shape[0], geo.groups
+    many = w.shape[0] // groups
+    out = np.empty((batch, groups, many, *geo.out), x.dtype)
+    cells = groups * many * prod(geo.out) * x.itemsize
+    taps = w.reshape(groups, many, *geo.kernel)
+    spread = (1,) * len(geo.out)
+    for images in slices(batch, max(BLOCK_BYTES // cells, 1)):
+        windows = window_view(pad_last(x[images], geo.pads), *geo[:3])[:, :, None]
+        total, term = out[images], np.empty_like(out[images])
+        for i, offset in enumerate(np.ndindex(*geo.kernel)):
+            factor = taps[(..., *offset)].reshape(groups, many, *spread)
+            np.multiply(windows[(..., *offset)], factor, out=term if i else total)
+            if i:
+                total += term
+    return out
+
+
+def conv_nd_input_grad(
+    g: np.ndarray,
+    w: np.ndarray,
+    input_shape: Sequence[int],
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """The transpose of conv_nd in x: g (N, O, *out) and w give an array of input_shape.
+
+    >>> conv_nd_input_grad(np.ones((1, 1, 4)), np.ones((1, 1, 2)), (1, 1, 5))
+    array([[[1., 2., 2., 2., 1.]]])
+    """
+    geo = _geometry(input_shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    dtype = g.dtype
+    g, w = widen(g), widen(w)
+    out = np.zeros(input_shape, g.dtype)
+    if g.size == 0 or w.size == 0 or out.size == 0:
+        return out.astype(dtype, copy=False)
+    batch, channels = input_shape[:2]
+    weights = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
+    padded_size = [s + p[0] + p[1] for s, p in zip(input_shape[2:], geo.pads, strict=True)]
+    inner = [slice(p[0], p[0] + s) for s, p in zip(input_shape[2:], geo.pads, strict=True)]
+    many, height = geo.blocks(batch, channels * prod(geo.kernel), g.itemsize)
+    for images in slices(batch, many):
+        padded = np.zeros((channels, len(range(batch)[images]), *padded_size), g.dtype)
+        windows = window_view(padded, *geo[:3])  # (C, N, *out, *K)
+        for rows in slices(geo.out[0], height):
+            columns = np.matmul(weights, _join(g[images, :, rows], groups))
+            part = windows[:, :, rows]
+            columns = columns.reshape(channels, *geo.kernel, *part.shape[1 : 2 + len(geo.out)])
+            for offset in np.ndindex(*geo.kernel):
+                part[(..., *offset)] += columns[(slice(None), *offset)]
+        out[images] = padded[(..., *inner)].swapaxes(0, 1)
+    return out.astype(dtype, copy=False)
+
+
+def conv_nd_weight_grad(
+    g: np.ndarray,
+    x: np.ndarray,
+    weight_shape: Sequence[int],
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """The transpose of conv_nd in w: g (N, O, *out) and x give an array of weight_shape.
+
+    >>> conv_nd_weight_grad(np.ones((1, 1, 4)), np.arange(5.0).reshape(1, 1, 5), (1, 1, 2))
+    array([[[ 6., 10.]]])
+    """
+    geo = _geometry(x.shape[2:], weight_shape[2:], stride, padding, dilation, groups)
+    dtype = g.dtype
+    g, x = widen(g), widen(x)
+    depth = prod(weight_shape[1:])
+    out = np.zeros((groups, weight_shape[0] // groups, depth), g.dtype)
+    if g.size and x.size and out.size:
+        for images, rows, columns in _columns(x, geo):
+            out += np.matmul(_join(g[images, :, rows], groups), columns.swapaxes(1, 2))
+    return out.reshape(weight_shape).astype(dtype, copy=False)
+
+
+def conv_transpose_nd(
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+) -> np.ndarray:
+    """The transposed convolution of x (N, C, *S) by w (C, O / groups, *K): (N, O, *out).
+
+    >>> conv_transpose_nd(np.ones((1, 1, 2)), np.ones((1, 1, 2)), stride=2)
+    array([[[1., 1., 1., 1.]]])
+    """
+    shape = conv_transpose_shape(
+        x.shape, w.shape, stride, padding, output_padding, groups, dilation
+    )
+    return conv_nd_input_grad(x, w, shape, stride, padding, dilation, groups)
+
+
+def conv_transpose_shape(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+) -> tuple[int, ...]:
+    """The shape of conv_transpose_nd's result."""
+    n = len(x_shape) - 2
+    stride, dilation, extra = (per_axis(v, n) for v in (stride, dilation, output_padding))
+    pads = pad_pairs(padding, n)
+    axes = zip(x_shape[2:], w_shape[2:], stride, dilation, extra, pads, strict=True)
+    sizes = ((i - 1) * s - p[0] - p[1] + d * (k - 1) + e + 1 for i, k, s, d, e, p in axes)
+    return (x_shape[0], w_shape[1] * groups, *sizes)
+
+
+def _columns(x: np.ndarray, geo: Geometry) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Blocks of windows as matrices: (images, rows, (groups, C / groups * K, cells))."""
+    batch, channels = x.shape[:2]
+    n = len(geo.out)
+    order = (1, *range(2 + n, 2 + 2 * n), 0, *range(2, 2 + n))
+    depth = channels * prod(geo.kernel)
+    many, height = geo.blocks(batch, depth, x.itemsize)
+    for images in slices(batch, many):
+        windows = window_view(pad_last(x[images], geo.pads), *geo[:3])
+        for rows in slices(geo.out[0], height):
+            block = windows[:, :, rows].transpose(order)  # (C, *K, N, *out)
+            yield images, rows, block.reshape(geo.groups, depth // geo.groups, -1)
+
+
+def _join(part: np.ndarray, groups: int) -> np.ndarray:
+    """(N, C, *out) as (groups, C / groups, N * out)."""
+    batch, channels = part.shape[:2]
+    split = part.reshape(batch, groups, channels // groups, -1)
+    return split.transpose(1, 2, 0, 3).reshape(groups, channels // groups, -1)
+
+
+def _split(matrix: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The inverse of _join: (groups, C / groups, N * out) as a view of shape (N, C, *out)."""
+    return matrix.reshape(shape[1], shape[0], *shape[2:]).swapaxes(0, 1)
