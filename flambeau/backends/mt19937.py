@@ -15,6 +15,7 @@ _SEED_MASK = 2**64 - 1
 _NO_FLOAT_CACHE = bytes(8)
 
 DEFAULT_SEED = 67280421310721  # a fresh Generator has this seed in PyTorch too
+_UNIT_FLOAT = 2.0**-24
 _UNIT_DOUBLE = 2.0**-53
 
 
@@ -92,6 +93,14 @@ class Engine:
         out = pairs[0::2].astype(np.uint64)
         out <<= np.uint64(32)
         out |= pairs[1::2]
+        return out
+
+    def floats(self, n: int) -> np.ndarray:
+        """The next `n` uniforms of [0, 1), shape (n,), float32; one word each."""
+        bits = self.words(n)
+        bits &= np.uint32(0xFFFFFF)
+        out = bits.view(np.int32).astype(np.float32)
+        out *= np.float32(_UNIT_FLOAT)
         return out
 
     def doubles(self, n: int) -> np.ndarray:

@@ -21,11 +21,12 @@ int or a (before, after) pair). Arrays share a dtype: float32, float64, complex,
 wrap), or float16 and bfloat16, which are accumulated in float32 and rounded once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from flambeau.backends.numpy.windows import (
     Pairs,
@@ -43,6 +44,7 @@ Ints = int | Sequence[int]
 # Columns of one block: small enough to stay in cache, wide enough to keep the GEMM busy.
 BLOCK_BYTES = 1 << 20
 BLOCK_COLUMNS = 256
+DEPTHWISE_BYTES = 1 << 18
 
 
 class Geometry(NamedTuple):
@@ -132,18 +134,49 @@ def _depthwise(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
     batch, groups = x.shape[0], geo.groups
     many = w.shape[0] // groups
     out = np.empty((batch, groups, many, *geo.out), x.dtype)
-    cells = groups * many * prod(geo.out) * x.itemsize
     taps = w.reshape(groups, many, *geo.kernel)
-    spread = (1,) * len(geo.out)
-    for images in slices(batch, max(BLOCK_BYTES // cells, 1)):
-        windows = window_view(pad_last(x[images], geo.pads), *geo[:3])[:, :, None]
-        total, term = out[images], np.empty_like(out[images])
-        for i, offset in enumerate(np.ndindex(*geo.kernel)):
-            factor = taps[(..., *offset)].reshape(groups, many, *spread)
-            np.multiply(windows[(..., *offset)], factor, out=term if i else total)
-            if i:
-                total += term
+    image_bytes = groups * many * prod(geo.out) * x.itemsize
+    shifted = _flat_shifts if set(geo.stride) == {1} else _window_shifts
+    for images in slices(batch, max(DEPTHWISE_BYTES // image_bytes, 1)):
+        views, whole = shifted(pad_last(x[images], geo.pads), geo)
+        total = term = None
+        for offset, view in zip(np.ndindex(*geo.kernel), views, strict=True):
+            factor = taps[(..., *offset)]
+            factor = factor.reshape(factor.shape + (1,) * (view.ndim - 2))
+            if total is None:
+                total = view[:, :, None] * factor
+                term = np.empty_like(total)
+            else:
+                total += np.multiply(view[:, :, None], factor, out=term)
+        out[images] = whole(total)
     return out
+
+
+def _window_shifts(x: np.ndarray, geo: Geometry) -> tuple[list, Callable]:
+    """The input each kernel offset sees, in np.ndindex order, and the identity."""
+    windows = window_view(x, *geo[:3])
+    return [windows[(..., *offset)] for offset in np.ndindex(*geo.kernel)], lambda total: total
+
+
+def _flat_shifts(x: np.ndarray, geo: Geometry) -> tuple[list, Callable]:
+    """The same for stride 1, on flattened axes: long contiguous runs.
+
+    Cells that straddle two rows are computed and dropped; the second result drops them.
+    """
+    flat = np.ascontiguousarray(x).reshape(*x.shape[:2], -1)
+    steps = [prod(x.shape[i + 1 :]) for i in range(2, x.ndim)]
+    length = sum((count - 1) * step for count, step in zip(geo.out, steps, strict=True)) + 1
+    hops = [d * step for d, step in zip(geo.dilation, steps, strict=True)]
+    views = []
+    for offset in np.ndindex(*geo.kernel):
+        start = sum(i * hop for i, hop in zip(offset, hops, strict=True))
+        views.append(flat[..., start : start + length])
+
+    def whole(total: np.ndarray) -> np.ndarray:
+        strides = (*total.strides[:3], *(step * total.itemsize for step in steps))
+        return as_strided(total, (*total.shape[:3], *geo.out), strides)
+
+    return views, whole
 
 
 def conv_nd_input_grad(
@@ -166,6 +199,9 @@ def conv_nd_input_grad(
     out = np.zeros(input_shape, g.dtype)
     if g.size == 0 or w.size == 0 or out.size == 0:
         return out.astype(dtype, copy=False)
+    # One pass of im2col over g beats a scatter per kernel cell, unless g is the larger array.
+    if set(geo.stride) == {1} and w.shape[0] // groups <= w.shape[1]:
+        return _flipped(g, w, geo).astype(dtype, copy=False)
     batch, channels = input_shape[:2]
     weights = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
     padded_size = [s + p[0] + p[1] for s, p in zip(input_shape[2:], geo.pads, strict=True)]
@@ -182,6 +218,16 @@ def conv_nd_input_grad(
                 part[(..., *offset)] += columns[(slice(None), *offset)]
         out[images] = padded[(..., *inner)].swapaxes(0, 1)
     return out.astype(dtype, copy=False)
+
+
+def _flipped(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+    """The input gradient at stride 1: a convolution by the flipped, transposed kernel."""
+    outs, width = w.shape[:2]
+    turned = np.flip(w.reshape(geo.groups, outs // geo.groups, *w.shape[1:]), range(3, w.ndim + 1))
+    turned = turned.swapaxes(1, 2).reshape(geo.groups * width, -1, *geo.kernel)
+    spans = [d * (k - 1) for d, k in zip(geo.dilation, geo.kernel, strict=True)]
+    pads = [(span - p[0], span - p[1]) for span, p in zip(spans, geo.pads, strict=True)]
+    return conv_nd(g, turned, 1, pads, geo.dilation, geo.groups)
 
 
 def conv_nd_weight_grad(

@@ -1,0 +1,199 @@
+"""An emitter of LLVM text over vectors: each method appends one instruction, returns its value."""
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+LLVM_TYPE = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+SUFFIX = {"f32": "f32", "f64": "f64", "i32": "i32", "i64": "i64", "bool": "i1"}
+BITS_OF = {"f32": "i32", "f64": "i64"}
+FLOATS = ("f32", "f64")
+
+
+class Value(NamedTuple):
+    """A vector in the text being built: what it is called and what its lanes hold."""
+
+    text: str
+    kind: str
+
+
+Operand = Value | float | int
+
+
+class Emitter:
+    """Collects the lines of one function; `lanes` elements travel in every value."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.lines: list[str] = []
+        self.declarations: set[str] = set()
+        self._count = 0
+
+    # text
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " + text)
+
+    def label(self, name: str) -> None:
+        self.lines.append(name + ":")
+
+    def assign(self, text: str) -> str:
+        self._count += 1
+        name = f"%v{self._count}"
+        self.line(f"{name} = {text}")
+        return name
+
+    def type(self, kind: str) -> str:
+        return f"<{self.lanes} x {LLVM_TYPE[kind]}>"
+
+    def const(self, kind: str, number: float | int | bool) -> Value:
+        return Value(f"splat ({LLVM_TYPE[kind]} {literal(kind, number)})", kind)
+
+    def value(self, kind: str, text: str) -> Value:
+        return Value(self.assign(text), kind)
+
+    def intrinsic(self, name: str, operands: Iterable[Value], kind: str) -> Value:
+        """Call `llvm.<name>`, overloaded on the result's vector type."""
+        operands = list(operands)
+        full = f"@llvm.{name}.v{self.lanes}{SUFFIX[kind]}"
+        types = ", ".join(self.type(item.kind) for item in operands)
+        self.declarations.add(f"declare {self.type(kind)} {full}({types})")
+        passed = ", ".join(f"{self.type(item.kind)} {item.text}" for item in operands)
+        return self.value(kind, f"call {self.type(kind)} {full}({passed})")
+
+    def _pair(self, a: Operand, b: Operand) -> tuple[Value, Value]:
+        if not isinstance(a, Value):
+            assert isinstance(b, Value)
+            return self.const(b.kind, a), b
+        return a, b if isinstance(b, Value) else self.const(a.kind, b)
+
+    def _binary(self, name: str, a: Operand, b: Operand) -> Value:
+        left, right = self._pair(a, b)
+        kind = left.kind
+        return self.value(kind, f"{name} {self.type(kind)} {left.text}, {right.text}")
+
+    def _numeric(self, name: str, a: Operand, b: Operand) -> Value:
+        left, right = self._pair(a, b)
+        return self._binary(("f" if left.kind in FLOATS else "") + name, left, right)
+
+    # arithmetic
+
+    def add(self, a: Operand, b: Operand) -> Value:
+        return self._numeric("add", a, b)
+
+    def sub(self, a: Operand, b: Operand) -> Value:
+        return self._numeric("sub", a, b)
+
+    def mul(self, a: Operand, b: Operand) -> Value:
+        return self._numeric("mul", a, b)
+
+    def div(self, a: Operand, b: Operand) -> Value:
+        return self._binary("fdiv", a, b)
+
+    def neg(self, a: Value) -> Value:
+        if a.kind in FLOATS:
+            return self.value(a.kind, f"fneg {self.type(a.kind)} {a.text}")
+        return self._binary("sub", 0, a)
+
+    def fma(self, a: Operand, b: Operand, c: Operand) -> Value:
+        """a * b + c, in one rounding where the host has it; nothing may rely on which."""
+        kind = next(item.kind for item in (a, b, c) if isinstance(item, Value))
+        items = [item if isinstance(item, Value) else self.const(kind, item) for item in (a, b, c)]
+        return self.intrinsic("fmuladd", items, kind)
+
+    def polynomial(self, x: Value, coefficients: Iterable[float]) -> Value:
+        """Horner's rule; coefficients come lowest power first."""
+        powers = list(coefficients)
+        total: Operand = powers[-1]
+        for coefficient in reversed(powers[:-1]):
+            total = self.fma(total, x, coefficient)
+        assert isinstance(total, Value)
+        return total
+
+    def unary(self, name: str, a: Value) -> Value:
+        """A float intrinsic of one operand: sqrt, fabs, floor, ceil, trunc, roundeven."""
+        return self.intrinsic(name, [a], a.kind)
+
+    def copysign(self, magnitude: Value, sign: Value) -> Value:
+        return self.intrinsic("copysign", [magnitude, sign], magnitude.kind)
+
+    # choice
+
+    def compare(self, predicate: str, a: Operand, b: Operand) -> Value:
+        """Predicate as LLVM spells it: "olt", "une", "uno" ... on floats, "slt", "eq" on ints."""
+        left, right = self._pair(a, b)
+        name = "fcmp" if left.kind in FLOATS else "icmp"
+        text = f"{name} {predicate} {self.type(left.kind)} {left.text}, {right.text}"
+        return self.value("bool", text)
+
+    def select(self, condition: Value, a: Operand, b: Operand) -> Value:
+        left, right = self._pair(a, b)
+        mask = f"{self.type('bool')} {condition.text}"
+        vector = self.type(left.kind)
+        text = f"select {mask}, {vector} {left.text}, {vector} {right.text}"
+        return self.value(left.kind, text)
+
+    # bits
+
+    def bit_and(self, a: Value, b: Operand) -> Value:
+        return self._binary("and", a, b)
+
+    def bit_or(self, a: Value, b: Operand) -> Value:
+        return self._binary("or", a, b)
+
+    def bit_xor(self, a: Value, b: Operand) -> Value:
+        return self._binary("xor", a, b)
+
+    def shift_left(self, a: Value, by: int) -> Value:
+        return self._binary("shl", a, by)
+
+    def shift_right(self, a: Value, by: int) -> Value:
+        """Arithmetic: the sign comes in from the left."""
+        return self._binary("ashr", a, by)
+
+    def bitcast(self, a: Value, kind: str) -> Value:
+        return self.value(kind, f"bitcast {self.type(a.kind)} {a.text} to {self.type(kind)}")
+
+    def convert(self, a: Value, kind: str) -> Value:
+        """Value-preserving where it can be; floats never go to integers here, bool excepted."""
+        name = _conversion(a.kind, kind)
+        if name is None:
+            return a
+        if name == "test":
+            return self.compare("une" if a.kind in FLOATS else "ne", a, 0)
+        return self.value(kind, f"{name} {self.type(a.kind)} {a.text} to {self.type(kind)}")
+
+
+def literal(kind: str, number: float | int | bool) -> str:
+    """Return `number` as LLVM writes a constant of this kind, rounded to it first."""
+    if kind == "bool":
+        return "true" if number else "false"
+    if kind not in FLOATS:
+        return str(int(number))
+    exact = float(number)
+    if kind == "f32":
+        exact = _round_to_single(exact)
+    return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
+
+
+def _round_to_single(number: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", number))[0])
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def _conversion(source: str, target: str) -> str | None:
+    if source == target:
+        return None
+    if target == "bool":
+        return "test"
+    if source == "bool":
+        return "uitofp" if target in FLOATS else "zext"
+    if source in FLOATS and target in FLOATS:
+        return "fpext" if target == "f64" else "fptrunc"
+    if source in FLOATS:
+        raise ValueError(f"no conversion from {source} to {target}: out of range has no value")
+    if target in FLOATS:
+        return "sitofp"
+    return "sext" if target == "i64" else "trunc"

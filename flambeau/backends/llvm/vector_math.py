@@ -1,0 +1,228 @@
+"""exp, log, tanh, erf, sin, cos, pow ... on vectors, branch-free, to 2 ulp in f32 and f64.
+
+Range reduction and evaluation follow the textbook forms (Cody and Waite's two-part constants, the
+atanh series for log); nothing relies on a fused multiply-add, which only makes them sharper.
+"""
+
+from flambeau.backends.llvm import coefficients as table
+from flambeau.backends.llvm.emit import BITS_OF, Emitter, Value
+
+INF = float("inf")
+NAN = float("nan")
+MANTISSA = {"f32": 23, "f64": 52}
+BIAS = {"f32": 127, "f64": 1023}
+LOG2_E = 1.4426950408889634
+# the high part ends in zeros, so that its product with an exponent is exact
+LN2_HIGH = {"f32": 0.693115234375, "f64": 0.6931471805592082}
+LN2_LOW = {"f32": 3.1946184945309415e-05, "f64": 7.371002565167799e-13}
+# 1.5 * 2**mantissa: adding it leaves the rounded integer in the low bits
+ROUNDER = {"f32": 12582912.0, "f64": 6755399441055744.0}
+# exp is 0 below and infinite above these
+EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
+# expm1 is -1 below
+EXPM1_LOW = {"f32": -20.0, "f64": -40.0}
+# |x| under this: expm1, log1p, tanh and sin round to x
+TINY = {"f32": 2.0**-13, "f64": 2.0**-28}
+SMALLEST_NORMAL = {"f32": 2.0**-126, "f64": 2.0**-1022}
+# pi / 2 in three parts, the first two of 32 bits
+HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+TWO_OVER_PI = 0.6366197723675814
+# sin and cos hold up to here in size
+TRIG_LIMIT = 2.0**20
+
+
+def _clamp(e: Emitter, x: Value, low: float, high: float) -> Value:
+    """Bound x and keep NaN."""
+    x = e.select(e.compare("olt", x, low), low, x)
+    return e.select(e.compare("ogt", x, high), high, x)
+
+
+def _round_to_int(e: Emitter, x: Value, scale: float) -> tuple[Value, Value]:
+    """Return x * scale rounded, as a float and as an integer; garbage (not a trap) for NaN."""
+    kind = x.kind
+    shifted = e.fma(x, scale, ROUNDER[kind])
+    whole = e.sub(shifted, ROUNDER[kind])
+    zero = e.bitcast(e.const(kind, ROUNDER[kind]), BITS_OF[kind])
+    return whole, e.sub(e.bitcast(shifted, BITS_OF[kind]), zero)
+
+
+def _power_of_two(e: Emitter, exponent: Value, kind: str) -> Value:
+    """2**exponent for exponents of normal numbers."""
+    return e.bitcast(e.shift_left(e.add(exponent, BIAS[kind]), MANTISSA[kind]), kind)
+
+
+def _exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+    """Return exp(r) - 1 and n with x = n log 2 + r."""
+    kind = x.kind
+    whole, n = _round_to_int(e, x, LOG2_E)
+    r = e.fma(whole, -LN2_HIGH[kind], x)
+    r = e.fma(whole, -LN2_LOW[kind], r)
+    p = e.polynomial(r, table.EXP[kind])
+    return e.fma(p, e.mul(r, r), r), n
+
+
+def exp(e: Emitter, x: Value) -> Value:
+    x = _clamp(e, x, *EXP_RANGE[x.kind])
+    less_one, n = _exp_parts(e, x)
+    # in two steps, so that denormals and the largest numbers come out
+    half = e.shift_right(n, 1)
+    first = _power_of_two(e, half, x.kind)
+    second = _power_of_two(e, e.sub(n, half), x.kind)
+    return e.mul(e.mul(e.add(less_one, 1.0), first), second)
+
+
+def expm1(e: Emitter, x: Value) -> Value:
+    kind = x.kind
+    less_one, n = _exp_parts(e, _clamp(e, x, EXPM1_LOW[kind], EXP_RANGE[kind][1]))
+    # at half size, since 2**n itself can overflow
+    scale = _power_of_two(e, e.sub(n, 1), kind)
+    half = e.fma(scale, less_one, e.sub(scale, 0.5))
+    return _keep_tiny(e, x, e.add(half, half), TINY[kind] ** 2)
+
+
+def _keep_tiny(e: Emitter, x: Value, result: Value, bound: float) -> Value:
+    """x itself below the bound: right for -0 and denormals too."""
+    return e.select(e.compare("olt", e.unary("fabs", x), bound), x, result)
+
+
+def _log_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+    """Return f and the float n with x = 2**n (1 + f), f about 0, for normal x above 0."""
+    kind = x.kind
+    bits = BITS_OF[kind]
+    root = e.bitcast(e.const(kind, 0.5**0.5), bits)
+    offset = e.sub(e.bitcast(x, bits), root)
+    n = e.shift_right(offset, MANTISSA[kind])
+    kept = e.bit_and(offset, (1 << MANTISSA[kind]) - 1)
+    f = e.sub(e.bitcast(e.add(kept, root), kind), 1.0)
+    return f, _small_int_to_float(e, n, kind)
+
+
+def _small_int_to_float(e: Emitter, n: Value, kind: str) -> Value:
+    """By the rounding constant: hosts without 64-bit conversions have this too."""
+    if kind == "f32":
+        return e.convert(n, kind)
+    zero = e.bitcast(e.const(kind, ROUNDER[kind]), BITS_OF[kind])
+    return e.sub(e.bitcast(e.add(n, zero), kind), ROUNDER[kind])
+
+
+def _log_of(e: Emitter, f: Value, n: Value, correction: Value | None) -> Value:
+    """n log 2 + log(1 + f) + correction."""
+    kind = f.kind
+    s = e.div(f, e.add(f, 2.0))
+    z = e.mul(s, s)
+    series = e.mul(z, e.polynomial(z, table.LOG[kind]))
+    half_square = e.mul(e.mul(f, 0.5), f)
+    low = e.mul(n, LN2_LOW[kind])
+    if correction is not None:
+        low = e.add(low, correction)
+    inner = e.fma(s, e.add(half_square, series), low)
+    return e.fma(n, LN2_HIGH[kind], e.sub(f, e.sub(half_square, inner)))
+
+
+def log(e: Emitter, x: Value) -> Value:
+    kind = x.kind
+    lift = MANTISSA[kind] + 1
+    small = e.compare("olt", x, SMALLEST_NORMAL[kind])
+    f, n = _log_parts(e, e.select(small, e.mul(x, 2.0**lift), x))
+    n = e.sub(n, e.select(small, e.const(kind, lift), 0.0))
+    result = e.select(e.compare("olt", x, INF), _log_of(e, f, n, None), x)
+    result = e.select(e.compare("oeq", x, 0.0), -INF, result)
+    return e.select(e.compare("olt", x, 0.0), NAN, result)
+
+
+def log1p(e: Emitter, x: Value) -> Value:
+    kind = x.kind
+    u = e.add(x, 1.0)
+    # what rounding took from 1 + x
+    lost = e.select(
+        e.compare("ogt", x, 1.0), e.sub(1.0, e.sub(u, x)), e.sub(x, e.sub(u, 1.0))
+    )
+    f, n = _log_parts(e, u)
+    result = _log_of(e, f, n, e.div(lost, u))
+    result = e.select(e.compare("olt", x, INF), result, x)
+    result = e.select(e.compare("oeq", x, -1.0), -INF, result)
+    result = e.select(e.compare("olt", x, -1.0), NAN, result)
+    return _keep_tiny(e, x, result, TINY[kind] ** 2)
+
+
+def tanh(e: Emitter, x: Value) -> Value:
+    size = e.unary("fabs", x)
+    z = e.mul(x, x)
+    near = e.fma(e.mul(z, e.polynomial(z, table.TANH[x.kind])), x, x)
+    grown = e.add(exp(e, e.add(size, size)), 1.0)
+    far = e.copysign(e.sub(1.0, e.div(2.0, grown)), x)
+    result = e.select(e.compare("olt", size, 0.625), near, far)
+    return _keep_tiny(e, x, result, TINY[x.kind])
+
+
+def sigmoid(e: Emitter, x: Value) -> Value:
+    shrunk = exp(e, e.neg(e.unary("fabs", x)))
+    top = e.select(e.compare("olt", x, 0.0), shrunk, 1.0)
+    return e.div(top, e.add(shrunk, 1.0))
+
+
+def erf(e: Emitter, x: Value) -> Value:
+    kind = x.kind
+    z = e.mul(x, x)
+    near = e.fma(e.polynomial(z, table.ERF[kind]), x, x)
+    end = table.ERF_ONE[kind]
+    size = _clamp(e, e.unary("fabs", x), 1.0, end)
+    low, high = 2.0 / (2.0 + end), 2.0 / 3.0
+    t = e.div(2.0, e.add(size, 2.0))
+    u = e.mul(e.sub(t, (low + high) / 2), 2.0 / (high - low))
+    exponent = e.sub(e.polynomial(u, table.ERFC[kind]), e.mul(size, size))
+    far = e.copysign(e.sub(1.0, e.mul(t, exp(e, exponent))), x)
+    return e.select(e.compare("olt", e.unary("fabs", x), 1.0), near, far)
+
+
+def _trig_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+    """Return r = x - q pi/2, |r| <= pi/4, and the integer q; in f64 whatever x is."""
+    wide = e.convert(x, "f64")
+    whole, q = _round_to_int(e, wide, TWO_OVER_PI)
+    for part in HALF_PI:
+        wide = e.fma(whole, -part, wide)
+    return e.convert(wide, x.kind), e.convert(q, BITS_OF[x.kind])
+
+
+def _sin_or_cos(e: Emitter, r: Value, q: Value) -> Value:
+    """sin(r + q pi/2)."""
+    kind = r.kind
+    z = e.mul(r, r)
+    sine = e.fma(e.mul(z, e.polynomial(z, table.SIN[kind])), r, r)
+    bend = e.mul(e.mul(z, z), e.polynomial(z, table.COS[kind]))
+    cosine = e.add(e.fma(z, -0.5, 1.0), bend)
+    odd = e.compare("ne", e.bit_and(q, 1), 0)
+    lower = e.compare("ne", e.bit_and(q, 2), 0)
+    result = e.select(odd, cosine, sine)
+    return e.select(lower, e.neg(result), result)
+
+
+def sin(e: Emitter, x: Value) -> Value:
+    """For |x| up to TRIG_LIMIT, infinities (NaN) and NaN."""
+    return _keep_tiny(e, x, _sin_or_cos(e, *_trig_parts(e, x)), TINY[x.kind])
+
+
+def cos(e: Emitter, x: Value) -> Value:
+    """For |x| up to TRIG_LIMIT, infinities (NaN) and NaN."""
+    r, q = _trig_parts(e, x)
+    return _sin_or_cos(e, r, e.add(q, 1))
+
+
+def pow(e: Emitter, x: Value, y: Value) -> Value:
+    """x ** y for f32, by way of f64, with C's pow on the special cases."""
+    if x.kind != "f32":
+        raise ValueError("pow on vectors is for f32")
+    grown = e.mul(log(e, e.convert(e.unary("fabs", x), "f64")), e.convert(y, "f64"))
+    result = e.convert(exp(e, grown), "f32")
+    half = e.mul(y, 0.5)
+    whole = e.compare("oeq", e.unary("trunc", y), y)
+    # beyond 2**24 every float is even, and so is infinity
+    odd = e.bit_and(whole, e.compare("one", e.unary("trunc", half), half))
+    result = e.select(odd, e.copysign(result, x), result)
+    root = e.bit_and(e.compare("olt", x, 0.0), e.compare("ogt", x, -INF))
+    undefined = e.bit_and(root, e.compare("one", e.unary("trunc", y), y))
+    result = e.select(undefined, NAN, result)
+    endless = e.compare("oeq", e.unary("fabs", y), INF)
+    one = e.bit_or(e.compare("oeq", x, 1.0), e.compare("oeq", y, 0.0))
+    one = e.bit_or(one, e.bit_and(e.compare("oeq", x, -1.0), endless))
+    return e.select(one, 1.0, result)

@@ -1,0 +1,175 @@
+"""Normal variates as PyTorch's CPU generator makes them: Box-Muller, one pair or 16 at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import libm
+from .memory_order import elements, is_reduced_float, store
+from .mt19937 import Engine
+
+_GROUP = 16  # elements that PyTorch fills together: 8 cosines, then 8 sines
+_CHUNK = 512  # groups per pass over the float32 kernel, so that its arrays stay in cache
+_LOOP_MAX = 24  # below this many values a Python loop beats NumPy's fixed costs
+
+_F32 = np.float32
+
+
+def _constants(*values: float) -> tuple[float, ...]:
+    return tuple(float(_F32(v)) for v in values)
+
+
+# Cephes logf and sinf/cosf polynomials, highest power first.
+_LOG = _constants(
+    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+    -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+)  # fmt: skip
+_LN2_LOW, _LN2_HIGH = _constants(-2.12194440e-4, 0.693359375)
+_SQRT_HALF, _FOUR_OVER_PI, _TWO_PI = _constants(math.sqrt(0.5), 4 / math.pi, 2 * math.pi)
+_QUARTER_PI = _constants(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
+_SIN = _constants(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+_COS = _constants(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+
+
+def standard_normal(engine: Engine) -> float:
+    """One float64 normal: the engine's cached one, or a new pair whose second is cached."""
+    cached = engine.cached_normal
+    if cached is not None:
+        engine.cached_normal = None
+        return cached
+    theta = 2 * math.pi * engine.double()
+    radius = math.sqrt(-2 * math.log1p(-engine.double()))
+    engine.cached_normal = radius * math.sin(theta)
+    return radius * math.cos(theta)
+
+
+def standard_normals(n: int, engine: Engine) -> np.ndarray:
+    """`n` float64 normals, shape (n,), drawn one by one: the cache is used and left filled."""
+    if n < _LOOP_MAX:
+        return np.array([standard_normal(engine) for _ in range(n)], np.float64)
+    out = np.empty(n)
+    first = 0
+    if engine.cached_normal is not None:
+        out[0] = standard_normal(engine)
+        first = 1
+    pairs = (n - first) // 2
+    uniforms = engine.doubles(2 * pairs)
+    theta = uniforms[0::2] * (2 * math.pi)
+    radius = np.sqrt(-2 * libm.log1p(-uniforms[1::2]))
+    last = first + 2 * pairs
+    out[first:last:2] = radius * libm.cos(theta)
+    out[first + 1 : last : 2] = radius * libm.sin(theta)
+    if last < n:
+        out[last] = standard_normal(engine)
+    return out
+
+
+def _single(x: np.ndarray) -> np.ndarray:
+    """Round a float64 array to float32 values, still held as float64."""
+    return x.astype(_F32).astype(np.float64)
+
+
+def _fused(x: np.ndarray, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+    """float32 x * y + z rounded once; the float64 product of two float32 numbers is exact."""
+    total = x * y
+    total += z
+    return _single(total)
+
+
+def _horner(x: np.ndarray, coefficients: tuple[float, ...]) -> np.ndarray:
+    y = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        y = _fused(y, x, c)
+    return y
+
+
+def _log32(x: np.ndarray) -> np.ndarray:
+    mantissa, exponent = np.frexp(x)
+    small = mantissa < _SQRT_HALF
+    exponent = exponent - small.astype(np.float64)
+    x = np.where(small, mantissa + mantissa, mantissa) - 1
+    square = _single(x * x)
+    y = _single(_horner(x, _LOG) * x)
+    y = _fused(y, square, _single(exponent * _LN2_LOW))
+    y = _fused(square, -0.5, y)
+    return _fused(exponent, _LN2_HIGH, _single(x + y))
+
+
+def _sincos32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    octant = _single(x * _FOUR_OVER_PI).astype(np.int32)
+    octant += 1
+    octant &= -2
+    turns = octant.astype(np.float64)
+    for part in _QUARTER_PI:
+        x = _fused(turns, part, x)
+    square = _single(x * x)
+    cosine = _single(_horner(square, _COS) * square)
+    cosine = _single(_fused(cosine, square, -0.5 * square) + 1)
+    sine = _single(_horner(square, _SIN) * square)
+    sine = _fused(sine, x, x)
+    swap = (octant & 2) != 0
+    sin = np.where(swap, cosine, sine)
+    cos = np.where(swap, sine, cosine)
+    np.negative(sin, out=sin, where=(octant & 4) != 0)
+    np.negative(cos, out=cos, where=((octant - 2) & 4) == 0)
+    return sin, cos
+
+
+def _pairs32(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> list[np.ndarray]:
+    """PyTorch's AVX2 Box-Muller: every step rounded to float32, in float64 arithmetic."""
+    log = _log32(1 - u1)
+    radius = np.sqrt((-2 * log).astype(_F32)).astype(np.float64)
+    sin, cos = _sincos32(_single(u2 * _TWO_PI))
+    return [_fused(_single(radius * part), std, mean) for part in (cos, sin)]
+
+
+def _pairs64(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> list[np.ndarray]:
+    radius = np.sqrt(-2 * libm.log(1 - u1))
+    theta = u2 * (2 * math.pi)
+    parts = (radius * libm.cos(theta), radius * libm.sin(theta))
+    return [libm.fma(part, std, mean) for part in parts]
+
+
+def _transform(flat: np.ndarray, mean: float, std: float) -> None:
+    """Turn uniforms into normals in place; the length is a multiple of 16."""
+    groups = flat.reshape(-1, 2, _GROUP // 2)
+    pairs = _pairs64 if flat.dtype == np.float64 else _pairs32
+    for start in range(0, len(groups), _CHUNK):
+        part = groups[start : start + _CHUNK]
+        u = part.astype(np.float64)
+        part[:, 0], part[:, 1] = pairs(u[:, 0], u[:, 1], mean, std)
+
+
+def _grouped_normals(n: int, dtype: np.dtype, engine: Engine, mean: float, std: float):
+    """`n` >= 16 normals, shape (n,), as PyTorch fills contiguous memory."""
+    if dtype == np.float64:
+        draw = engine.doubles
+    else:
+        draw = engine.floats
+        mean, std = _constants(mean, std)
+    flat = draw(n)
+    whole = n - n % _GROUP
+    _transform(flat[:whole], mean, std)
+    if whole < n:
+        # The last 16 are drawn afresh, over some that were already made.
+        tail = draw(_GROUP)
+        _transform(tail, mean, std)
+        flat[-_GROUP:] = tail
+    return flat
+
+
+def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -> None:
+    """Fill `a` with normals of the given mean and standard deviation.
+
+    `a` is float16, bfloat16, float32, float64 or complex (its real and imaginary parts are
+    filled as neighbours, each with `std`). Memory order; fewer than 16 numbers, or
+    not contiguous, are drawn in double precision one by one.
+    """
+    a = elements(a)
+    if a.size >= _GROUP and a.flags.c_contiguous:
+        dtype = np.dtype(_F32) if is_reduced_float(a.dtype) else a.dtype
+        store(a, _grouped_normals(a.size, dtype, engine, mean, std))
+    else:
+        store(a, libm.fma(standard_normals(a.size, engine), std, mean))

@@ -1,0 +1,102 @@
+"""Sparse linear maps along one axis: interpolation, adaptive averages and index padding.
+
+A map is a list of (output, input, weight) entries. Its transpose is the same list with outputs
+and inputs exchanged, so one code runs both ways.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flambeau.backends.numpy.windows import widen
+
+
+class Tap(NamedTuple):
+    """One entry per output: outputs[..., out] += weight * inputs[..., source]."""
+
+    out: np.ndarray | None  # None: every output, in order
+    source: np.ndarray
+    weight: np.ndarray | None  # None: all ones
+
+
+class AxisMap:
+    """A linear map from an axis of `inputs` cells to one of `outputs` cells."""
+
+    def __init__(
+        self,
+        outputs: int,
+        inputs: int,
+        out: np.ndarray,
+        source: np.ndarray,
+        weight: np.ndarray | None = None,
+    ) -> None:
+        self.outputs = outputs
+        self.inputs = inputs
+        self.entries = (out, source, weight)
+        self.taps = _taps(outputs, out, source, weight)
+
+    @property
+    def transposed(self) -> "AxisMap":
+        """The map from outputs back to inputs."""
+        out, source, weight = self.entries
+        return AxisMap(self.inputs, self.outputs, source, out, weight)
+
+    def apply(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """Map one axis of x. Computed in x's dtype."""
+        total = None
+        for tap in self.taps:
+            part = x.take(tap.source, axis)
+            if tap.weight is not None:
+                shape = [1] * x.ndim
+                shape[axis] = -1
+                part *= tap.weight.reshape(shape).astype(part.real.dtype, copy=False)
+            if total is None and tap.out is None:
+                total = part
+                continue
+            if total is None:
+                total = self._zeros(x, axis)
+            if tap.out is None:
+                total += part
+            else:
+                total[(slice(None),) * axis + (tap.out,)] += part
+        return self._zeros(x, axis) if total is None else total
+
+    def _zeros(self, x: np.ndarray, axis: int) -> np.ndarray:
+        return np.zeros((*x.shape[:axis], self.outputs, *x.shape[axis + 1 :]), x.dtype)
+
+
+def _taps(
+    outputs: int, out: np.ndarray, source: np.ndarray, weight: np.ndarray | None
+) -> list[Tap]:
+    """The entries sorted into taps that meet each output at most once."""
+    order = np.argsort(out, kind="stable")
+    out, source = out[order], source[order]
+    weight = None if weight is None else weight[order]
+    counts = np.bincount(out, minlength=outputs)
+    rank = np.arange(out.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    taps = []
+    for r in range(int(counts.max(initial=0))):
+        chosen = rank == r
+        every = int(chosen.sum()) == outputs
+        factor = None if weight is None else weight[chosen]
+        taps.append(Tap(None if every else out[chosen], source[chosen], factor))
+    return taps
+
+
+def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
+    """Map the last len(maps) axes of x (None leaves an axis alone), shrinking axes first.
+
+    The half types are computed in float32 and rounded once. Always a new array.
+    """
+    lead = x.ndim - len(maps)
+    wide = widen(x)
+    work = [(m.outputs / max(m.inputs, 1), lead + i, m) for i, m in enumerate(maps) if m]
+    for _, axis, axis_map in sorted(work, key=lambda item: item[0]):
+        wide = axis_map.apply(wide, axis)
+    return wide.astype(x.dtype, copy=wide is x)
+
+
+def apply_transposed(g: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
+    """The transpose of apply_maps."""
+    return apply_maps(g, [m.transposed if m else None for m in maps])

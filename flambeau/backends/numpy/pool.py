@@ -1,0 +1,394 @@
+"""Pooling over the last axes of an array.
+
+Maxima come with the place they were found: the flat index within the pooled axes, as PyTorch
+counts it. The gradient of a maximum is `pool_scatter` with those indices, a linear map whose
+transpose is `pool_gather`. Averages are linear; each has its transpose beside it.
+
+Arrays are (*lead, *S) with any lead axes; the kernel's length says how many axes are pooled.
+The half types are averaged in float32 and rounded once.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from flambeau.backends.numpy.axis_map import AxisMap, apply_maps, apply_transposed
+from flambeau.backends.numpy.windows import along, slices, tap, widen
+
+Sizes = Sequence[int]
+
+# Bytes of input pooled at a time, to stay in cache.
+BLOCK_BYTES = 1 << 18
+
+
+def pool_size(
+    size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False
+) -> int:
+    """Windows along one axis. In ceil mode a last window may start inside the input or the
+    left padding, never in the right padding.
+
+    >>> pool_size(5, 2, 2, 0), pool_size(5, 2, 2, 0, ceil_mode=True)
+    (2, 3)
+    """
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    return count
+
+
+def max_pool_nd(
+    x: np.ndarray,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of each window and its flat index (int64). Padding never wins.
+
+    The first of equal maxima is taken; of NaNs, which beat every number, the last.
+
+    >>> max_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,), (1,))
+    (array([[3., 2.]]), array([[1, 2]]))
+    """
+    n = len(kernel)
+    lead, size = x.shape[: x.ndim - n], x.shape[x.ndim - n :]
+    axes = list(zip(size, kernel, stride, padding, dilation, strict=True))
+    out = tuple(pool_size(*axis, ceil_mode) for axis in axes)
+    flat = np.ascontiguousarray(x).reshape(prod(lead), *size)
+    values = np.empty((flat.shape[0], *out), x.dtype)
+    indices = np.empty(values.shape, np.int64)
+    if values.size:
+        step = max(BLOCK_BYTES // (prod(size) * x.itemsize), 1)
+        for block in slices(flat.shape[0], step):
+            values[block], indices[block] = _max_block(flat[block], axes, out)
+    return values.reshape(*lead, *out), indices.reshape(*lead, *out)
+
+
+def _max_block(
+    x: np.ndarray, axes: Sequence[tuple[int, ...]], out: Sizes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Axis by axis, last first: ties and NaNs resolve as in one row-major scan of the window."""
+    nans = bool(np.isnan(x.max())) if x.dtype.kind in "fV" else False
+    n = len(axes)
+    values = x
+    place = np.arange(axes[-1][0]).reshape((1,) * n + (-1,))
+    for i in reversed(range(n)):
+        if i < n - 1:
+            rows = np.arange(axes[i][0]) * prod(axis[0] for axis in axes[i + 1 :])
+            place = place + rows.reshape((-1,) + (1,) * (n - 1 - i))
+        values, place = _max_axis(values, place, i + 1, axes[i], out[i], nans)
+    return values, place
+
+
+def _max_axis(
+    x: np.ndarray, place: np.ndarray, axis: int, sizes: tuple[int, ...], count: int, nans: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The windowed maximum along one axis of x, carrying the place of each value along."""
+    size, kernel, stride, pad, dilation = sizes
+    first = np.arange(count) * stride - pad
+    first = np.where(first < 0, first + -(first // dilation) * dilation, first)
+    best = x.take(np.minimum(first, size - 1), axis)
+    where = np.broadcast_to(place, x.shape).take(np.minimum(first, size - 1), axis)
+    if (first >= size).any():
+        best[along(x.ndim, axis, first >= size)] = _lowest(x.dtype)
+    place = np.broadcast_to(place, x.shape)
+    for t in range(kernel):
+        part = tap(t * dilation - pad, stride, size, count)
+        if part is None:
+            continue
+        to, source = (along(x.ndim, axis, p) for p in part)
+        value, held = x[source], best[to]
+        better = value > held
+        if nans:
+            better |= value != value
+        np.copyto(held, value, where=better)
+        np.copyto(where[to], place[source], where=better)
+    return best, where
+
+
+def _lowest(dtype: np.dtype) -> object:
+    """The value no element is below."""
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+def pool_gather(x: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
+    """x's elements at flat indices within its last n axes: shaped like indices.
+
+    >>> pool_gather(np.array([[5.0, 6.0, 7.0]]), np.array([[2, 0]]), 1)
+    array([[7., 5.]])
+    """
+    lead = x.shape[: x.ndim - n]
+    rows = prod(lead)
+    flat = x.reshape(rows, prod(x.shape[x.ndim - n :]))
+    picked = np.take_along_axis(flat, indices.reshape(rows, prod(indices.shape[len(lead) :])), 1)
+    return picked.reshape(indices.shape)
+
+
+def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
+    """g added up at flat indices of zeros (*lead, *size): the transpose of pool_gather.
+
+    >>> pool_scatter(np.ones((1, 3)), np.array([[0, 2, 2]]), (4,))
+    array([[1., 0., 2., 0.]])
+    """
+    n = len(size)
+    lead = g.shape[: g.ndim - n]
+    rows, cells = prod(lead), prod(size)
+    wide = widen(g)
+    places = indices.reshape(rows, -1) if indices.size else indices.reshape(rows, 0)
+    places = (places + (np.arange(rows) * cells)[:, None]).reshape(-1)
+    if wide.dtype.kind == "f":
+        total = np.bincount(places, wide.reshape(-1), rows * cells)
+    else:
+        total = np.zeros(rows * cells, wide.dtype)
+        np.add.at(total, places, wide.reshape(-1))
+    return total.astype(g.dtype, copy=False).reshape(*lead, *size)
+
+
+def max_unpool_nd(x: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
+    """Zeros (*lead, *size) with x written at flat indices; the last write to a place stays.
+
+    Its gradient is pool_gather of the cotangent. Indices must be in range.
+
+    >>> max_unpool_nd(np.array([[3.0, 2.0]]), np.array([[1, 3]]), (4,))
+    array([[0., 3., 0., 2.]])
+    """
+    lead = x.shape[: x.ndim - len(size)]
+    rows, cells = prod(lead), prod(size)
+    out = np.zeros((rows, cells), x.dtype)
+    shape = (rows, prod(x.shape[len(lead) :]))
+    out[np.arange(rows)[:, None], indices.reshape(shape)] = x.reshape(shape)
+    return out.reshape(*lead, *size)
+
+
+def avg_pool_nd(
+    x: np.ndarray,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The mean of each window: its sum over its cell count, or over divisor_override.
+
+    >>> avg_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,))
+    array([[2., 2.]])
+    """
+    n = len(kernel)
+    axes = list(zip(x.shape[x.ndim - n :], kernel, stride, padding, strict=True))
+    counts = [pool_size(*axis, ceil_mode=ceil_mode) for axis in axes]
+    total = widen(x)
+    for axis, sizes, count in zip(range(x.ndim - n, x.ndim), axes, counts, strict=True):
+        total = _sum_windows(total, axis, sizes, count)
+    total = _divide(total, _divisor(axes, counts, count_include_pad, divisor_override))
+    return total.astype(x.dtype, copy=False)
+
+
+def avg_pool_nd_transpose(
+    g: np.ndarray,
+    size: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The transpose of avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
+    n = len(kernel)
+    axes = list(zip(size, kernel, stride, padding, strict=True))
+    counts = g.shape[g.ndim - n :]
+    total = _divide(widen(g), _divisor(axes, counts, count_include_pad, divisor_override))
+    for axis, sizes in zip(reversed(range(g.ndim - n, g.ndim)), reversed(axes), strict=True):
+        total = _spread_windows(total, axis, sizes)
+    return total.astype(g.dtype, copy=False)
+
+
+def _sum_windows(x: np.ndarray, axis: int, sizes: tuple[int, ...], count: int) -> np.ndarray:
+    size, kernel, stride, pad = sizes
+    if count == 1 and pad == 0 and kernel >= size:
+        return x.sum(axis, x.dtype, keepdims=True)
+    total = np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
+    for t in range(kernel):
+        part = tap(t - pad, stride, size, count)
+        if part:
+            total[along(x.ndim, axis, part[0])] += x[along(x.ndim, axis, part[1])]
+    return total
+
+
+def _spread_windows(g: np.ndarray, axis: int, sizes: tuple[int, ...]) -> np.ndarray:
+    size, kernel, stride, pad = sizes
+    total = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]), g.dtype)
+    for t in range(kernel):
+        part = tap(t - pad, stride, size, g.shape[axis])
+        if part:
+            total[along(g.ndim, axis, part[1])] += g[along(g.ndim, axis, part[0])]
+    return total
+
+
+def _divisor(
+    axes: Sequence[tuple[int, ...]], counts: Sizes, include_pad: bool, override: int | None
+) -> np.ndarray:
+    """Cells per window, shaped (*out); padding past the declared one never counts."""
+    if override is not None:
+        return np.array(override)
+    cells = np.ones((1,) * len(axes), np.int64)
+    for i, ((size, kernel, stride, pad), count) in enumerate(zip(axes, counts, strict=True)):
+        start = np.arange(count) * stride - pad
+        end = np.minimum(start + kernel, size + pad)
+        if not include_pad:
+            start, end = np.maximum(start, 0), np.minimum(end, size)
+        shape = [1] * len(axes)
+        shape[i] = count
+        cells = cells * np.maximum(end - start, 1).reshape(shape)
+    return cells
+
+
+def _divide(total: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """A mean in total's dtype; integers divide as C does, toward zero."""
+    if total.dtype.kind in "iu":
+        return (np.sign(total) * (np.abs(total) // cells)).astype(total.dtype)
+    return total / cells.astype(total.real.dtype)
+
+
+def adaptive_windows(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of `count` windows that cover `size` cells.
+
+    >>> adaptive_windows(5, 3)
+    (array([0, 1, 3]), array([2, 4, 5]))
+    """
+    i = np.arange(count)
+    return i * size // count, -(-(i + 1) * size // count)
+
+
+@lru_cache(maxsize=256)
+def adaptive_map(size: int, count: int) -> AxisMap:
+    """The sums over adaptive windows, as a map along an axis."""
+    start, end = adaptive_windows(size, count)
+    lengths = end - start
+    out = np.repeat(np.arange(count), lengths)
+    steps = np.arange(out.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return AxisMap(count, size, out, np.repeat(start, lengths) + steps)
+
+
+def _adaptive_cells(size: Sizes, out: Sizes) -> np.ndarray:
+    cells = np.ones((1,) * len(out), np.int64)
+    for i, (s, count) in enumerate(zip(size, out, strict=True)):
+        start, end = adaptive_windows(s, count)
+        cells = cells * (end - start).reshape([-1 if j == i else 1 for j in range(len(out))])
+    return cells
+
+
+def adaptive_avg_pool_nd(x: np.ndarray, out: Sizes) -> np.ndarray:
+    """The means of windows that divide the last axes of x as evenly as can be: (*lead, *out).
+
+    >>> adaptive_avg_pool_nd(np.array([1.0, 2.0, 3.0]), (2,))
+    array([1.5, 2.5])
+    """
+    size = x.shape[x.ndim - len(out) :]
+    if all(o and s % o == 0 for s, o in zip(size, out, strict=True)):
+        kernel = [s // o for s, o in zip(size, out, strict=True)]
+        return avg_pool_nd(x, kernel, kernel, (0,) * len(out))
+    maps = [adaptive_map(s, o) for s, o in zip(size, out, strict=True)]
+    total = apply_maps(widen(x), maps)
+    return _divide(total, _adaptive_cells(size, out)).astype(x.dtype, copy=False)
+
+
+def adaptive_avg_pool_nd_transpose(g: np.ndarray, size: Sizes) -> np.ndarray:
+    """The transpose of adaptive_avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
+    out = g.shape[g.ndim - len(size) :]
+    maps = [adaptive_map(s, o) for s, o in zip(size, out, strict=True)]
+    part = _divide(widen(g), _adaptive_cells(size, out))
+    return apply_transposed(part, maps).astype(g.dtype, copy=False)
+
+
+def adaptive_max_pool_nd(x: np.ndarray, out: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima of adaptive windows and their flat indices (int64).
+
+    >>> adaptive_max_pool_nd(np.array([1.0, 2.0, 3.0]), (2,))
+    (array([2., 3.]), array([1, 2]))
+    """
+    n = len(out)
+    starts, cells = [], []
+    for size, count in zip(x.shape[x.ndim - n :], out, strict=True):
+        start, end = adaptive_windows(size, count)
+        steps = np.arange(int((end - start).max(initial=0)))
+        starts.append(start)
+        cells.append(np.minimum(start[:, None] + steps, end[:, None] - 1))
+    return _max_of_cells(x, cells)
+
+
+def _max_of_cells(x: np.ndarray, cells: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima over the cells (out, k) each window has along each axis, last axis first.
+
+    Cells are (out, k), or (*lead, out, k) where windows differ from one plane to the next.
+    """
+    n = len(cells)
+    lead = x.ndim - n
+    values = x
+    place = np.arange(x.shape[-1])
+    for i in reversed(range(n)):
+        axis = lead + i
+        if i < n - 1:
+            rows = np.arange(x.shape[axis]) * prod(x.shape[axis + 1 :])
+            place = place + rows.reshape((-1,) + (1,) * (n - 1 - i))
+        values, place = _max_cells_axis(values, place, axis, cells[i])
+    return values, place
+
+
+def _max_cells_axis(
+    x: np.ndarray, place: np.ndarray, axis: int, cells: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    place = np.broadcast_to(place, x.shape)
+    best = where = None
+    for k in range(cells.shape[-1]):
+        index = cells[..., k]
+        if index.ndim == 1:
+            value, spot = x.take(index, axis), place.take(index, axis)
+        else:
+            planes = index.ndim - 1
+            shape = (*index.shape[:-1], *(1,) * (axis - planes), -1, *(1,) * (x.ndim - axis - 1))
+            index = index.reshape(shape)
+            value = np.take_along_axis(x, index, axis)
+            spot = np.take_along_axis(place, index, axis)
+        if best is None:
+            best, where = value, spot
+            continue
+        better = (value > best) | (value != value)
+        np.copyto(best, value, where=better)
+        np.copyto(where, spot, where=better)
+    if best is None:
+        shape = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
+        return np.empty(shape, x.dtype), np.empty(shape, np.int64)
+    return best, where
+
+
+def fractional_max_pool_nd(
+    x: np.ndarray, kernel: Sizes, out: Sizes, samples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima of windows whose steps vary at random, and their flat indices (int64).
+
+    x is (N, C, *S); samples (N, C, n) in [0, 1), the last axis's sample first.
+    Graham, Fractional Max-Pooling, 2014.
+    """
+    n = len(kernel)
+    cells = []
+    for i, (size, k, count) in enumerate(zip(x.shape[2:], kernel, out, strict=True)):
+        start = _random_starts(samples[..., n - 1 - i], size, k, count)
+        cells.append(start[..., None] + np.arange(k))
+    return _max_of_cells(x, cells)
+
+
+def _random_starts(sample: np.ndarray, size: int, kernel: int, count: int) -> np.ndarray:
+    """Window starts (N, C, count); the last window always ends at the edge."""
+    start = np.full((*sample.shape, count), size - kernel, np.int64)
+    if count > 1:
+        alpha = sample.dtype.type(size - kernel) / sample.dtype.type(count - 1)
+        steps = np.arange(count - 1).astype(sample.dtype)
+        shifted = ((steps + sample[..., None]) * alpha).astype(np.int64)
+        start[..., :-1] = shifted - (sample * alpha).astype(np.int64)[..., None]
+    return start
