@@ -1,0 +1,1 @@
+"""The commands: ``python -m flambeau`` and the console command ``flambeau``."""

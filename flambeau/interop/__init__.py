@@ -1,0 +1,1 @@
+"""Standing in for PyTorch: its name, its version, its submodules."""
