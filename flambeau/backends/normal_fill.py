@@ -142,22 +142,22 @@ def _transform(flat: np.ndarray, mean: float, std: float) -> None:
         part[:, 0], part[:, 1] = pairs(u[:, 0], u[:, 1], mean, std)
 
 
-def _grouped_normals(n: int, dtype: np.dtype, engine: Engine, mean: float, std: float):
-    """`n` >= 16 normals, shape (n,), as PyTorch fills contiguous memory."""
-    if dtype == np.float64:
-        draw = engine.doubles
-    else:
+def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> np.ndarray:
+    """`a.size` >= 16 normals, flat, as PyTorch fills contiguous memory."""
+    draw = engine.doubles
+    if a.dtype != np.float64:
         draw = engine.floats
         mean, std = _constants(mean, std)
-    flat = draw(n)
+    n = a.size
     whole = n - n % _GROUP
+    # float32 and float64 draw the incomplete group too, only to overwrite it.
+    flat = draw(whole if is_reduced_float(a.dtype) else n)
     _transform(flat[:whole], mean, std)
-    if whole < n:
-        # The last 16 are drawn afresh, over some that were already made.
-        tail = draw(_GROUP)
-        _transform(tail, mean, std)
-        flat[-_GROUP:] = tail
-    return flat
+    if whole == n:
+        return flat
+    tail = draw(_GROUP)
+    _transform(tail, mean, std)
+    return np.concatenate([flat[: n - _GROUP], tail])
 
 
 def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -> None:
@@ -169,7 +169,6 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     """
     a = elements(a)
     if a.size >= _GROUP and a.flags.c_contiguous:
-        dtype = np.dtype(_F32) if is_reduced_float(a.dtype) else a.dtype
-        store(a, _grouped_normals(a.size, dtype, engine, mean, std))
+        store(a, _grouped_normals(a, engine, mean, std))
     else:
         store(a, libm.fma(standard_normals(a.size, engine), std, mean))

@@ -37,7 +37,7 @@ def _abs(e: Emitter, x: Value) -> Value:
 
 
 def _relu(e: Emitter, x: Value) -> Value:
-    below = e.compare("ole" if x.kind in FLOATS else "sle", x, 0)
+    below = e.compare("olt" if x.kind in FLOATS else "slt", x, 0)
     return e.select(below, 0, x)
 
 

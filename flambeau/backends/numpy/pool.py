@@ -71,48 +71,71 @@ def max_pool_nd(
 def _max_block(
     x: np.ndarray, axes: Sequence[tuple[int, ...]], out: Sizes
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axis by axis, last first: ties and NaNs resolve as in one row-major scan of the window."""
+    """Axis by axis, last first: ties and NaNs resolve as in one row-major scan of the window.
+
+    What is carried along is the row-major number of the winning cell within its window.
+    """
     nans = bool(np.isnan(x.max())) if x.dtype.kind in "fV" else False
-    n = len(axes)
-    values = x
-    place = np.arange(axes[-1][0]).reshape((1,) * n + (-1,))
-    for i in reversed(range(n)):
-        if i < n - 1:
-            rows = np.arange(axes[i][0]) * prod(axis[0] for axis in axes[i + 1 :])
-            place = place + rows.reshape((-1,) + (1,) * (n - 1 - i))
-        values, place = _max_axis(values, place, i + 1, axes[i], out[i], nans)
-    return values, place
+    cells = prod(axis[1] for axis in axes)
+    small = np.dtype(np.uint8 if cells <= 256 else np.int32)
+    step, weight = np.zeros((1,) * x.ndim, small), 1
+    for i in reversed(range(len(axes))):
+        x, step = _max_axis(x, step, i + 1, axes[i], out[i], weight, nans)
+        weight *= axes[i][1]
+    return x, _places(step, axes, out)
 
 
 def _max_axis(
-    x: np.ndarray, place: np.ndarray, axis: int, sizes: tuple[int, ...], count: int, nans: bool
+    x: np.ndarray,
+    step: np.ndarray,
+    axis: int,
+    sizes: tuple[int, ...],
+    count: int,
+    weight: int,
+    nans: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The windowed maximum along one axis of x, carrying the place of each value along."""
+    """The windowed maximum along one axis of x, and the number of the cell that won."""
     size, kernel, stride, pad, dilation = sizes
-    first = np.arange(count) * stride - pad
-    first = np.where(first < 0, first + -(first // dilation) * dilation, first)
-    best = x.take(np.minimum(first, size - 1), axis)
-    where = np.broadcast_to(place, x.shape).take(np.minimum(first, size - 1), axis)
-    if (first >= size).any():
-        best[along(x.ndim, axis, first >= size)] = _lowest(x.dtype)
-    place = np.broadcast_to(place, x.shape)
+    first = _first_cells(np.arange(count) * stride - pad, dilation)
+    start = np.minimum(np.arange(count) * stride - pad + first * dilation, size - 1)
+    best = x.take(start, axis)
+    step = np.broadcast_to(step, x.shape)
+    spread = (-1,) + (1,) * (x.ndim - axis - 1)
+    won = step.take(start, axis) + (first * weight).astype(step.dtype).reshape(spread)
     for t in range(kernel):
         part = tap(t * dilation - pad, stride, size, count)
         if part is None:
             continue
         to, source = (along(x.ndim, axis, p) for p in part)
-        value, held = x[source], best[to]
+        value, held, number = x[source], best[to], won[to]
         better = value > held
         if nans:
             better |= value != value
-        np.copyto(held, value, where=better)
-        np.copyto(where[to], place[source], where=better)
-    return best, where
+        np.maximum(held, value, out=held)
+        # Numbers grow with t, so the larger of the two is the later winner.
+        later = step[source] + step.dtype.type(t * weight)
+        later *= better
+        np.maximum(number, later, out=number)
+    return best, won
 
 
-def _lowest(dtype: np.dtype) -> object:
-    """The value no element is below."""
-    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+def _first_cells(start: np.ndarray, dilation: int) -> np.ndarray:
+    """How many cells of each window lie before the input."""
+    return np.where(start < 0, -(start // dilation), 0)
+
+
+def _places(step: np.ndarray, axes: Sequence[tuple[int, ...]], out: Sizes) -> np.ndarray:
+    """Flat input index of each window's winning cell."""
+    n = len(axes)
+    inside = np.zeros((1,) * n, np.int64)
+    corner = np.zeros((1,) * n, np.int64)
+    for i, ((size, kernel, stride, pad, dilation), count) in enumerate(zip(axes, out, strict=True)):
+        spread = (-1,) + (1,) * (n - 1 - i)
+        inside = inside * size + (np.arange(kernel) * dilation).reshape(spread)
+        corner = corner * size + (np.arange(count) * stride - pad).reshape(spread)
+    place = inside.reshape(-1).take(step)
+    place += corner
+    return place
 
 
 def pool_gather(x: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
@@ -134,18 +157,25 @@ def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
     >>> pool_scatter(np.ones((1, 3)), np.array([[0, 2, 2]]), (4,))
     array([[1., 0., 2., 0.]])
     """
-    n = len(size)
-    lead = g.shape[: g.ndim - n]
+    lead = g.shape[: g.ndim - len(size)]
     rows, cells = prod(lead), prod(size)
-    wide = widen(g)
-    places = indices.reshape(rows, -1) if indices.size else indices.reshape(rows, 0)
-    places = (places + (np.arange(rows) * cells)[:, None]).reshape(-1)
-    if wide.dtype.kind == "f":
-        total = np.bincount(places, wide.reshape(-1), rows * cells)
-    else:
-        total = np.zeros(rows * cells, wide.dtype)
-        np.add.at(total, places, wide.reshape(-1))
-    return total.astype(g.dtype, copy=False).reshape(*lead, *size)
+    per_row = prod(g.shape[len(lead) :])
+    wide = widen(g).reshape(rows, per_row)
+    places = indices.reshape(rows, per_row)
+    out = np.empty((rows, cells), g.dtype)
+    for block in slices(rows, max(BLOCK_BYTES // (8 * max(cells, 1)), 1)):
+        out[block] = _scatter_rows(wide[block], places[block], cells)
+    return out.reshape(*lead, *size)
+
+
+def _scatter_rows(values: np.ndarray, places: np.ndarray, cells: int) -> np.ndarray:
+    rows = values.shape[0]
+    flat = (places + (np.arange(rows) * cells)[:, None]).reshape(-1)
+    if values.dtype.kind == "f":
+        return np.bincount(flat, values.reshape(-1), rows * cells).reshape(rows, cells)
+    total = np.zeros(rows * cells, values.dtype)
+    np.add.at(total, flat, values.reshape(-1))
+    return total.reshape(rows, cells)
 
 
 def max_unpool_nd(x: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
