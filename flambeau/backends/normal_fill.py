@@ -164,9 +164,16 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     """Fill `a` with normals of the given mean and standard deviation.
 
     `a` is float16, bfloat16, float32, float64 or complex (its real and imaginary parts are
-    filled as neighbours, each with `std`). Memory order; fewer than 16 numbers, or
-    not contiguous, are drawn in double precision one by one.
+    filled as neighbours, each with `mean` and `std / sqrt(2)`). Memory order; fewer than 16
+    numbers, or not contiguous, are drawn in double precision one by one.
+
+    >>> a = np.zeros(2, np.float32)
+    >>> normal(a, Engine(0))
+    >>> a
+    array([ 1.5409961, -0.2934289], dtype=float32)
     """
+    if a.dtype.kind == "c":
+        std /= math.sqrt(2)
     a = elements(a)
     if a.size >= _GROUP and a.flags.c_contiguous:
         store(a, _grouped_normals(a, engine, mean, std))
