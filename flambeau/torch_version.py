@@ -1,4 +1,4 @@
-"""A version string that compares as a version: ``__version__`` while flambeau stands in for torch."""
+"""A version string that compares as a version, as PyTorch's ``__version__`` does."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pkgutil import iter_modules
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flambeau import version
 from flambeau.base.missing import missing_module
 from flambeau.base.naming import OWN, TORCH, set_prefix
 from flambeau.torch_version import TorchVersion
@@ -54,7 +55,8 @@ def as_torch() -> ModuleType:
             name=TORCH,
         )
     set_prefix(TORCH)
-    package.__version__ = TorchVersion(VERSION)  # type: ignore[attr-defined]
+    version.__version__ = TorchVersion(VERSION)
+    package.__version__ = version.__version__  # type: ignore[attr-defined]
     for name in [name for name in sys.modules if _is_ours(name)]:
         _spell_as_torch(sys.modules[name])
     sys.meta_path.insert(0, _TorchFinder())
