@@ -1,0 +1,1 @@
+"""Tensors, dispatch and the text of tensors."""
