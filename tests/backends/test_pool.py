@@ -146,3 +146,8 @@ def test_half_and_empty():
     assert pool.adaptive_max_pool_nd(empty, (3,))[1].shape == (0, 3, 3)
     places = np.zeros((0, 3, 2), np.int64)
     assert pool.pool_scatter(np.ones((0, 3, 2)), places, (4,)).shape == (0, 3, 4)
+
+
+def test_window_without_input():
+    values, indices = pool.max_pool_nd(np.ones((1, 1)), (2,), (1,), (1,), (2,))
+    assert values.item() == -np.inf and indices.item() == 1

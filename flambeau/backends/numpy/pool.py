@@ -97,8 +97,12 @@ def _max_axis(
     """The windowed maximum along one axis of x, and the number of the cell that won."""
     size, kernel, stride, pad, dilation = sizes
     first = _first_cells(np.arange(count) * stride - pad, dilation)
-    start = np.minimum(np.arange(count) * stride - pad + first * dilation, size - 1)
+    start = np.arange(count) * stride - pad + first * dilation
+    outside = start >= size
+    start = np.minimum(start, size - 1)
     best = x.take(start, axis)
+    if outside.any():
+        best[along(x.ndim, axis, outside)] = _lowest(x.dtype)
     step = np.broadcast_to(step, x.shape)
     spread = (-1,) + (1,) * (x.ndim - axis - 1)
     won = step.take(start, axis) + (first * weight).astype(step.dtype).reshape(spread)
@@ -117,6 +121,11 @@ def _max_axis(
         later *= better
         np.maximum(number, later, out=number)
     return best, won
+
+
+def _lowest(dtype: np.dtype) -> object:
+    """The value no element is below: a window without any input cell has it."""
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
 
 
 def _first_cells(start: np.ndarray, dilation: int) -> np.ndarray:

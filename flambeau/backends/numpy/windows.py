@@ -99,8 +99,8 @@ def tap(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice] 
     return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
 
 
-def along(ndim: int, axis: int, part: slice) -> tuple[slice, ...]:
+def along(ndim: int, axis: int, part: slice | np.ndarray) -> tuple[slice | np.ndarray, ...]:
     """An index that applies `part` to one axis and takes the others whole."""
-    index = [slice(None)] * ndim
+    index: list[slice | np.ndarray] = [slice(None)] * ndim
     index[axis] = part
     return tuple(index)
