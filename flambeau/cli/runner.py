@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
         main = _as_program([first, *rest], "")
         _call(lambda: exec(compile(sys.stdin.read(), "<stdin>", "exec"), vars(main)))
     elif get_importer(first) is not None:
-        _as_program([first, *rest], first)
+        _as_program([first, *rest], os.path.abspath(first))
         _call(lambda: runpy._run_module_as_main("__main__", alter_argv=False))
     else:
         return _run_script(first, rest)

@@ -73,8 +73,10 @@ def _torch_name(name: str) -> str:
 
 
 def _spell_as_torch(module: ModuleType) -> None:
-    """Name the module, and the classes of ours that it holds, as PyTorch does."""
-    module.__name__ = _torch_name(module.__name__) if _is_ours(module.__name__) else module.__name__
+    """Give a module of ours, and the classes that it holds, their names in PyTorch."""
+    if _is_ours(module.__name__):
+        module.__name__ = _torch_name(module.__name__)
+        sys.modules[module.__name__] = module
     for held in list(vars(module).values()):
         if isinstance(held, type) and _is_ours(held.__module__):
             held.__module__ = _torch_name(held.__module__)

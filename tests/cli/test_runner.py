@@ -32,10 +32,7 @@ ENDINGS = {
     "status text": "import sys\nsys.exit('stopped here')\n",
     "no status": "import sys\nsys.exit()\n",
     "raised status": "raise SystemExit([1, 2])\n",
-    "recursion": "import sys\nsys.setrecursionlimit(200)\ndef f():\n    f()\nf()\n",
     "own hook": "import sys\nsys.excepthook = lambda k, v, t: print(k, v, t.tb_lineno)\n\n1 / 0\n",
-    "broken hook": "import sys\ndef hook(*a):\n    raise ValueError('h')\nsys.excepthook = hook\n"
-                   "raise KeyError(3)\n",
     "exit code": "import atexit\natexit.register(print, 'last')\nraise OSError(2, 'gone')\n",
     "thread": "import threading\nt = threading.Thread(target=lambda: 1 / 0, name='t')\nt.start()\n"
               "t.join()\n",

@@ -47,9 +47,10 @@ def test_names_print_as_flambeau_otherwise(python):
 
 def test_what_programs_ask_about_the_installation(as_torch):
     assert as_torch("""
-        import importlib.metadata, importlib.util, torch
-        print(importlib.util.find_spec("torch") is not None)
-        print(importlib.util.find_spec("torch.no_such"), importlib.util.find_spec("torch.cuda").name)
+        import importlib.metadata, torch
+        from importlib.util import find_spec
+        print(find_spec("torch") is not None)
+        print(find_spec("torch.no_such"), find_spec("torch.cuda").name)
         print(importlib.metadata.version("torch"), importlib.metadata.version("Torch"))
         print(torch.__version__, torch.version.__version__, torch.__version__ >= (2, 0))
         print(sum(d.metadata["Name"] == "torch" for d in importlib.metadata.distributions()) > 0)
