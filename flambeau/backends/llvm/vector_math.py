@@ -55,10 +55,11 @@ def _exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     """Return exp(r) - 1 and n with x = n log 2 + r."""
     kind = x.kind
     whole, n = _round_to_int(e, x, LOG2_E)
-    r = e.fma(whole, -LN2_HIGH[kind], x)
-    r = e.fma(whole, -LN2_LOW[kind], r)
+    exact = e.fma(whole, -LN2_HIGH[kind], x)
+    r = e.fma(whole, -LN2_LOW[kind], exact)
+    lost = e.fma(whole, -LN2_LOW[kind], e.sub(exact, r))
     p = e.polynomial(r, table.EXP[kind])
-    return e.fma(p, e.mul(r, r), r), n
+    return e.add(e.fma(p, e.mul(r, r), lost), r), n
 
 
 def exp(e: Emitter, x: Value) -> Value:
@@ -158,7 +159,13 @@ def tanh(e: Emitter, x: Value) -> Value:
 def sigmoid(e: Emitter, x: Value) -> Value:
     shrunk = exp(e, e.neg(e.unary("fabs", x)))
     top = e.select(e.compare("olt", x, 0.0), shrunk, 1.0)
-    return e.div(top, e.add(shrunk, 1.0))
+    whole = e.add(shrunk, 1.0)
+    lost = e.sub(shrunk, e.sub(whole, 1.0))
+    inverse = e.div(1.0, whole)
+    quotient = e.mul(top, inverse)
+    # one step towards the exact quotient by 1 + exp(-|x|)
+    error = e.fma(e.neg(quotient), lost, e.fma(e.neg(quotient), whole, top))
+    return e.fma(error, inverse, quotient)
 
 
 def erf(e: Emitter, x: Value) -> Value:
@@ -175,22 +182,31 @@ def erf(e: Emitter, x: Value) -> Value:
     return e.select(e.compare("olt", e.unary("fabs", x), 1.0), near, far)
 
 
-def _trig_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
-    """Return r = x - q pi/2, |r| <= pi/4, and the integer q; in f64 whatever x is."""
+def _trig_parts(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
+    """Return r, its rounding error and the integer q with x = r + error + q pi/2, |r| <= pi/4."""
     wide = e.convert(x, "f64")
     whole, q = _round_to_int(e, wide, TWO_OVER_PI)
-    for part in HALF_PI:
-        wide = e.fma(whole, -part, wide)
-    return e.convert(wide, x.kind), e.convert(q, BITS_OF[x.kind])
+    first = e.fma(whole, -HALF_PI[0], wide)
+    step = e.mul(whole, HALF_PI[1])
+    second = e.sub(first, step)
+    low = e.fma(whole, -HALF_PI[2], e.sub(e.sub(first, second), step))
+    near = e.add(second, low)
+    r = e.convert(near, x.kind)
+    # in f32 the error is what the conversion lost, in f64 what the last sum did
+    lost = e.sub(near, e.convert(r, "f64")) if x.kind == "f32" else e.sub(low, e.sub(near, second))
+    return r, e.convert(lost, x.kind), e.convert(q, BITS_OF[x.kind])
 
 
-def _sin_or_cos(e: Emitter, r: Value, q: Value) -> Value:
-    """sin(r + q pi/2)."""
+def _sin_or_cos(e: Emitter, r: Value, lost: Value, q: Value) -> Value:
+    """sin(r + lost + q pi/2)."""
     kind = r.kind
     z = e.mul(r, r)
-    sine = e.fma(e.mul(z, e.polynomial(z, table.SIN[kind])), r, r)
-    bend = e.mul(e.mul(z, z), e.polynomial(z, table.COS[kind]))
-    cosine = e.add(e.fma(z, -0.5, 1.0), bend)
+    half = e.mul(z, 0.5)
+    level = e.sub(1.0, half)
+    bend = e.mul(z, e.polynomial(z, table.SIN[kind]))
+    sine = e.add(e.fma(bend, r, e.mul(lost, level)), r)
+    bend = e.fma(e.mul(z, z), e.polynomial(z, table.COS[kind]), e.neg(e.mul(r, lost)))
+    cosine = e.add(level, e.add(e.sub(e.sub(1.0, level), half), bend))
     odd = e.compare("ne", e.bit_and(q, 1), 0)
     lower = e.compare("ne", e.bit_and(q, 2), 0)
     result = e.select(odd, cosine, sine)
@@ -204,8 +220,8 @@ def sin(e: Emitter, x: Value) -> Value:
 
 def cos(e: Emitter, x: Value) -> Value:
     """For |x| up to TRIG_LIMIT, infinities (NaN) and NaN."""
-    r, q = _trig_parts(e, x)
-    return _sin_or_cos(e, r, e.add(q, 1))
+    r, lost, q = _trig_parts(e, x)
+    return _sin_or_cos(e, r, lost, e.add(q, 1))
 
 
 def pow(e: Emitter, x: Value, y: Value) -> Value:

@@ -1,0 +1,341 @@
+"""Large arrays, for eager mode: generated kernels on the thread pool, or None to say "use NumPy".
+
+llvmlite is imported at the first large call. Where it is absent, with FLAMBEAU_BACKEND=numpy, and
+for every case not covered, the functions return None and the caller computes with NumPy.
+"""
+
+import functools
+import math
+import os
+import threading
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import memory
+
+# fewer items than this are done before a kernel on two threads has started
+MIN_ITEMS = 1 << 15
+# columns from which a broadcast row is worth a loop of its own, and a row a reduction
+MIN_COLUMNS = 32
+# sin and cos reduce their argument well up to here
+TRIG_LIMIT = 2.0**20
+
+_BINARY = frozenset({"add", "sub", "mul", "maximum", "minimum"})
+_FLOAT_BINARY = frozenset({"div", "pow"})
+_COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+_UNARY = frozenset({"neg", "abs", "square", "relu"})
+_FLOAT_UNARY = frozenset(
+    "sqrt rsqrt reciprocal floor ceil trunc round exp expm1 log log1p tanh sigmoid erf sin cos"
+    .split()
+)
+_ARITY = {
+    **dict.fromkeys(_UNARY | _FLOAT_UNARY, 1),
+    **dict.fromkeys(_BINARY | _FLOAT_BINARY | _COMPARE, 2),
+    "fma": 3,
+}
+_FLOAT_ONLY = _FLOAT_UNARY | _FLOAT_BINARY | {"fma"}
+_CASTS = frozenset(
+    {
+        ("int32", "float32"), ("int32", "float64"), ("int64", "float32"), ("int64", "float64"),
+        ("float32", "float64"), ("float64", "float32"), ("int32", "int64"), ("int64", "int32"),
+        ("bool", "float32"), ("bool", "float64"), ("bool", "int64"), ("bool", "int32"),
+    }
+)
+_NUMBERS = (np.float32, np.float64, np.int32, np.int64)
+# powers that PyTorch computes without pow
+_POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
+
+_start_lock = threading.Lock()
+
+
+@functools.cache
+def _load() -> SimpleNamespace | None:
+    if os.environ.get("FLAMBEAU_BACKEND", "").lower() == "numpy":
+        return None
+    with _start_lock:
+        try:
+            # llvmlite takes 30 ms to import, and may be absent
+            from flambeau.backends.llvm import calls, pool, program, reduce
+        except ImportError:
+            return None
+    return SimpleNamespace(calls=calls, pool=pool, program=program, reduce=reduce)
+
+
+def available() -> bool:
+    """Whether large arrays are computed by generated kernels in this process."""
+    return _load() is not None
+
+
+def pool_module() -> ModuleType | None:
+    """Return the thread pool (num_threads, set_num_threads); None where there is none."""
+    llvm = _load()
+    return None if llvm is None else llvm.pool
+
+
+def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.ndarray | None:
+    """Apply one instruction item by item; None when the case is not covered.
+
+    operands: C-contiguous ndarrays of one dtype (float32, float64, int32, int64) and one shape,
+    at least one of them of 32,768 items or more; or one-item arrays and Python numbers; or, beside
+    one of shape (..., M), a row (M,) or a column (..., 1). Comparisons give bool. `out` is
+    written where given: its shape and dtype are the result's, and it may be an operand itself.
+
+    >>> import numpy as np
+    >>> ones = np.ones(100_000, np.float32)
+    >>> result = pointwise("add", ones, 2.0)
+    >>> result is None or float(result[-1])
+    3.0
+    """
+    lead = _lead(operands)
+    if lead is None or lead.size < MIN_ITEMS or _ARITY.get(name) != len(operands):
+        return None
+    if lead.dtype.type not in _NUMBERS or not lead.dtype.isnative:
+        return None
+    if lead.dtype.kind == "i" and name in _FLOAT_ONLY:
+        return None
+    llvm = _load()
+    if llvm is None:
+        return None
+    if name == "pow":
+        return _pow(llvm, lead, operands, out)
+    if name in ("sin", "cos") and not _within(llvm, lead, TRIG_LIMIT):
+        return None
+    return _run(llvm, name, lead, operands, out)
+
+
+def _lead(operands: tuple[Any, ...]) -> np.ndarray | None:
+    """Return the largest array: its shape is the result's."""
+    best = None
+    for item in operands:
+        if type(item) is np.ndarray and (best is None or item.size > best.size):
+            best = item
+    return best
+
+
+def _run(
+    llvm: SimpleNamespace,
+    name: str,
+    lead: np.ndarray,
+    operands: tuple[Any, ...],
+    out: np.ndarray | None,
+) -> np.ndarray | None:
+    ins, layouts = [], []
+    for item in operands:
+        array, layout = _place(item, lead)
+        if layout is None:
+            return None
+        ins.append(array)
+        layouts.append(layout)
+    if "row" in layouts or "column" in layouts:
+        if lead.shape[-1] < MIN_COLUMNS:
+            return None
+    program = _program(name, lead.dtype.type, tuple(layouts))
+    dtype = np.dtype(np.bool_) if name in _COMPARE else lead.dtype
+    if out is None:
+        out = memory.empty(lead.shape, dtype)
+    elif not _usable_out(llvm, out, lead.shape, dtype, ins):
+        return None
+    llvm.calls.run_pointwise(program, (out,), ins)
+    return out
+
+
+def _place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
+    """Return the operand as an array and how it is laid over the lead's items, None if not."""
+    if type(item) is not np.ndarray:
+        return _scalar(item, lead.dtype)
+    if item.dtype != lead.dtype or not (item.flags.c_contiguous and item.flags.aligned):
+        return item, None
+    if item.shape == lead.shape:
+        return item, "array"
+    if item.ndim > lead.ndim:
+        return item, None
+    if item.size == 1:
+        return item, "scalar"
+    if item.size == lead.shape[-1] and item.shape[-1] == item.size:
+        return item, "row"
+    if item.shape == (*lead.shape[:-1], 1):
+        return item, "column"
+    return item, None
+
+
+def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:
+    """A Python number as one item; integers only where the dtype holds them."""
+    if isinstance(item, (bool, int)) or (isinstance(item, float) and dtype.kind == "f"):
+        try:
+            return np.array(item, dtype), "scalar"
+        except OverflowError:
+            return item, None
+    return item, None
+
+
+@functools.cache
+def _program(name: str, scalar_type: type, layouts: tuple[str, ...]) -> Any:
+    llvm = _load()
+    assert llvm is not None
+    program = llvm.program
+    kind = llvm.calls.KINDS[np.dtype(scalar_type)]
+    inputs = tuple(program.Input(kind, layout) for layout in layouts)
+    step = program.Step(name, tuple(range(len(inputs))))
+    return program.Pointwise(inputs, (step,), (len(inputs),))
+
+
+def _usable_out(
+    llvm: SimpleNamespace,
+    out: np.ndarray,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    ins: list[np.ndarray],
+) -> bool:
+    if type(out) is not np.ndarray or out.shape != shape or out.dtype != dtype:
+        return False
+    flags = out.flags
+    if not (flags.c_contiguous and flags.aligned and flags.writeable):
+        return False
+    return not any(llvm.calls.may_overlap(out, item) for item in ins)
+
+
+def _pow(
+    llvm: SimpleNamespace, lead: np.ndarray, operands: tuple[Any, ...], out: np.ndarray | None
+) -> np.ndarray | None:
+    """float32, and those powers of float64 that need no pow."""
+    base, exponent = operands
+    if base is lead and isinstance(exponent, (int, float)):
+        name = _POWERS.get(exponent)
+        if name is not None:
+            return _run(llvm, name, lead, (base,), out)
+    if lead.dtype != np.float32:
+        return None
+    return _run(llvm, "pow", lead, operands, out)
+
+
+def _within(llvm: SimpleNamespace, array: np.ndarray, bound: float) -> bool:
+    """Whether every finite item is at most this large."""
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return False
+    largest = llvm.reduce.run_blocks(_largest(array.dtype.type), array, 1)[0]
+    return bool(largest <= bound)
+
+
+@functools.cache
+def _largest(scalar_type: type) -> Any:
+    """max(|x|), NaN taken as 0."""
+    llvm = _load()
+    assert llvm is not None
+    program = llvm.program
+    kind = llvm.calls.KINDS[np.dtype(scalar_type)]
+    steps = (
+        program.Step("abs", (0,)),
+        program.Step("eq", (0, 0)),
+        program.Step("const", (), 0.0, kind),
+        program.Step("select", (2, 1, 3)),
+    )
+    return program.Reduction(program.Pointwise((program.Input(kind),), steps, (4,)), "max", kind)
+
+
+def reduce(
+    name: str, array: np.ndarray, axes: tuple[int, ...] | None, keepdims: bool
+) -> np.ndarray | None:
+    """Reduce over axes ("sum", "mean", "prod", "max", "min"); None when the case is not covered.
+
+    array: C-contiguous, 32,768 items or more, of float32, float64, int32 or int64 (bool for "sum").
+    axes: None for all, or axes that stand together, in any order. Integer sums and products are
+    int64; the others keep the dtype. A float32 sum is accumulated in float64 and rounded once, and
+    does not depend on the number of threads. NaN is propagated by max and min.
+    """
+    if type(array) is not np.ndarray or array.size < MIN_ITEMS:
+        return None
+    if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+        return None
+    if not _reducible(name, array.dtype):
+        return None
+    split = _split(array.shape, axes)
+    llvm = _load()
+    if split is None or llvm is None:
+        return None
+    before, length, after = split
+    combine = "sum" if name == "mean" else name
+    plan = llvm.reduce.plain(combine, llvm.calls.KINDS[array.dtype])
+    if after == 1:
+        found = llvm.reduce.run_blocks(plan, array, before)
+    else:
+        found = llvm.reduce.run_columns(plan, array, before, length)
+    return _finish(name, array, found, axes, keepdims, length)
+
+
+def _reducible(name: str, dtype: np.dtype) -> bool:
+    if name == "mean":
+        return dtype.type in (np.float32, np.float64)
+    if name == "sum" and dtype.type is np.bool_:
+        return True
+    return name in ("sum", "prod", "max", "min") and dtype.type in _NUMBERS
+
+
+def _split(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+    """Return the sizes before, within and after the reduced axes; None if they stand apart."""
+    if axes is None:
+        return 1, math.prod(shape), 1
+    order = sorted(axis % len(shape) for axis in axes)
+    if not order or order != list(range(order[0], order[0] + len(order))):
+        return None
+    before = math.prod(shape[: order[0]])
+    length = math.prod(shape[order[0] : order[-1] + 1])
+    after = math.prod(shape[order[-1] + 1 :])
+    if (after == 1 and length < MIN_COLUMNS) or (after > 1 and after < MIN_COLUMNS):
+        return None
+    return before, length, after
+
+
+def _finish(
+    name: str,
+    array: np.ndarray,
+    found: np.ndarray,
+    axes: tuple[int, ...] | None,
+    keepdims: bool,
+    length: int,
+) -> np.ndarray:
+    """Divide for a mean, round to the result's dtype, and give the result its shape."""
+    if name == "mean":
+        found = found / length
+    integral = array.dtype.kind in "ib" and name in ("sum", "prod")
+    dtype = np.dtype(np.int64) if integral else array.dtype
+    reduced = range(array.ndim) if axes is None else {axis % array.ndim for axis in axes}
+    if keepdims:
+        shape = tuple(1 if axis in reduced else n for axis, n in enumerate(array.shape))
+    else:
+        shape = tuple(n for axis, n in enumerate(array.shape) if axis not in reduced)
+    with np.errstate(over="ignore"):
+        return found.astype(dtype).reshape(shape)
+
+
+def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """Return a converted copy (the same dtype: a copy); None when the case is not covered.
+
+    Covered: large C-contiguous arrays, between float32 and float64, int32 and int64, from integers
+    to floats, and from bool to any of these. Floats are not converted to integers here.
+    """
+    dtype = np.dtype(dtype)
+    if type(array) is not np.ndarray or array.size < MIN_ITEMS:
+        return None
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return None
+    same = array.dtype == dtype and dtype.type in _NUMBERS
+    if not same and (array.dtype.name, dtype.name) not in _CASTS:
+        return None
+    llvm = _load()
+    if llvm is None or not (array.dtype.isnative and dtype.isnative):
+        return None
+    out = memory.empty(array.shape, dtype)
+    llvm.calls.run_pointwise(_cast_program(array.dtype.type, dtype.type), (out,), (array,))
+    return out
+
+
+@functools.cache
+def _cast_program(source: type, target: type) -> Any:
+    llvm = _load()
+    assert llvm is not None
+    program, kinds = llvm.program, llvm.calls.KINDS
+    step = program.Step("cast", (0,), None, kinds[np.dtype(target)])
+    inputs = (program.Input(kinds[np.dtype(source)]),)
+    return program.Pointwise(inputs, (step,), (1,))

@@ -1,0 +1,266 @@
+"""Calling kernels: an entry that reads ndarrays directly, and the checks before it.
+
+`launch(kernel, count, chunk, *items)` hands every item to the kernel's context: an ndarray as its
+data pointer, an int as it is. It releases the GIL; its arguments keep the arrays alive meanwhile.
+"""
+
+import ctypes
+import functools
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from flambeau.backends.llvm import jit, pool, printer
+from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise
+
+KINDS = {
+    np.dtype(np.float32): "f32",
+    np.dtype(np.float64): "f64",
+    np.dtype(np.int32): "i32",
+    np.dtype(np.int64): "i64",
+    np.dtype(np.bool_): "bool",
+}
+DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
+# bytes of the first array in one piece of work: several fit a core's own cache
+CHUNK_BYTES = 1 << 17
+MAX_ITEMS = 16
+METH_FASTCALL = 0x80
+# CPython's and NumPy's object layout, checked against a live array before it is relied on
+HEAD = object.__basicsize__
+FLAGS = HEAD + 48
+# C-contiguous and aligned, as NPY_ARRAY_ flags
+NEEDED_FLAGS = 0x0101
+
+_ENTRY = f"""
+@type_error = external global ptr
+declare void @parallel_for(ptr, ptr, i64, i64)
+declare i64 @PyLong_AsSsize_t(ptr)
+declare ptr @PyErr_Occurred()
+declare void @PyErr_SetString(ptr, ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare void @Py_IncRef(ptr)
+@ndarray = external global i8
+@none = external global i8
+@message = private constant [40 x i8] c"expected ints and C-contiguous ndarrays\\00"
+
+define ptr @launch(ptr %self, ptr %args, i64 %nargs) {{
+entry:
+  %context = alloca [{MAX_ITEMS + 3} x i64]
+  %enough = icmp sge i64 %nargs, 3
+  %few = icmp sle i64 %nargs, {MAX_ITEMS + 3}
+  %fits = and i1 %enough, %few
+  br i1 %fits, label %next, label %refuse
+next:
+  %i = phi i64 [0, %entry], [%i1, %put]
+  %more = icmp slt i64 %i, %nargs
+  br i1 %more, label %read, label %run
+read:
+  %place = getelementptr ptr, ptr %args, i64 %i
+  %item = load ptr, ptr %place
+  %type_place = getelementptr i8, ptr %item, i64 {HEAD - 8}
+  %type = load ptr, ptr %type_place
+  %is_array = icmp eq ptr %type, @ndarray
+  br i1 %is_array, label %array, label %int
+array:
+  %flags_place = getelementptr i8, ptr %item, i64 {FLAGS}
+  %flags = load i32, ptr %flags_place
+  %kept = and i32 %flags, {NEEDED_FLAGS}
+  %usable = icmp eq i32 %kept, {NEEDED_FLAGS}
+  %data_place = getelementptr i8, ptr %item, i64 {HEAD}
+  %data = load i64, ptr %data_place
+  br i1 %usable, label %put, label %refuse
+int:
+  %number = call i64 @PyLong_AsSsize_t(ptr %item)
+  %minus = icmp eq i64 %number, -1
+  br i1 %minus, label %doubt, label %put
+doubt:
+  %error = call ptr @PyErr_Occurred()
+  %clean = icmp eq ptr %error, null
+  br i1 %clean, label %put, label %fail
+put:
+  %word = phi i64 [%data, %array], [%number, %int], [-1, %doubt]
+  %slot = getelementptr i64, ptr %context, i64 %i
+  store i64 %word, ptr %slot
+  %i1 = add i64 %i, 1
+  br label %next
+run:
+  %kernel = load ptr, ptr %context
+  %count_slot = getelementptr i64, ptr %context, i64 1
+  %count = load i64, ptr %count_slot
+  %chunk_slot = getelementptr i64, ptr %context, i64 2
+  %chunk = load i64, ptr %chunk_slot
+  %items = getelementptr i64, ptr %context, i64 3
+  %state = call ptr @PyEval_SaveThread()
+  call void @parallel_for(ptr %kernel, ptr %items, i64 %count, i64 %chunk)
+  call void @PyEval_RestoreThread(ptr %state)
+  call void @Py_IncRef(ptr @none)
+  ret ptr @none
+refuse:
+  %class = load ptr, ptr @type_error
+  call void @PyErr_SetString(ptr %class, ptr @message)
+  ret ptr null
+fail:
+  ret ptr null
+}}
+"""
+_API = (
+    "PyLong_AsSsize_t",
+    "PyErr_Occurred",
+    "PyErr_SetString",
+    "PyEval_SaveThread",
+    "PyEval_RestoreThread",
+    "Py_IncRef",
+)
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+def layout_is_known() -> bool:
+    """Whether ndarrays of this interpreter lie in memory as the direct entry reads them."""
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    sample = np.zeros((3, 5), np.float32)
+    address = id(sample)
+    flags = ctypes.c_int.from_address(address + FLAGS).value
+    turned = ctypes.c_int.from_address(id(view := sample.T) + FLAGS).value
+    return (
+        ctypes.c_void_p.from_address(address + HEAD).value == sample.ctypes.data
+        and ctypes.c_void_p.from_address(address + HEAD - 8).value == id(np.ndarray)
+        and flags & NEEDED_FLAGS == NEEDED_FLAGS
+        and turned & NEEDED_FLAGS == 0x0100
+        and view.base is sample
+    )
+
+
+@functools.cache
+def launcher() -> Callable[..., None]:
+    """Return `launch`."""
+    if not layout_is_known():
+        return _launch_by_ctypes
+    return _direct_entry()
+
+
+def _direct_entry() -> Callable[..., None]:
+    api = ctypes.pythonapi
+    imports = {name: _address_of(getattr(api, name)) for name in _API}
+    imports["parallel_for"] = pool.parallel_for_address()
+    imports["ndarray"] = id(np.ndarray)
+    imports["none"] = id(None)
+    imports["type_error"] = ctypes.addressof(ctypes.c_char.in_dll(api, "PyExc_TypeError"))
+    library = jit.load(_ENTRY, ("launch",), imports)
+    method = _MethodDef(b"launch", library.address("launch"), METH_FASTCALL, None)
+    make = ctypes.PYFUNCTYPE(
+        ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object
+    )(("PyCFunction_NewEx", api))
+    # the function keeps its self, and so the method's record, alive
+    function: Callable[..., None] = make(ctypes.addressof(method), method, None)
+    return function
+
+
+def _address_of(function: "ctypes._FuncPointer") -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def _launch_by_ctypes(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> None:
+    """`launch` for interpreters whose objects lie in memory some other way."""
+    words = (ctypes.c_int64 * len(items))()
+    for number, item in enumerate(items):
+        if isinstance(item, np.ndarray):
+            if not (item.flags.c_contiguous and item.flags.aligned):
+                raise TypeError("expected ints and C-contiguous ndarrays")
+            words[number] = item.ctypes.data
+        else:
+            words[number] = item
+    types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    parallel_for = ctypes.CFUNCTYPE(*types)(pool.parallel_for_address())
+    parallel_for(kernel, ctypes.addressof(words), count, chunk)
+
+
+def launch(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> None:
+    """Run a kernel over [0, count) on the pool."""
+    pool.ensure_started()
+    launcher()(kernel, count, chunk, *items)
+
+
+@functools.cache
+def pointwise_kernel(program: Pointwise) -> int:
+    """Return the address of a program's kernel, compiled when first asked for."""
+    text = printer.print_pointwise(program, jit.host().vector_bytes)
+    return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+
+
+def run_pointwise(
+    program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]
+) -> None:
+    """Run a program over `outs`, which share one shape: any, or (rows, columns) when by rows.
+
+    Raises ValueError where an array's dtype, size or layout is not what the program says, and
+    where an output shares memory with another array other than item for item.
+    """
+    shape = outs[0].shape
+    count = outs[0].size
+    columns = shape[-1] if program.by_rows() else 1
+    _check(program, outs, ins, count, columns)
+    if count == 0:
+        return
+    units, tail = (count // columns, (columns,)) if program.by_rows() else (count, ())
+    chunk = max(1, CHUNK_BYTES // (outs[0].itemsize * columns))
+    launch(pointwise_kernel(program), units, chunk, *outs, *ins, *tail)
+
+
+def _check(
+    program: Pointwise,
+    outs: Sequence[np.ndarray],
+    ins: Sequence[np.ndarray],
+    count: int,
+    columns: int,
+) -> None:
+    kinds = program.kinds()
+    sizes = {"array": count, "scalar": 1, "row": columns, "column": count // max(columns, 1)}
+    if len(ins) != len(program.inputs) or len(outs) != len(program.outputs):
+        raise ValueError("a program's operands must be as many as it says")
+    for array, item in zip(ins, program.inputs, strict=True):
+        _check_one(array, item.kind, sizes[item.layout])
+    for array, number in zip(outs, program.outputs, strict=True):
+        _check_one(array, kinds[number], count)
+        if not array.flags.writeable:
+            raise ValueError("output array is read-only")
+    _check_overlap(outs, ins)
+
+
+def _check_one(array: np.ndarray, kind: str, size: int) -> None:
+    if KINDS.get(array.dtype) != kind or array.size != size:
+        raise ValueError(f"expected {size} items of {kind}, got {array.size} of {array.dtype}")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ValueError("expected an aligned, C-contiguous array")
+
+
+def _check_overlap(outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
+    for position, out in enumerate(outs):
+        for other in (*outs[:position], *ins):
+            if may_overlap(out, other):
+                raise ValueError("an output partly overlaps another array")
+
+
+def may_overlap(out: np.ndarray, other: np.ndarray) -> bool:
+    """Whether writing `out` item by item could change an item of `other` not yet read."""
+    if not np.may_share_memory(out, other):
+        return False
+    same = out.ctypes.data == other.ctypes.data and out.itemsize == other.itemsize
+    return not (same and out.size == other.size)
+
+
+def item_bytes(kind: str) -> int:
+    """Return the size of one stored item."""
+    return ITEM_BYTES[kind]

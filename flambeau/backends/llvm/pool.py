@@ -1,0 +1,107 @@
+"""The thread pool that kernels run on: started when first needed, safe over fork.
+
+A kernel is `void (ptr context, i64 begin, i64 end)`; `parallel_for(kernel, context, count, chunk)`
+calls it on pieces of [0, count). Nested and concurrent use runs serially.
+"""
+
+import ctypes
+import functools
+import os
+import platform
+import signal
+import sys
+import threading
+
+from flambeau.backends.llvm import jit, pool_text
+
+_EXPORTS = ("parallel_for", "start_workers", "set_limit", "reset")
+_lock = threading.RLock()
+_wanted: int | None = None
+_started = 0
+_ready = False
+
+
+def default_threads() -> int:
+    """Return the number of CPUs that this process may use."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def num_threads() -> int:
+    """Return how many threads a large kernel uses, the caller's included."""
+    return default_threads() if _wanted is None else _wanted
+
+
+def set_num_threads(count: int) -> None:
+    """Use this many threads, the caller's included; raises ValueError below one."""
+    global _wanted, _ready
+    if count < 1:
+        raise ValueError(f"expected a positive number of threads, got {count}")
+    with _lock:
+        _wanted = int(count)
+        _ready = False
+
+
+def is_parallel() -> bool:
+    """Whether this host has what the pool is made of: Linux, pthread and futex."""
+    return sys.platform == "linux" and platform.machine() in pool_text.FUTEX_CALL
+
+
+@functools.cache
+def _library() -> jit.Library:
+    if not is_parallel():
+        return jit.load(pool_text.SERIAL, ("parallel_for",))
+    library = jit.load(pool_text.parallel_text(platform.machine()), _EXPORTS)
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release)
+    os.register_at_fork(after_in_child=_after_fork)
+    return library
+
+
+def parallel_for_address() -> int:
+    """Return the address of `void parallel_for(ptr kernel, ptr context, i64 count, i64 chunk)`."""
+    return _library().address("parallel_for")
+
+
+def ensure_started() -> None:
+    """Have the workers running; cheap when they are."""
+    if _ready:
+        return
+    with _lock:
+        _start()
+
+
+def _start() -> None:
+    global _started, _ready
+    library = _library()
+    if is_parallel():
+        helpers = num_threads() - 1
+        if helpers > _started:
+            _started = _start_workers(library, _started, helpers)
+        _function(library, "set_limit", None, ctypes.c_int)(min(helpers, _started))
+    _ready = True
+
+
+def _start_workers(library: jit.Library, first: int, end: int) -> int:
+    start = _function(library, "start_workers", ctypes.c_int, ctypes.c_int, ctypes.c_int)
+    # workers inherit the mask: signals must reach Python's own threads
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        return int(start(first, end))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _after_fork() -> None:
+    """In the child the workers are gone, and whoever was using the pool too."""
+    global _started, _ready
+    _function(_library(), "reset", None)()
+    _started = 0
+    _ready = False
+    _lock.release()
+
+
+def _function(library: jit.Library, name: str, *types: type | None) -> "ctypes._FuncPointer":
+    return ctypes.CFUNCTYPE(*types)(library.address(name))

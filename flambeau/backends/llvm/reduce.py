@@ -1,0 +1,319 @@
+"""Reductions: printed as LLVM text, and run over all items, the last axes, or leading axes.
+
+Every piece of work writes one partial result, in the kind that accumulates; NumPy combines the
+partials. Pieces depend on the shape alone, so a result does not depend on the number of threads.
+float32 sums and products accumulate in float64.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.backends.llvm import calls, jit, printer
+from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
+from flambeau.backends.llvm.printer import Span, load_vector, run_steps
+from flambeau.backends.llvm.program import Input, Pointwise, Reduction
+from flambeau.backends.llvm.scalars import TABLE
+
+# items in one piece of a long row, rows in one piece of columns, columns in one piece
+BLOCK = 1 << 15
+ROW_PIECES = 16
+MIN_ROW_PIECE = 64
+COLUMN_BLOCK = 1024
+# rows read side by side when columns are reduced
+ROWS_AT_ONCE = 8
+
+COMBINE: dict[str, Callable[..., Value]] = {
+    "sum": TABLE["add"],
+    "prod": TABLE["mul"],
+    "max": TABLE["maximum"],
+    "min": TABLE["minimum"],
+}
+FINISH: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def identity(combine: str, kind: str) -> float | int:
+    """Return the value that a combine ignores."""
+    if combine in ("sum", "prod"):
+        # -0 + x is x for every x, -0 too
+        return (-0.0 if kind in ("f32", "f64") else 0) if combine == "sum" else 1
+    if kind in ("f32", "f64"):
+        return -np.inf if combine == "max" else np.inf
+    limits = np.iinfo(calls.DTYPES[kind])
+    return int(limits.min if combine == "max" else limits.max)
+
+
+def plain(combine: str, kind: str) -> Reduction:
+    """Return the reduction of one array as it is, in the kind its result deserves."""
+    wide = {"f32": "f64", "i32": "i64", "bool": "i64"}
+    accumulate = wide.get(kind, kind) if combine in ("sum", "prod") else kind
+    return Reduction(Pointwise((Input(kind),), (), (0,)), combine, accumulate)
+
+
+def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray:
+    """Reduce a C-contiguous array, taken as (rows, columns), over its columns: -> (rows,)."""
+    columns = _columns(array, rows)
+    blocks = max(1, -(-columns // BLOCK))
+    partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
+    _check(reduction, array)
+    kernel = _kernel(reduction, "blocks")
+    chunk = max(1, BLOCK // max(1, columns))
+    calls.launch(kernel, rows * blocks, chunk, partial, array, blocks, columns)
+    if blocks == 1:
+        return partial[:, 0]
+    result: np.ndarray = FINISH[reduction.combine].reduce(partial, axis=1)
+    return result
+
+
+def run_columns(reduction: Reduction, array: np.ndarray, batch: int, rows: int) -> np.ndarray:
+    """Reduce a C-contiguous array, taken as (batch, rows, columns), over rows: -> (batch, columns).
+    """
+    columns = _columns(array, batch * rows)
+    height = max(MIN_ROW_PIECE, -(-rows // ROW_PIECES))
+    pieces = -(-rows // height)
+    strips = -(-columns // COLUMN_BLOCK)
+    start = identity(reduction.combine, reduction.accumulate)
+    partial = np.full((batch, pieces, columns), start, calls.DTYPES[reduction.accumulate])
+    _check(reduction, array)
+    kernel = _kernel(reduction, "columns")
+    sizes = (pieces, strips, height, rows, columns)
+    calls.launch(kernel, batch * pieces * strips, 1, partial, array, *sizes)
+    if pieces == 1:
+        return partial[:, 0]
+    result: np.ndarray = FINISH[reduction.combine].reduce(partial, axis=1)
+    return result
+
+
+def _columns(array: np.ndarray, rows: int) -> int:
+    if rows < 1 or array.size % rows:
+        raise ValueError(f"{array.size} items are not {rows} rows")
+    return array.size // rows
+
+
+def _check(reduction: Reduction, array: np.ndarray) -> None:
+    kind = reduction.prologue.inputs[0].kind
+    if calls.KINDS.get(array.dtype) != kind:
+        raise ValueError(f"expected items of {kind}, got {array.dtype}")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ValueError("expected an aligned, C-contiguous array")
+
+
+@functools.cache
+def _kernel(reduction: Reduction, layout: str) -> int:
+    reduction.check()
+    if len(reduction.prologue.inputs) != 1:
+        raise ValueError("reductions of one array only")
+    print_text = print_blocks if layout == "blocks" else print_columns
+    text = print_text(reduction, jit.host().vector_bytes)
+    return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+
+
+def _emitter(reduction: Reduction, vector_bytes: int) -> Emitter:
+    e = Emitter(printer.lanes_for((reduction.prologue.inputs[0].kind,), vector_bytes))
+    e.label("entry")
+    return e
+
+
+def _load_sizes(e: Emitter, first: int, count: int) -> list[str]:
+    found = []
+    for number in range(first, first + count):
+        place = e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
+        found.append(e.assign(f"load i64, ptr {place}"))
+    return found
+
+
+def _open_units(e: Emitter, back: str) -> None:
+    """Open the loop over pieces of work; it is come back to from the label `back`."""
+    e.line("br label %units")
+    e.label("units")
+    e.line(f"%unit = phi i64 [%begin, %entry], [%unit.next, %{back}]")
+    more = e.assign("icmp slt i64 %unit, %end")
+    e.line(f"br i1 {more}, label %unit.body, label %units.done")
+    e.label("unit.body")
+
+
+def _close_units(e: Emitter) -> None:
+    e.line("%unit.next = add i64 %unit, 1")
+    e.line("br label %units")
+    e.label("units.done")
+    e.line("ret void")
+
+
+def _prepared(
+    e: Emitter, reduction: Reduction, base: str, index: str, mask: str | None
+) -> Value:
+    """Load a vector of the input and take it through the prologue to the kind that accumulates."""
+    program = reduction.prologue
+    values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
+    run_steps(e, program.steps, values)
+    return e.convert(values[program.outputs[0]], reduction.accumulate)
+
+
+def _least(e: Emitter, a: str, b: str) -> str:
+    less = e.assign(f"icmp slt i64 {a}, {b}")
+    return e.assign(f"select i1 {less}, i64 {a}, i64 {b}")
+
+
+def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is one block of one row.
+
+    Context: partials, input, blocks in a row, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    partial, source = printer.load_pointers(e, 2)
+    blocks, columns = _load_sizes(e, 2, 2)
+    _open_units(e, "span.done")
+    row = e.assign(f"udiv i64 %unit, {blocks}")
+    block = e.assign(f"urem i64 %unit, {blocks}")
+    first = e.assign(f"mul i64 {block}, {BLOCK}")
+    last = _least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
+    offset = e.assign(f"mul i64 {row}, {columns}")
+    begin = e.assign(f"add i64 {offset}, {first}")
+    end = e.assign(f"add i64 {offset}, {last}")
+    total = _print_total(e, reduction, source, begin, end)
+    item = _fold_lanes(e, reduction.combine, total)
+    stored = LLVM_TYPE[reduction.accumulate]
+    place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 %unit")
+    e.line(f"store {stored} {item}, ptr {place}")
+    _close_units(e)
+    return printer.module_text(e, vector_bytes)
+
+
+def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end: str) -> Value:
+    """The lanes' totals over [begin, end), at the label span.done."""
+    kind = reduction.accumulate
+    combine = COMBINE[reduction.combine]
+    start = e.const(kind, identity(reduction.combine, kind))
+    vector = e.type(kind)
+    span = Span(e, "span", "unit.body", begin, end)
+    e.line(f"%total = phi {vector} [{start.text}, %unit.body], [%total.next, %span]")
+    total = Value("%total", kind)
+    span.enter_body()
+    grown = combine(e, _prepared(e, reduction, source, span.index, None), total)
+    e.line(f"%total.next = bitcast {vector} {grown.text} to {vector}")
+    mask = span.enter_tail()
+    rest = _prepared(e, reduction, source, span.stop, mask)
+    finished = combine(e, e.select(Value(mask, "bool"), rest, start), total)
+    span.leave()
+    whole = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
+    return e.value(kind, f"phi {vector} {whole}")
+
+
+def _fold_lanes(e: Emitter, combine: str, total: Value) -> str:
+    """Combine the lanes in halves down to one; returns the scalar."""
+    lanes = e.lanes
+    while e.lanes > 1:
+        wide, half = e.type(total.kind), e.lanes // 2
+        parts = []
+        for first in (0, half):
+            picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
+            text = f"shufflevector {wide} {total.text}, {wide} poison, <{half} x i32> <{picks}>"
+            parts.append(e.value(total.kind, text))
+        e.lanes = half
+        total = COMBINE[combine](e, *parts)
+    item = e.assign(f"extractelement {e.type(total.kind)} {total.text}, i64 0")
+    e.lanes = lanes
+    return item
+
+
+def print_columns(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is one strip of columns over one piece of rows of one batch.
+
+    Context: partials (already holding the identity), input, pieces, strips, height, rows, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    partial, source = printer.load_pointers(e, 2)
+    pieces, strips, height, rows, columns = _load_sizes(e, 2, 5)
+    _open_units(e, "rows.done")
+    strip = e.assign(f"urem i64 %unit, {strips}")
+    outer = e.assign(f"udiv i64 %unit, {strips}")
+    piece = e.assign(f"urem i64 {outer}, {pieces}")
+    batch = e.assign(f"udiv i64 {outer}, {pieces}")
+    first = e.assign(f"mul i64 {strip}, {COLUMN_BLOCK}")
+    last = _least(e, e.assign(f"add i64 {first}, {COLUMN_BLOCK}"), columns)
+    top = e.assign(f"mul i64 {piece}, {height}")
+    bottom = _least(e, e.assign(f"add i64 {top}, {height}"), rows)
+    stored = LLVM_TYPE[reduction.accumulate]
+    out_offset = e.assign(f"mul i64 {outer}, {columns}")
+    target = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {out_offset}")
+    above = e.assign(f"mul i64 {batch}, {rows}")
+    _print_row_groups(e, reduction, source, target, (above, top, bottom), (first, last, columns))
+    _close_units(e)
+    return printer.module_text(e, vector_bytes)
+
+
+def _print_row_groups(
+    e: Emitter,
+    reduction: Reduction,
+    source: str,
+    target: str,
+    rows: tuple[str, str, str],
+    columns: tuple[str, str, str],
+) -> None:
+    """Rows several at a time, then one at a time; ends at the label rows.done."""
+    above, top, bottom = rows
+    length = e.assign(f"sub i64 {bottom}, {top}")
+    rest = e.assign(f"urem i64 {length}, {ROWS_AT_ONCE}")
+    middle = e.assign(f"sub i64 {bottom}, {rest}")
+    entered, begin = "unit.body", top
+    for name, end, count in (("group", middle, ROWS_AT_ONCE), ("rows", bottom, 1)):
+        e.line(f"br label %{name}")
+        e.label(name)
+        back = f"[%{name}.next, %{name}.span.done]"
+        e.line(f"%{name}.at = phi i64 [{begin}, %{entered}], {back}")
+        more = e.assign(f"icmp slt i64 %{name}.at, {end}")
+        e.line(f"br i1 {more}, label %{name}.body, label %{name}.done")
+        e.label(f"{name}.body")
+        at = e.assign(f"add i64 %{name}.at, {above}")
+        _print_group(e, reduction, name, source, target, at, count, columns)
+        e.line(f"%{name}.next = add i64 %{name}.at, {count}")
+        e.line(f"br label %{name}")
+        e.label(f"{name}.done")
+        entered, begin = f"{name}.done", end
+
+
+def _print_group(
+    e: Emitter,
+    reduction: Reduction,
+    name: str,
+    source: str,
+    target: str,
+    row: str,
+    count: int,
+    columns: tuple[str, str, str],
+) -> None:
+    """Combine `count` rows into the partials, over one strip of columns."""
+    first, last, width = columns
+    stored = printer.STORED[reduction.prologue.inputs[0].kind]
+    bases = []
+    for number in range(count):
+        this = e.assign(f"add i64 {row}, {number}")
+        offset = e.assign(f"mul i64 {this}, {width}")
+        bases.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    span = Span(e, f"{name}.span", f"{name}.body", first, last)
+    span.enter_body()
+    _combine_rows(e, reduction, bases, target, span.index, None)
+    mask = span.enter_tail()
+    _combine_rows(e, reduction, bases, target, span.stop, mask)
+    span.leave()
+
+
+def _combine_rows(
+    e: Emitter,
+    reduction: Reduction,
+    bases: list[str],
+    target: str,
+    index: str,
+    mask: str | None,
+) -> None:
+    total = load_vector(e, reduction.accumulate, target, index, mask)
+    for base in bases:
+        item = _prepared(e, reduction, base, index, mask)
+        total = COMBINE[reduction.combine](e, item, total)
+    printer.store_vector(e, total, target, index, mask)
