@@ -1,0 +1,1 @@
+"""What every layer stands on: dtypes, devices, sizes, promotion, settings and errors."""

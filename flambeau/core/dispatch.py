@@ -1,0 +1,256 @@
+"""Running an operator on tensors: unwrap, compute, wrap, record."""
+
+from __future__ import annotations
+
+import traceback
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
+from flambeau.core.op import Op
+from flambeau.core.tensor import Meta, Tensor, wrap
+
+__all__ = ["apply", "edge_of", "make_view", "record", "saved_hooks"]
+
+ndarray = np.ndarray
+saved_hooks: list[tuple] = []
+
+
+class Number:
+    """A Python number where a tensor may stand: it has no history."""
+
+    __slots__ = ("value",)
+    _node = None
+    _v = None
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Transforms:
+    """How values that stand in for arrays are processed; set by the module of transforms."""
+
+    process: Any = None
+
+
+TRANSFORMS = _Transforms()
+
+
+def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
+    """``op`` on tensors (None where an optional one is absent); recorded where a gradient is due.
+
+    Returns a tensor, or a tuple of them where the operator has several outputs.
+    """
+    params = params or {}
+    arrays = []
+    for t in inputs:
+        a = None if t is None else t._a
+        if a is not None and type(a) is not ndarray:
+            return TRANSFORMS.process(op, inputs, params)
+        arrays.append(a)
+    if op.view:
+        return _apply_view(op, inputs, arrays, params)
+    out = run_forward(op, arrays, params)
+    return finish(op, inputs, params, out)
+
+
+def finish(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
+    """Wrap what forward gave and record the node, where one is due."""
+    if op.multiple:
+        results = tuple([wrap(a) for a in out])
+    else:
+        results = wrap(out)  # type: ignore[assignment]
+    if op.differentiable and MODES.grad:
+        for t in inputs:
+            if t is not None and t._node is not None:
+                record(op, inputs, params, results)
+                break
+    if MODES.inference:
+        for r in results if op.multiple else (results,):
+            r._meta().was_inference = True
+    return results
+
+
+def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The operator's forward on arrays; half types compute in float32 where it widens."""
+    if not op.widen:
+        return _as_arrays(op, op.forward(*arrays, **params))
+    narrow = next((a.dtype for a in arrays if a is not None and _is_narrow(a.dtype)), None)
+    if narrow is None:
+        return _as_arrays(op, op.forward(*arrays, **params))
+    wide = [a.astype(np.float32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
+    out = _as_arrays(op, op.forward(*wide, **params))
+    if op.multiple:
+        return [_narrowed(a, narrow) for a in out]
+    return _narrowed(out, narrow)
+
+
+def _is_narrow(d: np.dtype) -> bool:
+    return d.itemsize < 4 and FROM_NUMPY[d].is_floating_point
+
+
+def _narrowed(a: ndarray, d: np.dtype) -> ndarray:
+    return a.astype(d) if a.dtype == np.float32 else a
+
+
+def _as_arrays(op: Op, out: Any) -> Any:
+    if op.multiple:
+        return [a if type(a) is ndarray else np.asarray(a) for a in out]
+    return out if type(out) is ndarray else np.asarray(out)
+
+
+def edge_of(t: Tensor | None) -> Any:
+    """Where a gradient for ``t`` goes: None, a leaf, a Node or an Output."""
+    if t is None:
+        return None
+    node = t._node
+    return t if node is LEAF else node
+
+
+def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any) -> Node:
+    """Make the node of an operation that gave ``results`` and set it on them."""
+    node = op.node_type()
+    if op.variadic or op.joint is not None:
+        edges = tuple([edge_of(t) for t in inputs])
+    else:
+        edges = tuple([None if f is None else edge_of(t)
+                       for t, f in zip(inputs, op.formulas)])
+    node.next = edges
+    node.seq = next_sequence()
+    _save(op, node, inputs, params, results)
+    if op.multiple:
+        node.outputs = [(r._a.shape, r._a.dtype) for r in results]
+        for nr, r in enumerate(results):
+            if r._a.dtype.kind not in "biu":
+                r._node = Output(node, nr)
+    else:
+        node.shape = results._a.shape
+        node.dtype = results._a.dtype
+        results._node = node
+    if MODES.anomaly:
+        node.trace = traceback.extract_stack()[:-2]
+    return node
+
+
+def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
+          results: Any) -> None:
+    if not op.slots:
+        return
+    needed = op.needed_slots(node.next)
+    saved: list[Any] = []
+    versions = None
+    for at, (slot, source) in enumerate(zip(op.slots, op.sources)):
+        if at not in needed:
+            saved.append(None)
+        elif slot == "out":
+            saved.append(_save_out(node, results))
+        elif slot == "inputs":
+            saved.append([(_pack(t), _version(t)) for t in inputs])
+        elif type(source) is int:
+            value = inputs[source]
+            if type(value) is Number:
+                value = value.value
+            version = _version(value)
+            if version:
+                versions = versions or {}
+                versions[at] = version
+            saved.append(_pack(value))
+        elif type(source) is tuple:
+            saved.append(_shape(inputs, source[1]))
+        else:
+            saved.append(params[slot])
+    node.saved = tuple(saved)
+    if versions is not None:
+        node.versions = tuple([versions.get(k, 0) for k in range(len(saved))])
+
+
+def _shape(inputs: Sequence[Any], at: int) -> tuple:
+    if at < 0:
+        return tuple([t._a.shape for t in inputs])
+    value = inputs[at]
+    return value._a.shape if isinstance(value, Tensor) else ()
+
+
+def _pack(value: Any) -> Any:
+    if saved_hooks and isinstance(value, Tensor):
+        return Packed(value, saved_hooks[-1])
+    return value
+
+
+def _version(value: Any) -> int:
+    version = getattr(value, "_v", None)
+    return 0 if version is None else version[0]
+
+
+def _save_out(node: Node, results: Any) -> Any:
+    if type(results) is tuple:
+        return tuple([r._a for r in results])
+    if saved_hooks:
+        return Packed(results, saved_hooks[-1])
+    if results._v is None:
+        results._v = [0]
+    node.out_version = results._v
+    node.out_at = results._v[0]
+    return results._a
+
+
+def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
+                params: dict[str, Any]) -> Any:
+    source = inputs[0]
+    out = op.forward(*arrays, **params)
+    if not op.multiple:
+        return make_view(op, source, out, params)
+    node = source._node
+    results = []
+    for array in out:
+        view = make_view(op, source, array, params, register=False)
+        view._x.multi_view = op.node_type.__name__
+        results.append(view)
+    if node is not None and MODES.grad:
+        record(op, inputs, params, tuple(results))
+    return tuple(results)
+
+
+def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
+              register: bool = True, node_type: type | None = None) -> Tensor:
+    """A tensor over ``array``, a view of ``source``'s memory made by ``op``."""
+    t = wrap(array)
+    if source._v is None:
+        source._v = [0]
+    t._v = source._v
+    t._x = meta = Meta()
+    origin = source._x
+    if origin is None:
+        base, replay, root = source, (), source._a
+    else:
+        root = source._a if origin.root is None else origin.root
+        base, replay = (source, ()) if origin.base is None else (origin.base, origin.replay)
+    meta.root = root
+    meta.base = base
+    if MODES.grad:
+        if register:
+            meta.replay = (*replay, (op, params))
+            _register_view(base, t)
+            if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
+                node = record(op, (source,), params, t)
+                if node_type is not None:
+                    node.__class__ = node_type
+    else:
+        meta.made_without_grad = True
+    return t
+
+
+def _register_view(base: Tensor, view: Tensor) -> None:
+    meta = base._meta()
+    views = meta.views
+    if views is None:
+        meta.views = [weakref.ref(view)]
+        return
+    if len(views) >= 32 and len(views) & (len(views) - 1) == 0:
+        views[:] = [v for v in views if v() is not None]
+    views.append(weakref.ref(view))

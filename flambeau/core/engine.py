@@ -1,0 +1,317 @@
+"""Running backward: nodes by falling sequence number, without recursion."""
+
+from __future__ import annotations
+
+import heapq
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.core.dispatch import apply
+from flambeau.core.modes import MODES
+from flambeau.core.node import Node, Output
+from flambeau.core.op import OPS
+from flambeau.core.tensor import Tensor, wrap
+
+__all__ = ["run"]
+
+
+def run(roots: Sequence[tuple[Any, Tensor]], create_graph: bool = False, retain: bool = False,
+        wanted: Sequence[Any] | None = None, accumulate: bool = True) -> list:
+    """Send gradients from ``roots``, pairs (edge, gradient), back through the graph.
+
+    Leaves gather them in ``.grad`` where ``accumulate``; with ``wanted``, a sequence of edges,
+    only nodes that lead to those run, and the list returned has their gradients (or None).
+    """
+    before = MODES.grad
+    MODES.grad = create_graph
+    try:
+        task = _Task(create_graph, retain, wanted, accumulate)
+        for edge, g in roots:
+            task.send(edge, g, True)
+        task.loop()
+        return task.captured
+    finally:
+        MODES.grad = before
+
+
+def _key(edge: Any) -> Any:
+    return (edge.node, edge.nr) if type(edge) is Output else (edge, 0)
+
+
+class _Task:
+    """One backward pass."""
+
+    def __init__(self, create_graph: bool, retain: bool, wanted: Sequence[Any] | None,
+                 accumulate: bool) -> None:
+        self.create_graph = create_graph
+        self.retain = retain
+        self.accumulate = accumulate
+        self.heap: list[tuple[int, Node]] = []
+        self.pending: dict[Node, Any] = {}
+        self.wanted: dict | None = None
+        self.captured: list = []
+        self.useful: set | None = None
+        if wanted is not None:
+            self.captured = [None] * len(wanted)
+            self.wanted = {}
+            for i, edge in enumerate(wanted):
+                self.wanted.setdefault(_key(edge), []).append(i)
+
+    def send(self, edge: Any, g: Any, shared: bool) -> None:
+        """Add ``g`` to what ``edge`` has; ``shared`` says that others hold ``g`` too."""
+        kind = type(edge)
+        if kind is Output:
+            self._send_output(edge, g)
+        elif isinstance(edge, Tensor):
+            self._send_leaf(edge, g, shared)
+        else:
+            if g._a.shape != edge.shape or g._a.dtype is not edge.dtype:
+                g = fit(g, edge.shape, edge.dtype)
+            pending = self.pending
+            old = pending.get(edge)
+            if old is None:
+                pending[edge] = g
+                heapq.heappush(self.heap, (-edge.seq, edge))
+            else:
+                pending[edge] = add(old, g)
+
+    def _send_output(self, edge: Output, g: Tensor) -> None:
+        node, nr = edge.node, edge.nr
+        shape, held = node.outputs[nr]  # type: ignore[index]
+        if g._a.shape != shape or g._a.dtype is not held:
+            g = fit(g, shape, held)
+        grads = self.pending.get(node)
+        if grads is None:
+            grads = self.pending[node] = [None] * len(node.outputs)  # type: ignore[arg-type]
+            heapq.heappush(self.heap, (-node.seq, node))
+        grads[nr] = g if grads[nr] is None else add(grads[nr], g)
+
+    def _send_leaf(self, leaf: Tensor, g: Tensor, shared: bool) -> None:
+        if g._a.shape != leaf._a.shape or g._a.dtype is not leaf._a.dtype:
+            g = fit(g, leaf._a.shape, leaf._a.dtype)
+        meta = leaf._x
+        if self.wanted is not None:
+            places = self.wanted.get((leaf, 0))
+            if places is None:
+                return
+            if not self.accumulate:
+                if meta is not None and meta.hooks:
+                    g = run_hooks(meta.hooks, g)
+                for i in places:
+                    old = self.captured[i]
+                    self.captured[i] = g if old is None else add(old, g)
+                return
+        if meta is None:
+            meta = leaf._meta()
+        if meta.hooks:
+            g = run_hooks(meta.hooks, g)
+        gather(leaf, meta, g, shared, self.create_graph)
+
+    def loop(self) -> None:
+        heap, pending = self.heap, self.pending
+        if self.wanted is not None:
+            self.useful = leading_to(heap, self.wanted)
+        while heap:
+            node = heapq.heappop(heap)[1]
+            g = pending.pop(node)
+            if node.tensor_hooks is not None or node.retained is not None:
+                g = run_tensor_hooks(node, g)
+            if self.wanted is not None:
+                self._capture(node, g)
+                if node not in self.useful:  # type: ignore[operator]
+                    continue
+            if node.outputs is not None:
+                g = [zeros_for(node, i) if v is None else v for i, v in enumerate(g)]
+            self._run_node(node, g)
+
+    def _run_node(self, node: Node, g: Any) -> None:
+        if node.pre_hooks or node.post_hooks or MODES.anomaly:
+            grads = run_with_hooks(node, g)
+        else:
+            grads = node.run(g)
+        if not self.retain:
+            node.release()
+        useful = self.useful
+        for edge, gi in zip(node.next, grads):
+            if gi is None or edge is None:
+                continue
+            if useful is not None and not self._leads(edge):
+                continue
+            array = gi._a
+            shared = gi is g or type(array) is not np.ndarray or array.base is not None
+            self.send(edge, gi, shared)
+
+    def _leads(self, edge: Any) -> bool:
+        if isinstance(edge, Tensor):
+            return True
+        node = edge.node if type(edge) is Output else edge
+        return node in self.useful or self._is_wanted(node)  # type: ignore[operator]
+
+    def _is_wanted(self, node: Node) -> bool:
+        count = len(node.outputs) if node.outputs is not None else 1
+        return any((node, i) in self.wanted for i in range(count))  # type: ignore[operator]
+
+    def _capture(self, node: Node, g: Any) -> None:
+        grads = [g] if node.outputs is None else g
+        for nr, one in enumerate(grads):
+            for i in self.wanted.get((node, nr), ()):  # type: ignore[union-attr]
+                self.captured[i] = one
+
+
+def leading_to(heap: Sequence[tuple[int, Node]], wanted: dict) -> set:
+    """The nodes reached from those in ``heap`` through which a wanted edge is reached."""
+    useful: set = set()
+    seen: set = set()
+    stack = [(node, False) for _, node in heap]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            for edge in node.next:
+                if edge is not None and _reaches(edge, wanted, useful):
+                    useful.add(node)
+                    break
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            for edge in node.next:
+                if edge is not None and not isinstance(edge, Tensor):
+                    stack.append((edge.node if type(edge) is Output else edge, False))
+    return useful
+
+
+def _reaches(edge: Any, wanted: dict, useful: set) -> bool:
+    if _key(edge) in wanted:
+        return True
+    return (edge.node if type(edge) is Output else edge) in useful
+
+
+def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool) -> None:
+    """Add ``g`` to the leaf's ``.grad``."""
+    old = meta.grad
+    if old is None:
+        if create_graph:
+            meta.grad = g
+        elif shared:
+            meta.grad = wrap(np.array(g._a)) if type(g._a) is np.ndarray else g
+        else:
+            meta.grad = g
+    elif create_graph or type(old._a) is not np.ndarray or type(g._a) is not np.ndarray:
+        meta.grad = add(old, g)
+    else:
+        np.add(old._a, g._a, out=old._a)
+        if old._v is None:
+            old._v = [1]
+        else:
+            old._v[0] += 1
+    if meta.post_hooks:
+        for hook in list(meta.post_hooks.values()):
+            hook(leaf)
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of two gradients, recorded where a graph is being made."""
+    return a + b
+
+
+def zeros_for(node: Node, nr: int) -> Tensor:
+    """A gradient of zeros for an output that had none."""
+    shape, held = node.outputs[nr]  # type: ignore[index]
+    return wrap(np.zeros(shape, held))
+
+
+def fit(g: Tensor, shape: tuple[int, ...], held: np.dtype) -> Tensor:
+    """``g`` summed over the dimensions that broadcasting added, in the dtype ``held``."""
+    have = g._a.shape
+    if have != shape:
+        g = _sum_to(g, have, shape)
+    if g._a.dtype != held:
+        want = FROM_NUMPY[held]
+        if g.dtype.is_complex and not want.is_complex:
+            g = g.real
+        if g._a.dtype != held:
+            g = apply(OPS["to_dtype"], (g,), {"dtype": want})
+    return g
+
+
+def _sum_to(g: Tensor, have: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    lead = len(have) - len(shape)
+    fits = lead >= 0 and all(n in (1, m) for n, m in zip(shape, have[lead:]))
+    if not fits:
+        if g._a.size == 1 and not shape or not have:
+            return g.expand(shape) if not have else g.reshape(shape)
+        raise RuntimeError(f"Function returned an invalid gradient at index 0 - got {list(have)} "
+                           f"but expected shape compatible with {list(shape)}")
+    dims = (*range(lead), *(i + lead for i, n in enumerate(shape)
+                            if n == 1 and have[i + lead] != 1))
+    if dims:
+        g = apply(OPS["sum"], (g,), {"dims": dims, "keepdim": False, "dtype": None})
+    return g if g._a.shape == shape else g.reshape(shape)
+
+
+def run_hooks(hooks: dict, g: Tensor) -> Tensor:
+    """Pass a gradient through tensor hooks; each may replace it."""
+    for hook in list(hooks.values()):
+        changed = hook(g)
+        if changed is not None:
+            if not isinstance(changed, Tensor):
+                raise TypeError(f"hook '{getattr(hook, '__name__', hook)}' has returned an "
+                                "incorrect type, expected a Tensor or None")
+            g = changed
+    return g
+
+
+def run_tensor_hooks(node: Node, g: Any) -> Any:
+    """The hooks and ``retain_grad`` of the tensors that ``node`` made."""
+    several = node.outputs is not None
+    grads = list(g) if several else [g]
+    for nr, hooks in (node.tensor_hooks or {}).items():
+        if hooks and grads[nr] is not None:
+            grads[nr] = run_hooks(hooks, grads[nr])
+    for nr, ref in (node.retained or {}).items():
+        t = ref()
+        if t is not None and grads[nr] is not None:
+            meta = t._meta()
+            meta.grad = grads[nr] if meta.grad is None else add(meta.grad, grads[nr])
+    return grads if several else grads[0]
+
+
+def run_with_hooks(node: Node, g: Any) -> Sequence:
+    """Run a node between its hooks, and under anomaly detection where that is on."""
+    several = node.outputs is not None
+    incoming = tuple(g) if several else (g,)
+    for hook in list((node.pre_hooks or {}).values()):
+        changed = hook(incoming)
+        if changed is not None:
+            incoming = changed if isinstance(changed, tuple) else (changed,)
+    try:
+        grads = node.run(list(incoming) if several else incoming[0])
+    except Exception:
+        _tell_forward(node)
+        raise
+    grads = tuple([None if e is None else v for e, v in zip(node.next, grads)])
+    if MODES.anomaly and MODES.anomaly_nan:
+        _refuse_nan(node, grads)
+    for hook in list((node.post_hooks or {}).values()):
+        changed = hook(grads, incoming)
+        if changed is not None:
+            grads = changed if isinstance(changed, tuple) else (changed,)
+    return grads
+
+
+def _refuse_nan(node: Node, grads: Sequence) -> None:
+    for i, g in enumerate(grads):
+        if g is not None and g._a.dtype.kind in "fc" and np.isnan(g._a).any():
+            _tell_forward(node)
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+
+
+def _tell_forward(node: Node) -> None:
+    if MODES.anomaly and node.trace:
+        calls = "".join(traceback.format_list(node.trace))
+        warnings.warn(f"Error detected in {node.name()}. Traceback of forward call that caused "
+                      f"the error:\n{calls}", stacklevel=2)

@@ -1,0 +1,98 @@
+"""The public face: where a function shows, under which names, as a method or in place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.core.inplace import overwrite, write_out
+from flambeau.core.tensor import Tensor
+
+__all__ = ["FACES", "in_place_twin", "public", "show", "with_out"]
+
+FACES: dict[str, dict[str, Any]] = {"torch": {}}
+
+# Spellings from NumPy that PyTorch takes for its own argument names.
+_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
+              "x2": "other"}
+
+
+def show(function: Callable, name: str, *places: str) -> None:
+    """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ..."""
+    for place in places or ("torch", "Tensor"):
+        if place == "Tensor":
+            setattr(Tensor, name, function)
+        else:
+            FACES.setdefault(place, {})[name] = function
+
+
+def with_out(function: Callable) -> Callable:
+    """``function`` with an ``out=`` argument, and NumPy's spellings of argument names.
+
+    Where ``out`` is given the result (or each result of a tuple) is written into it.
+    """
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        out = kwargs.pop("out", None)
+        if out is None:
+            if not kwargs.keys().isdisjoint(_SPELLINGS):
+                kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
+            return function(*args, **kwargs)
+        return _write_results(name, out, function(*args, **kwargs))
+
+    return call
+
+
+def _spelling(function: Callable, key: str) -> str:
+    code = function.__code__
+    names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    return key if key in names else _SPELLINGS.get(key, key)
+
+
+def _write_results(name: str, out: Any, result: Any) -> Any:
+    if isinstance(result, Tensor):
+        if isinstance(out, (tuple, list)) and len(out) == 1:
+            out = out[0]
+        return write_out(name, out, result)
+    if not isinstance(out, (tuple, list)) or len(out) != len(result):
+        raise TypeError(f"{name}(): argument 'out' must be tuple of Tensors, not "
+                        f"{type(out).__name__}")
+    written = [write_out(name, o, r) for o, r in zip(out, result)]
+    return type(result)(written) if type(result) is tuple else type(result)(*written)
+
+
+def public(*places: str, out: bool = False, name: str | None = None, inplace: bool = False,
+           aliases: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """Declare a Python function public in ``places`` (``torch`` and ``Tensor`` if none given).
+
+    ``out`` adds the ``out=`` argument; ``inplace`` adds the method ``name_``, which overwrites
+    its tensor with the result.
+    """
+
+    def declare(function: Callable) -> Callable:
+        shown = name or function.__name__
+        function.__name__ = function.__qualname__ = shown
+        face = with_out(function) if out else function
+        for spelled in (shown, *aliases):
+            show(face, spelled, *places)
+            if inplace:
+                show(in_place_twin(function, spelled), f"{spelled}_", "Tensor")
+        return face
+
+    return declare
+
+
+def in_place_twin(function: Callable, name: str) -> Callable:
+    """The method that overwrites its tensor with ``function`` of it."""
+
+    def twin(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return overwrite(self, lambda t: function(t, *args, **kwargs), (*args, *kwargs.values()))
+
+    twin.__name__ = twin.__qualname__ = f"{name}_"
+    twin.__doc__ = f"In-place version of ``{name}``."
+    return twin

@@ -1,0 +1,288 @@
+"""In-place operations and ``out=``: checks first, then the write, then the history."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import FROM_NUMPY, can_cast
+from flambeau.core.dispatch import TRANSFORMS, apply, edge_of
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, TWICE, Node, Output, next_sequence
+from flambeau.core.op import Op
+from flambeau.core.tensor import Tensor, wrap
+
+__all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "write_out"]
+
+ndarray = np.ndarray
+
+
+def bump(t: Tensor) -> None:
+    """Count a change of ``t``'s memory, for all its views."""
+    version = t._v
+    if version is None:
+        t._v = [1]
+    else:
+        version[0] += 1
+
+
+def check_inplace(t: Tensor, others_need: bool = False) -> None:
+    """Raise where autograd does not allow ``t`` to be changed in place."""
+    meta = t._x
+    if meta is not None and meta.was_inference and not MODES.inference and (
+            t._node is not None or others_need):
+        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not "
+                           "allowed.You can make a clone to get a normal tensor before doing "
+                           "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
+                           "details.")
+    if not MODES.grad:
+        return
+    if t._node is LEAF:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation.\n\n"
+            "  Parameters are updated where nothing is recorded:\n"
+            "      with torch.no_grad():\n          w -= lr * w.grad")
+    if meta is None or meta.base is None:
+        return
+    base = meta.base
+    if base._node is LEAF:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an "
+                           "in-place operation.\n\n  Wrap the change in torch.no_grad(), or "
+                           "change a clone() instead.")
+    if t._node is not None or base._node is not None or others_need:
+        _check_view(t, meta)
+
+
+def _check_view(t: Tensor, meta: Any) -> None:
+    if meta.multi_view is not None:
+        name = meta.multi_view.removesuffix("0").removesuffix("Backward")
+        nr = t.output_nr
+        raise RuntimeError(
+            f"Output {nr} of {name} is a view and is being modified inplace. This view is the "
+            "output of a function that returns multiple views. Such functions do not allow the "
+            "output views to be modified inplace. You should replace the inplace operation by an "
+            "out-of-place one.")
+    if meta.made_without_grad:
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode "
+            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You "
+            "can clarify your code by moving both the view and the inplace either both inside the "
+            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
+            "want the inplace to be tracked).")
+
+
+def overwrite(t: Tensor, compute: Callable[[Tensor], Tensor], others: Sequence[Any] = (),
+              reads: bool = True) -> Tensor:
+    """Change ``t`` to ``compute(t)``, the functional form of an in-place operation.
+
+    ``t``'s shape stays; a result of a kind that its dtype cannot hold is an error. Nothing is
+    written before every check has passed. ``others`` are the tensors that ``compute`` uses
+    beside ``t``; ``reads`` is False where it ignores the values of ``t``.
+    """
+    needs = MODES.grad and any(isinstance(o, Tensor) and o._node is not None for o in others)
+    check_inplace(t, needs)
+    if type(t._a) is not ndarray:
+        return _overwrite_transformed(t, compute)
+    recorded = MODES.grad and (t._node is not None or needs)
+    result = compute(_before(t) if recorded and reads else t)
+    if type(result._a) is not ndarray:
+        return _overwrite_lifted(t, result)
+    check_result(t, result)
+    store(t, result._a)
+    if result._node is not None:
+        _share_out(result, t)
+        rebase(t, _cast_edge(t, result))
+    elif recorded:
+        rebase(t, None)
+    return t
+
+
+def _before(t: Tensor) -> Tensor:
+    """``t`` as it is now, in memory of its own: what formulas of the change may save."""
+    old = wrap(t._a.copy())
+    old._node = t._node
+    return old
+
+
+def check_result(t: Tensor, result: Tensor) -> None:
+    """Raise where ``result`` cannot be written into ``t``."""
+    _check_dtype(t, result)
+    if result._a.shape != t._a.shape:
+        raise RuntimeError(f"output with shape {list(t._a.shape)} doesn't match the broadcast "
+                           f"shape {list(result._a.shape)}")
+
+
+def _check_dtype(t: Tensor, result: Tensor) -> None:
+    if result._a.dtype is not t._a.dtype:
+        have, want = FROM_NUMPY[result._a.dtype], FROM_NUMPY[t._a.dtype]
+        if not can_cast(have, want):
+            raise RuntimeError(f"result type {have.title} can't be cast to the desired output "
+                               f"type {want.title}")
+
+
+def store(t: Tensor, values: Any) -> None:
+    """Write ``values`` into ``t``'s memory and count the change."""
+    if not t._a.flags.writeable:
+        raise RuntimeError("unsupported operation: more than one element of the written-to tensor "
+                           "refers to a single memory location. Please clone() the tensor before "
+                           "performing the operation.")
+    with np.errstate(all="ignore"):
+        t._a[...] = values
+    bump(t)
+
+
+def _share_out(result: Tensor, t: Tensor) -> None:
+    """Let a node that saved its output hold ``t``'s memory, so that later changes show."""
+    node = result._node
+    node = node.node if type(node) is Output else node
+    if getattr(node, "op", None) is None or not node.op.saves_out or node.out_version is None:
+        return
+    if t._a.dtype != result._a.dtype or result._v is not node.out_version:
+        return
+    at = node.op.slots.index("out")
+    if type(node.saved[at]) is ndarray:
+        node.saved = (*node.saved[:at], t._a, *node.saved[at + 1:])
+        node.out_version = t._v
+        node.out_at = t._v[0]
+
+
+def _cast_edge(t: Tensor, result: Tensor) -> Any:
+    if result._a.dtype == t._a.dtype:
+        return edge_of(result)
+    return apply(_cast_op(), (result,), {"dtype": FROM_NUMPY[t._a.dtype]})._node
+
+
+def _cast_op() -> Op:
+    from flambeau.core.op import OPS  # the cast operator is declared in a later layer
+    return OPS["to_dtype"]
+
+
+def rebase(t: Tensor, edge: Any) -> None:
+    """Make ``edge`` the history of ``t`` after a change in place, and of its base and views."""
+    meta = t._x
+    base = None if meta is None else meta.base
+    if base is None:
+        t._node = _as_history(t, edge)
+        _refresh_views(t)
+        return
+    base._node = CopySlices(base, meta.replay, edge)  # type: ignore[union-attr]
+    _refresh_views(base)
+
+
+def _as_history(t: Tensor, edge: Any) -> Any:
+    if edge is None:
+        return Overwritten(t)
+    if isinstance(edge, Tensor):  # a leaf: its own node must not become t's
+        return clone_of(edge)._node
+    return edge
+
+
+def _refresh_views(base: Tensor) -> None:
+    meta = base._x
+    if meta is None or not meta.views:
+        return
+    live = [(ref, v) for ref, v in ((r, r()) for r in meta.views) if v is not None]
+    meta.views[:] = [ref for ref, _ in live]
+    for _, view in live:
+        view._node = replay_view(base, view._x.replay)._node
+
+
+def replay_view(base: Tensor, replay: Sequence[tuple]) -> Tensor:
+    """The view that the operators of ``replay`` lead to, taken of ``base``."""
+    t = base
+    for op, params in replay:
+        t = apply(op, (t,), params)
+    return t
+
+
+class CopySlices(Node):
+    """History of a base, one of whose views was overwritten with a tensor of history ``edge``."""
+
+    def __init__(self, base: Tensor, replay: tuple, edge: Any) -> None:
+        self.next = (edge_of(base), edge)
+        self.saved = (replay,)
+        self.seq = next_sequence()
+        self.shape = base._a.shape
+        self.dtype = base._a.dtype
+
+    def run(self, g: Tensor) -> list:
+        if self.freed:
+            raise RuntimeError(TWICE)
+        whole = clone_of(g)
+        part = replay_view(whole, self.saved[0])
+        own = clone_of(part) if self.next[1] is not None else None
+        overwrite(part, zeros_as, reads=False)
+        return [whole, own]
+
+
+class Overwritten(Node):
+    """History of a tensor that was filled with constants: nothing goes further back."""
+
+    def __init__(self, t: Tensor) -> None:
+        self.seq = next_sequence()
+        self.shape = t._a.shape
+        self.dtype = t._a.dtype
+
+    def run(self, g: Tensor) -> list:
+        return []
+
+
+def zeros_as(t: Tensor) -> Tensor:
+    """Zeros of the shape and dtype of ``t``, without history."""
+    return wrap(np.zeros(t._a.shape, t._a.dtype))
+
+
+def clone_of(t: Tensor) -> Tensor:
+    """A differentiable copy."""
+    from flambeau.core.op import OPS  # clone is declared in a later layer
+    return apply(OPS["clone"], (t,), {})
+
+
+def _overwrite_transformed(t: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    old = wrap(t._a)
+    old._node = t._node
+    result = compute(old)
+    _check_dtype(t, result)
+    if result._a.shape != t._a.shape:
+        raise RuntimeError(f"output with shape {list(t._a.shape)} doesn't match the broadcast "
+                           f"shape {list(result._a.shape)}")
+    TRANSFORMS.store(t, result)
+    bump(t)
+    if result._node is not None:
+        rebase(t, edge_of(result))
+    return t
+
+
+def _overwrite_lifted(t: Tensor, result: Tensor) -> Tensor:
+    raise RuntimeError(
+        "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a "
+        "Tensor `other` in extra_args that has more elements than `self`. This happened due to "
+        "`other` being vmapped over but `self` not being vmapped over in a vmap. Please try to "
+        "use out-of-place operators instead of inplace arithmetic.")
+
+
+def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()) -> Tensor:
+    """Copy ``result`` into ``out``, resized where its shape differs; the ``out=`` of ``name``."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if MODES.grad and (out._node is not None or result._node is not None):
+        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic "
+                           "differentiation, but one of the arguments requires grad.")
+    _check_dtype(out, result)
+    shape = result._a.shape
+    if out._a.shape != shape:
+        if out._a.size:
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape "
+                f"{list(out._a.shape)}, which does not match the required output shape "
+                f"{list(shape)}. This behavior is deprecated, and in a future PyTorch release "
+                "outputs will not be resized unless they have zero elements. You can explicitly "
+                "reuse an out tensor t by resizing it, inplace, to zero elements with "
+                "t.resize_(0).", stacklevel=4)
+        out._a = np.empty(shape, out._a.dtype)
+    if result._a is not out._a:
+        store(out, result._a)
+    return out

@@ -1,0 +1,173 @@
+"""The kinds of operators: each declares an operator and derives what its family shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.derive import vjp_of
+from flambeau.core.dispatch import apply
+from flambeau.core.face import in_place_twin, show, with_out
+from flambeau.core.op import Op
+from flambeau.core.pointwise import apply_pointwise, binary_entry, unary_entry
+
+__all__ = ["bilinear", "composite", "linear", "opaque", "pointwise", "reduction", "view"]
+
+Formula = Callable[..., Any] | None
+
+
+def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
+              inputs: Sequence[str] = ("input",), params: Sequence[str] = (),
+              result: str = "same", node: str | None = None, scalar: str | None = None,
+              places: Sequence[str] | None = ("torch", "Tensor"), inplace: bool = True,
+              aliases: Sequence[str] = (), check: Callable | None = None,
+              jvp: Callable | None = None) -> Callable:
+    """Declare an elementwise operator; returns its public function.
+
+    ``forward`` works on arrays of one dtype. ``grads`` has per input the gradient with respect
+    to it: a function of ``g`` and of the names it needs, linear and elementwise in ``g`` (so it
+    serves forward mode as well). ``result`` is the dtype rule: "same" (the promoted dtype),
+    "float" (integers become the default dtype), "bool", "real" (complex gives its real part's
+    dtype), "any" (what forward gives). ``check(*operands)`` may raise before anything is done.
+    """
+    op = Op(name, forward, inputs, kind="pointwise", formulas=grads, params=params, node=node,
+            scalar=scalar, result=result, widen=True, jvp=jvp)
+    entry = _entry(op, forward, check)
+    function = _named(entry, name, params, op)
+    if places:
+        face = with_out(function)
+        face.op = function.op = op  # type: ignore[attr-defined]
+        for spelled in (name, *aliases):
+            show(face, spelled, *[p for p in places if p != "Tensor"])
+            if "Tensor" in places:
+                show(function, spelled, "Tensor")
+                if inplace:
+                    twin = in_place_twin(function, spelled)
+                    show(twin, f"{spelled}_", "Tensor")
+                    if len(op.inputs) == 1 and "torch" in places and not params:
+                        show(twin, f"{spelled}_", "torch")
+        return face
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+def _entry(op: Op, forward: Callable, check: Callable | None) -> Callable:
+    if isinstance(forward, np.ufunc) and not op.params and check is None:
+        if len(op.inputs) == 1 and op.result in ("same", "float"):
+            return unary_entry(op, forward)
+        if len(op.inputs) == 2:
+            return binary_entry(op, forward)
+    return general_entry(op, check)
+
+
+def general_entry(op: Op, check: Callable | None = None) -> Callable:
+    """The entry that binds operands and parameters by name."""
+    names, count = op.inputs, len(op.inputs)
+    params = op.params
+
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        operands = list(args[:count])
+        for n in names[len(operands):]:
+            if n not in kwargs:
+                raise TypeError(f"{op.name}() missing 1 required positional arguments: \"{n}\"")
+            operands.append(kwargs.pop(n))
+        for n, v in zip(params, args[count:]):
+            kwargs[n] = v
+        if check is not None:
+            check(*operands)
+        return apply_pointwise(op, operands, kwargs)
+
+    return entry
+
+
+def _named(entry: Callable, name: str, params: Sequence[str], op: Op) -> Callable:
+    entry.__name__ = entry.__qualname__ = name
+    return entry
+
+
+def linear(name: str, forward: Callable, transpose: Formula, *, params: Sequence[str] = (),
+           inputs: Sequence[str] = ("input",), batch: Callable | None = None,
+           node: str | None = None, widen: bool = False) -> Op:
+    """Declare an operator linear in its first input; ``transpose(g, ...)`` is its adjoint.
+
+    Forward mode applies the operator itself to the tangent. Further inputs (indices, masks) get
+    no gradient.
+    """
+    return Op(name, forward, inputs, kind="linear", formulas=(transpose, *(None,) * (len(inputs) - 1)),
+              params=params, batch=batch, node=node, widen=widen)
+
+
+def view(name: str, forward: Callable, transpose: Formula, *, params: Sequence[str] = (),
+         batch: Callable | None = None, node: str | None = None, multiple: bool = False) -> Op:
+    """Declare a linear operator whose result shares the memory of its input."""
+    formulas = () if multiple else (transpose,)
+    return Op(name, forward, ("input",), kind="view", formulas=formulas,
+              joint=transpose if multiple else None, params=params, batch=batch, node=node,
+              view=True, multiple=multiple)
+
+
+def bilinear(name: str, forward: Callable, left: Formula, right: Formula, *,
+             inputs: Sequence[str] = ("input", "other"), params: Sequence[str] = (),
+             batch: Callable | None = None, node: str | None = None, widen: bool = True) -> Op:
+    """Declare an operator linear in each of two inputs, with the gradient of each."""
+    return Op(name, forward, inputs, kind="bilinear", formulas=(left, right), params=params,
+              batch=batch, node=node, widen=widen)
+
+
+def reduction(name: str, forward: Callable, grad: Formula, *, inputs: Sequence[str] = ("input",),
+              params: Sequence[str] = ("dims", "keepdim"), node: str | None = None,
+              multiple: bool = False, widen: bool = True, jvp: Callable | None = None,
+              batch: Callable | None = None) -> Op:
+    """Declare an operator that reduces dimensions: ``forward(array, dims, keepdim, ...)``.
+
+    ``dims`` is a tuple of dimensions counted from the front. With ``multiple`` the formula gets
+    a gradient per output.
+    """
+    formulas = () if multiple else (grad,)
+    return Op(name, forward, inputs, kind="reduction", formulas=formulas,
+              joint=grad if multiple else None, params=params, node=node, multiple=multiple,
+              widen=widen, jvp=jvp, batch=batch)
+
+
+def opaque(name: str, forward: Callable, *, inputs: Sequence[str] = ("input",),
+           grads: Sequence[Formula] = (), joint: Formula = None, params: Sequence[str] = (),
+           node: str | None = None, multiple: bool = False, variadic: bool = False,
+           widen: bool = False, jvp: Callable | None = None,
+           batch: Callable | None = None) -> Op:
+    """Declare an operator that belongs to no family, with whatever rules it has.
+
+    Without a ``batch`` rule vmap runs it once per element of the batch.
+    """
+    return Op(name, forward, inputs, kind="opaque", formulas=grads, joint=joint, params=params,
+              node=node, multiple=multiple, variadic=variadic, widen=widen, jvp=jvp, batch=batch)
+
+
+def composite(name: str, compose: Callable, forward: Callable, *, inputs: Sequence[str],
+              grads: Sequence[Formula] = (), joint: Formula = None, params: Sequence[str] = (),
+              node: str | None = None, multiple: bool = False, widen: bool = True) -> Op:
+    """Declare an operator that is a Python function of others, ``compose(*tensors, **params)``.
+
+    ``forward`` computes the same on arrays in one go. Forward mode and batching run ``compose``;
+    so does backward where neither ``grads`` nor ``joint`` is given.
+    """
+    if not grads and joint is None:
+        joint = _derived(compose, tuple(inputs), tuple(params), multiple)
+    return Op(name, forward, inputs, kind="composite", formulas=grads, joint=joint, params=params,
+              node=node, multiple=multiple, widen=widen, compose=compose)
+
+
+def _derived(compose: Callable, inputs: tuple, params: tuple, multiple: bool) -> Callable:
+    """The gradient of ``compose``, by running it again on the saved inputs."""
+    count = len(inputs)
+
+    def joint(g: Any, needs: tuple, *values: Any) -> list:
+        tensors, settings = values[:count], dict(zip(params, values[count:]))
+        return vjp_of(lambda *ts: compose(*ts, **settings), tensors, needs, g, multiple)
+
+    joint.names = ("needs", *inputs, *params)  # type: ignore[attr-defined]
+    return joint
+
+
+__all__ += ["apply", "apply_pointwise", "general_entry"]

@@ -1,0 +1,293 @@
+"""The nodes of the backward graph: what each remembers and how it gives gradients back."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flambeau.base import naming
+from flambeau.core.modes import MODES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from flambeau.core.tensor import Tensor
+
+next_sequence = itertools.count(1).__next__
+
+FREED = ("freed",)
+TWICE = ("Trying to backward through the graph a second time (or directly access saved tensors "
+         "after they have already been freed). Saved intermediate values of the graph are freed "
+         "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+         "backward through the graph a second time or if you need to access saved tensors after "
+         "calling backward.")
+
+
+class _Leaf:
+    """Marks a tensor that requires grad and was made by no operation."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "LEAF"
+
+
+LEAF = _Leaf()
+
+
+class Output:
+    """One output, number ``nr``, of a node that has several."""
+
+    __slots__ = ("node", "nr")
+
+    def __init__(self, node: Node, nr: int) -> None:
+        self.node = node
+        self.nr = nr
+
+
+class Node:
+    """One recorded operation.
+
+    ``next`` holds, per input, where its gradient goes: a Node, an Output, a leaf Tensor or None.
+    ``shape`` and ``dtype`` describe the output; a node of several outputs lists them in
+    ``outputs``. ``seq`` grows with time, so the greatest pending node has all its gradients.
+    """
+
+    next: tuple = ()
+    saved: tuple = ()
+    seq = 0
+    shape: tuple[int, ...] = ()
+    dtype: Any = None
+    outputs: list | None = None
+    versions: tuple | None = None
+    out_version: list | None = None
+    out_at = 0
+    pre_hooks: dict | None = None
+    post_hooks: dict | None = None
+    tensor_hooks: dict | None = None
+    retained: dict | None = None
+    trace: list | None = None
+    freed = False
+
+    def run(self, g: Any) -> Any:
+        """Gradients for ``next``, given the gradient(s) of the output(s)."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Forget what was saved."""
+        if self.saved:
+            self.saved = ()
+            self.freed = True
+
+    def name(self) -> str:
+        """The node's name, PyTorch's."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple:
+        """A pair (node, output number) per input; leaves show as AccumulateGrad nodes."""
+        return tuple(_edge_pair(e) for e in self.next)
+
+    @property
+    def metadata(self) -> dict:
+        """A dict of the user's own, made when first read."""
+        return self.__dict__.setdefault("_metadata", {})
+
+    def _sequence_nr(self) -> int:
+        return self.seq
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after the node runs."""
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return RemovableHandle(self.post_hooks, hook)
+
+    def register_prehook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad_outputs)`` before the node runs."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return RemovableHandle(self.pre_hooks, hook)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+
+Node.__module__ = "flambeau.autograd.graph"
+_handle_ids = itertools.count()
+
+
+class RemovableHandle:
+    """What registering a hook returns; ``remove()`` takes the hook away again."""
+
+    def __init__(self, hooks: dict, hook: Callable) -> None:
+        self.id = next(_handle_ids)
+        self._hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class AccumulateGrad(Node):
+    """Stands for a leaf in ``next_functions``; ``variable`` is the leaf."""
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+        self.shape = variable._a.shape
+        self.dtype = variable._a.dtype
+
+
+def accumulator(leaf: Tensor) -> AccumulateGrad:
+    """The leaf's one AccumulateGrad node."""
+    meta = leaf._meta()
+    found = meta.accumulator() if meta.accumulator is not None else None
+    if found is None:
+        found = AccumulateGrad(leaf)
+        meta.remember_accumulator(found)
+    return found
+
+
+def _edge_pair(edge: Any) -> tuple:
+    if edge is None:
+        return None, 0
+    if isinstance(edge, Node):
+        return edge, 0
+    if isinstance(edge, Output):
+        return edge.node, edge.nr
+    return accumulator(edge), 0
+
+
+class OpNode(Node):
+    """A node of a declared operator; each operator has a subclass, named as in PyTorch.
+
+    ``saved`` holds, in the order of ``op.slots``, what its formulas name: input tensors, the
+    output's array, parameters. ``op`` is set on the subclass.
+    """
+
+    op: Any = None
+
+    def run(self, g: Any) -> Any:
+        op = self.op
+        values = self.unpack() if op.slots else ()
+        if op.joint is not None:
+            needs = tuple([e is not None for e in self.next])
+            return op.joint(g, *[needs if k < 0 else values[k] for k in op.joint_picks])
+        grads = []
+        for edge, formula in zip(self.next, op.formulas):
+            if edge is None or formula is None:
+                grads.append(None)
+            else:
+                grads.append(formula[0](g, *[values[k] for k in formula[1]]))
+        return grads
+
+    def unpack(self) -> list:
+        """The saved values, checked against in-place changes since they were saved."""
+        if self.freed:
+            raise RuntimeError(TWICE)
+        values = list(self.saved)
+        for at, kind in self.op.saved_tensors:
+            value = values[at]
+            if value is None:
+                continue
+            if kind == "out":
+                values[at] = self._unpack_out(value)
+            elif kind == "inputs":
+                values[at] = [self._unpack_input(v, n) for v, n in value]
+            else:
+                values[at] = self._unpack_packed(value, at)
+        return values
+
+    def _unpack_packed(self, value: Any, at: int) -> Any:
+        if type(value) is Packed:
+            return value.unpack()
+        versions = self.versions
+        expected = versions[at] if versions is not None else 0
+        return self._unpack_input(value, expected)
+
+    def _unpack_input(self, value: Any, expected: int) -> Any:
+        if type(value) is Packed:
+            return value.unpack()
+        version = getattr(value, "_v", None)
+        now = 0 if version is None else version[0]
+        if now != expected:
+            raise changed_in_place(value, self, now, expected)
+        return value
+
+    def _unpack_out(self, saved: Any) -> Any:
+        if type(saved) is Packed:
+            return saved.unpack()
+        version = self.out_version
+        if version is not None and version[0] != self.out_at:
+            raise changed_in_place(OpNode.rebuild(saved, self), self, version[0], self.out_at)
+        if isinstance(saved, tuple):
+            return tuple([OpNode.rebuild(a, Output(self, i)) for i, a in enumerate(saved)])
+        return OpNode.rebuild(saved, self)
+
+    @staticmethod
+    def rebuild(array: np.ndarray, node: Any) -> Tensor:
+        raise NotImplementedError("set by flambeau.core.tensor")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_saved_"):
+            return self._saved_attribute(name[len("_saved_"):])
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def _saved_attribute(self, name: str) -> Any:
+        name = {"result": "out", "self": "input"}.get(name, name)
+        for at, slot in enumerate(self.op.slots if self.op else ()):
+            if slot in (name, "input" if name == "self" else name):
+                return self.unpack()[at]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
+
+
+class Packed:
+    """A saved tensor put away by a user's pack hook."""
+
+    __slots__ = ("packed", "unpack_hook")
+
+    def __init__(self, value: Tensor, hooks: tuple[Callable, Callable]) -> None:
+        self.packed = hooks[0](value)
+        self.unpack_hook = hooks[1]
+
+    def unpack(self) -> Tensor:
+        return self.unpack_hook(self.packed)
+
+
+def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeError:
+    """The error for a saved tensor that was changed before backward needed it."""
+    shape = ", ".join(map(str, t._a.shape))
+    kind = f"{naming.prefix()}.{t.dtype.title}Tensor"
+    source = getattr(t, "_node", None)
+    made = ""
+    if isinstance(source, Node):
+        made = f", which is output 0 of {re.sub('Backward[0-9]*$', '', source.name())},"
+    where = _forward_trace(node)
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [{kind} [{shape}]]{made} is at version {now}; expected version "
+        f"{expected} instead. Hint: "
+        + ("the backtrace further above shows the operation that failed to compute its gradient. "
+           "The variable in question was changed in there or anywhere later. Good luck!"
+           if MODES.anomaly else
+           "enable anomaly detection to find the operation that failed to compute its gradient, "
+           "with torch.autograd.set_detect_anomaly(True, check_nan=False).")
+        + "\n\n"
+        f"  {node.name()} saved this tensor in the forward pass and needs its old values.\n"
+        "  Change a copy instead: write x = x + 1 for x += 1 (or x.add_(1)), or clone() first."
+        + where)
+
+
+def _forward_trace(node: Node) -> str:
+    if not node.trace:
+        return ""
+    return "\n  The operation was recorded here:\n" + "".join(traceback.format_list(node.trace))

@@ -1,0 +1,103 @@
+"""What an operator is: one record, from which every way of running it is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau.core.node import OpNode
+
+__all__ = ["OPS", "Op"]
+
+OPS: dict[str, Op] = {}
+NEEDS = "needs"
+
+
+class Op:
+    """One operator.
+
+    ``forward(*arrays, **params)`` computes on NumPy arrays. ``formulas`` holds per input None
+    (no gradient) or a function of ``g`` and of names: an input's name, ``out``, a parameter's
+    name; those names, and nothing else, are saved for backward. ``input_shape`` names only the
+    shape of ``input`` (a tuple) and does not keep its memory. ``joint`` is one such function
+    for all inputs at once (it may also name ``needs``, a bool per input) and returns a sequence.
+    ``variadic`` operators take any number of tensors, named ``inputs``.
+    """
+
+    def __init__(self, name: str, forward: Callable, inputs: Sequence[str], *, kind: str,
+                 formulas: Sequence[Callable | None] = (), joint: Callable | None = None,
+                 node: str | None = None, params: Sequence[str] = (), variadic: bool = False,
+                 view: bool = False, multiple: bool = False, widen: bool = False,
+                 jvp: Callable | None = None, batch: Callable | None = None,
+                 compose: Callable | None = None, scalar: str | None = None,
+                 result: str = "same") -> None:
+        if name in OPS:
+            raise ValueError(f"operator {name!r} is declared twice")
+        self.name = name
+        self.forward = forward
+        self.inputs = tuple(inputs)
+        self.kind = kind
+        self.params = tuple(params)
+        self.variadic = variadic
+        self.view = view
+        self.multiple = multiple
+        self.widen = widen
+        self.jvp = jvp
+        self.batch = batch
+        self.compose = compose
+        self.scalar = scalar
+        self.result = result
+        self._plan(formulas, joint)
+        title = node or name.title().replace("_", "")
+        self.node_type: type[OpNode] = type(f"{title}Backward0", (OpNode,), {"op": self})
+        OPS[name] = self
+
+    def _plan(self, formulas: Sequence[Callable | None], joint: Callable | None) -> None:
+        slots: list[str] = []
+        self.formulas = tuple([None if f is None else (f, _picks(f, slots)) for f in formulas])
+        self.joint = joint
+        self.joint_picks = _picks(joint, slots) if joint is not None else ()
+        self.slots = tuple(slots)
+        tensors = []
+        for at, slot in enumerate(slots):
+            if slot == "out" or slot in self.inputs or slot == "inputs":
+                tensors.append((at, slot))
+        self.saved_tensors = tuple(tensors)
+        self.differentiable = joint is not None or any(f is not None for f in self.formulas)
+        self.saves_out = "out" in slots
+        self.sources = tuple([self._source(s) for s in slots])
+
+    def _source(self, slot: str) -> int | str | tuple[str, int]:
+        """Where a slot's value comes from: an input's number, its shape, a parameter's name."""
+        if slot in self.inputs:
+            return self.inputs.index(slot)
+        named = slot.removesuffix("_shape")
+        if named != slot and (named in self.inputs or named == "inputs"):
+            return "shape", -1 if named == "inputs" else self.inputs.index(named)
+        return slot
+
+    def needed_slots(self, edges: Sequence[Any]) -> set[int]:
+        """The slots that the formulas of inputs with an edge will read."""
+        if self.joint is not None:
+            return {k for k in self.joint_picks if k >= 0}
+        return {k for e, f in zip(edges, self.formulas) if e is not None and f for k in f[1]}
+
+    def __repr__(self) -> str:
+        return f"<op {self.name} ({self.kind})>"
+
+
+def _picks(formula: Callable, slots: list[str]) -> tuple[int, ...]:
+    """The slot numbers of a formula's arguments after ``g``; new names get new slots."""
+    names = getattr(formula, "names", None)
+    if names is None:
+        code = formula.__code__
+        names = code.co_varnames[1:code.co_argcount]
+    picks = []
+    for name in names:
+        if name == NEEDS:
+            picks.append(-1)
+            continue
+        if name not in slots:
+            slots.append(name)
+        picks.append(slots.index(name))
+    return tuple(picks)

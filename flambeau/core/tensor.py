@@ -1,0 +1,269 @@
+"""The tensor: an array of its device, and what autograd knows of it."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from typing import Any
+
+import numpy as np
+
+from flambeau.base import dtypes, naming
+from flambeau.base.device import CPU, device
+from flambeau.base.dtypes import FROM_NUMPY, dtype
+from flambeau.base.shapes import Size
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, Node, OpNode, Output
+
+__all__ = ["Meta", "Tensor", "wrap"]
+
+ndarray = np.ndarray
+new_tensor = object.__new__
+
+
+class Meta:
+    """The rarer facts of a tensor; class attributes are the defaults.
+
+    ``base`` is the tensor a view was taken of and ``replay`` the view operators, each a pair
+    (op, params), that lead from base to view. ``root`` is the array that owns the memory.
+    """
+
+    grad: Tensor | None = None
+    hooks: dict | None = None
+    post_hooks: dict | None = None
+    base: Tensor | None = None
+    replay: tuple = ()
+    root: Any = None
+    views: list | None = None
+    retain = False
+    accumulator: Any = None
+    multi_view: str | None = None
+    made_without_grad = False
+    was_inference = False
+
+    def remember_accumulator(self, node: Node) -> None:
+        """Keep the leaf's AccumulateGrad node for as long as somebody holds it."""
+        self.accumulator = weakref.ref(node)
+
+
+class Tensor:
+    """A multi-dimensional array that can record how it was made, to give gradients.
+
+    ``_a`` is the array (or, inside a transform, the value standing in for one), ``_node`` is
+    None (no gradient), LEAF, or where the gradient goes; ``_v`` the version counter shared with
+    views, ``_x`` the rarer facts; the last two are None until needed.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("_a", "_node", "_v", "_x", "__dict__", "__weakref__")
+    _a: Any
+    _node: Any
+    _v: list | None
+    _x: Meta | None
+
+    __hash__ = object.__hash__
+    __array_priority__ = 1000
+
+    def _meta(self) -> Meta:
+        meta = self._x
+        if meta is None:
+            meta = self._x = Meta()
+        return meta
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions."""
+        return tuple.__new__(Size, self._a.shape)
+
+    def size(self, dim: int | None = None) -> Size | int:
+        """The shape, or the size of dimension ``dim``."""
+        if dim is None:
+            return tuple.__new__(Size, self._a.shape)
+        try:
+            return self._a.shape[dim]
+        except IndexError:
+            n = self._a.ndim
+            low, high = (-n, n - 1) if n else (-1, 0)
+            raise IndexError("Dimension out of range (expected to be in range of "
+                             f"[{low}, {high}], but got {dim})") from None
+
+    @property
+    def dtype(self) -> dtype:
+        """The element type."""
+        return FROM_NUMPY[self._a.dtype]
+
+    @property
+    def device(self) -> device:
+        """Where the data lives."""
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._a.ndim
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._a.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._a.size
+
+    nelement = numel
+
+    def __len__(self) -> int:
+        shape = self._a.shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded for backward."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start (or stop) recording operations on this leaf; in place."""
+        node = self._node
+        if node is not None and node is not LEAF:
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to "
+                    "use a computed variable in a subgraph that doesn't require differentiation "
+                    "use var_no_grad = var.detach().")
+            return self
+        if not requires_grad:
+            self._node = None
+        elif node is None:
+            if FROM_NUMPY[self._a.dtype].category < dtypes.FLOAT:
+                raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            if self._x is not None and self._x.was_inference and not MODES.inference:
+                raise RuntimeError("Setting requires_grad=True on inference tensor outside "
+                                   "InferenceMode is not allowed.")
+            self._node = LEAF
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self._node is None or self._node is LEAF
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made this tensor; None for leaves."""
+        node = self._node
+        if node is None or node is LEAF:
+            return None
+        return node.node if type(node) is Output else node
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of ``grad_fn`` this is."""
+        return self._node.nr if type(self._node) is Output else 0
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient gathered by backward; None before the first."""
+        meta = self._x
+        found = None if meta is None else meta.grad
+        if found is None and type(self._node) not in _NO_GRAD_WARNING:
+            if meta is None or not meta.retain:
+                warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
+        return found
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            _check_grad(self, value)
+        self._meta().grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._meta().grad = None
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._v is None else self._v[0]
+
+    @property
+    def _base(self) -> Tensor | None:
+        return None if self._x is None else self._x.base
+
+    def _is_view(self) -> bool:
+        return self._x is not None and self._x.base is not None
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the data lives on a CUDA device."""
+        return False
+
+    is_cpu = property(lambda self: True, doc="Whether the data lives on the CPU.")
+    is_meta = property(lambda self: False, doc="Whether there is no data at all.")
+    is_sparse = property(lambda self: False, doc="Whether the layout is sparse COO.")
+    is_quantized = property(lambda self: False, doc="Whether elements are quantized.")
+    is_mps = is_xpu = is_mkldnn = is_sparse_csr = is_nested = is_vulkan = is_quantized
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        return Tensor._text(self)
+
+    @staticmethod
+    def _text(t: Tensor) -> str:
+        raise NotImplementedError("set by flambeau.core.convert")
+
+
+NON_LEAF_GRAD = (
+    "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+    "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+    "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+    "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
+    "github.com/pytorch/pytorch/pull/30531 for more informations.")
+_NO_GRAD_WARNING = (type(None), type(LEAF))
+
+
+def _check_grad(t: Tensor, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of "
+                        f"type {type(value).__name__}")
+    if value is t:
+        raise RuntimeError("can't assign Variable as its own grad")
+    if value._a.dtype != t._a.dtype:
+        own, other = (f"{naming.prefix()}.{x.dtype.title}Tensor" for x in (t, value))
+        raise RuntimeError(f"assigned grad has data of a different type\n\n"
+                           f"  the tensor holds {own}, the gradient {other}")
+    if value._a.shape != t._a.shape:
+        raise RuntimeError(f"assigned grad has data of a different size\n\n"
+                           f"  the tensor is {list(t._a.shape)}, the gradient "
+                           f"{list(value._a.shape)}")
+
+
+def wrap(array: Any) -> Tensor:
+    """A new tensor over ``array``, an ndarray of a supported dtype, with no history."""
+    t = new_tensor(Tensor)
+    t._a = array
+    t._node = None
+    t._v = None
+    t._x = None
+    return t
+
+
+def _rebuild_saved(array: Any, node: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    t = wrap(array)
+    t._node = node
+    return t
+
+
+OpNode.rebuild = staticmethod(_rebuild_saved)  # type: ignore[method-assign]

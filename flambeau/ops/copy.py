@@ -1,0 +1,214 @@
+"""Copies, casts and detaching: clone, to, contiguous, detach, copy_."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.base import device as devices
+from flambeau.base.device import as_device
+from flambeau.base.dtypes import FROM_NUMPY, dtype
+from flambeau.core.dispatch import apply, make_view
+from flambeau.core.face import public, show
+from flambeau.core.inplace import overwrite
+from flambeau.core.kinds import linear, view
+from flambeau.core.op import OPS
+from flambeau.core.tensor import Tensor, wrap
+
+CLONE = linear("clone", lambda a, memory_format=None: np.array(a, order="K"), lambda g: g,
+               params=("memory_format",))
+ALIAS = view("alias", lambda a: a[...], lambda g: g)
+
+
+def _cast(a: np.ndarray, dtype: dtype) -> np.ndarray:
+    if a.dtype.kind == "c" and not dtype.is_complex:
+        a = a.real
+    if dtype.name.startswith("uint") and a.dtype.kind == "f":
+        return a.astype(np.int64).astype(dtype.np)
+    return a.astype(dtype.np)
+
+
+TO_DTYPE = linear("to_dtype", _cast, lambda g: g, params=("dtype",), node="ToCopy")
+
+
+def cast(t: Tensor, to: dtype) -> Tensor:
+    """``t`` in the dtype ``to``; ``t`` itself where it has it already."""
+    return t if t._a.dtype is to.np else apply(TO_DTYPE, (t,), {"dtype": to})
+
+
+@public()
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy in memory of its own; gradients flow back through it.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).clone()
+    tensor([1., 1.])
+    """
+    if memory_format is None or memory_format is devices.preserve_format:
+        return apply(CLONE, (input,), {"memory_format": None})
+    return apply(CLONE, (contiguous(input, memory_format=memory_format),), {"memory_format": None})
+
+
+@public("Tensor")
+def contiguous(input: Tensor, *, memory_format: Any = devices.contiguous_format) -> Tensor:
+    """The same values in row-major order; the tensor itself where it is so already."""
+    if is_contiguous(input, memory_format=memory_format):
+        return input
+    return apply(CONTIGUOUS, (input,), {"order": memory_format})
+
+
+_CHANNELS_LAST = {devices.channels_last: (0, 2, 3, 1), devices.channels_last_3d: (0, 2, 3, 4, 1)}
+
+
+def _contiguous(a: np.ndarray, order: Any) -> np.ndarray:
+    axes = _CHANNELS_LAST.get(order)
+    if axes is None:
+        return np.array(a, order="C")
+    back = tuple(int(i) for i in np.argsort(axes))
+    return np.ascontiguousarray(a.transpose(axes)).transpose(back)
+
+
+CONTIGUOUS = linear("contiguous", _contiguous, lambda g: g, params=("order",), node="Clone")
+
+
+@public("Tensor")
+def is_contiguous(input: Tensor, *, memory_format: Any = devices.contiguous_format) -> bool:
+    """Whether the elements lie in memory in the order ``memory_format`` says."""
+    axes = _CHANNELS_LAST.get(memory_format)
+    a = input._a
+    if axes is None:
+        return bool(a.flags.c_contiguous)
+    return a.ndim == len(axes) and bool(a.transpose(axes).flags.c_contiguous)
+
+
+@public("torch", "Tensor")
+def detach(input: Tensor) -> Tensor:
+    """The same memory without history; changes of either show in both."""
+    if type(input._a) is not np.ndarray:
+        return apply(DETACH, (input,), {})
+    t = wrap(input._a)
+    if input._v is None:
+        input._v = [0]
+    t._v = input._v
+    t._meta().root = input._a if input._x is None or input._x.root is None else input._x.root
+    return t
+
+
+DETACH = linear("detach", lambda a: a, None)
+
+
+@public("Tensor")
+def detach_(self: Tensor) -> Tensor:
+    """Forget how this tensor was made, in place; views cannot."""
+    if self._x is not None and self._x.base is not None and not self.is_leaf:
+        raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
+                           "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view"
+                           " is set as True, gradients are views of DDP buckets, and hence "
+                           "detach_() cannot be called on these gradients. To fix this error, "
+                           "please refer to the Optimizer.zero_grad() function in "
+                           "torch/optim/optimizer.py as a solution.")
+    self._node = None
+    return self
+
+
+def _get_data(self: Tensor) -> Tensor:
+    t = wrap(self._a)
+    t._meta().root = self._a if self._x is None or self._x.root is None else self._x.root
+    return t
+
+
+def _set_data(self: Tensor, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError("Variable data has to be a tensor, but got " + type(value).__name__)
+    self._a = value._a
+    meta = self._x
+    if meta is not None:
+        meta.root = None if value._x is None else value._x.root
+
+
+show(property(_get_data, _set_data, doc="The values, apart from the graph."), "data", "Tensor")
+
+
+def _copy_forward(a: np.ndarray, shape: tuple[int, ...], dtype: dtype) -> np.ndarray:
+    return np.broadcast_to(_cast(a, dtype), shape)
+
+
+COPY = linear("copy", _copy_forward, lambda g: g, params=("shape", "dtype"), node="Copy")
+
+
+@public("Tensor")
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Overwrite this tensor with ``src``, broadcast to its shape and cast to its dtype."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not "
+                        f"{type(src).__name__}")
+    shape, to = tuple(self._a.shape), FROM_NUMPY[self._a.dtype]
+    try:
+        np.broadcast_shapes(shape, src._a.shape)
+        fits = np.broadcast_shapes(shape, src._a.shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"The size of tensor a ({shape[-1] if shape else 1}) must match the "
+                           f"size of tensor b ({src._a.shape[-1] if src._a.ndim else 1}) at "
+                           f"non-singleton dimension {max(len(shape) - 1, 0)}")
+    return overwrite(self, lambda t: apply(COPY, (src,), {"shape": shape, "dtype": to}), (src,),
+                     reads=False)
+
+
+def _parse_to(args: tuple, kwargs: dict) -> tuple:
+    to, place, copy = kwargs.get("dtype"), kwargs.get("device"), kwargs.get("copy", False)
+    rest = list(args)
+    if rest and isinstance(rest[0], Tensor):
+        to, place = rest[0].dtype, rest[0].device
+        rest = rest[1:]
+    elif rest and isinstance(rest[0], dtype):
+        to, rest = rest[0], rest[1:]
+    elif rest and (rest[0] is None or isinstance(rest[0], (str, int, devices.device))):
+        place, rest = rest[0], rest[1:]
+        if rest and (rest[0] is None or isinstance(rest[0], dtype)):
+            to, rest = rest[0], rest[1:]
+    elif rest:
+        raise TypeError("to() received an invalid combination of arguments - got "
+                        f"({', '.join(type(a).__name__ for a in args)})")
+    if len(rest) > 1:
+        copy = rest[1]
+    return to, place, copy
+
+
+@public("Tensor")
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """This tensor with another dtype, device or memory format; itself where nothing changes.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).to(torch.int64)
+    tensor([1, 1])
+    """
+    target, place, copy = _parse_to(args, kwargs)
+    as_device(place)
+    order = kwargs.get("memory_format", devices.preserve_format)
+    found = self if target is None else cast(self, target)
+    if order is not devices.preserve_format and order is not None:
+        found = contiguous(found, memory_format=order)
+    return clone(found) if copy and found is self else found
+
+
+def _caster(name: str, to: dtype) -> None:
+    def method(self: Tensor, memory_format: Any = devices.preserve_format) -> Tensor:
+        return cast(self, to)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"This tensor as {to.name}."
+    show(method, name, "Tensor")
+
+
+for _name, _to in {"float": "float32", "double": "float64", "half": "float16", "byte": "uint8",
+                   "bfloat16": "bfloat16", "char": "int8", "short": "int16", "int": "int32",
+                   "long": "int64", "bool": "bool", "cfloat": "complex64",
+                   "cdouble": "complex128"}.items():
+    _caster(_name, next(d for d in FROM_NUMPY.values() if d.name == _to))
+
+
+__all__ = ["ALIAS", "CLONE", "COPY", "OPS", "TO_DTYPE", "cast", "clone", "contiguous", "copy_",
+           "detach", "is_contiguous", "make_view"]
