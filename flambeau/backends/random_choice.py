@@ -106,6 +106,6 @@ def _lookup(weights: np.ndarray, n: int, engine: Engine) -> np.ndarray:
     """Draws by bisection of the cumulative weights, which are summed in float32 or float64."""
     wide = np.float64 if weights.dtype == np.float64 else np.float32
     total = np.cumsum(weights.astype(wide, copy=False), dtype=wide)
-    total /= total[-1].copy()
+    total = total / total[-1]
     total[-1] = 1
     return np.searchsorted(total.astype(np.float64), engine.doubles(n))

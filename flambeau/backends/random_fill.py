@@ -13,7 +13,6 @@ import numpy as np
 from . import libm
 from .memory_order import (
     elements,
-    in_memory_order,
     is_reduced_float,
     memory_axes,
     store,

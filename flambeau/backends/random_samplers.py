@@ -1,20 +1,23 @@
 """Poisson, binomial, gamma and Dirichlet variates as PyTorch's CPU generator makes them.
 
-How many words a value takes depends on what is drawn, so these go element by element.
+How many words a value takes depends on what is drawn, so these go element by element,
+in logical order: PyTorch returns them contiguous whatever the strides of the arguments.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
-from .memory_order import in_memory_order, memory_axes, store
+from .memory_order import store
 from .mt19937 import Engine
 from .normal_fill import standard_normal
 
 _F32 = np.float32
+_THIRD = float(_F32(1 / 3))  # PyTorch has a third in single precision here
+_Real = type[np.floating]
 # log(k!) - its Stirling approximation, for k = 0..9.
 _STIRLING_TAIL = (
     0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509,
@@ -24,20 +27,24 @@ _STIRLING_TAIL = (
 
 
 def poisson(rates: np.ndarray, engine: Engine) -> np.ndarray:
-    """Poisson variates of the given rates, an array like `rates` (floating, >= 0).
+    """Poisson variates of the given rates, contiguous, of the shape and type of `rates`
+    (floating, finite, >= 0).
 
     >>> poisson(np.array([1.0, 20.0]), Engine(0))
     array([ 1., 19.])
     """
-    out = np.empty_like(rates)
-    draws = [_poisson(rate, engine) for rate in _in_order(rates, out)]
+    draws = [_poisson(rate, engine) for rate in _numbers(rates)]
+    return _array(draws, rates.shape, rates.dtype)
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    return values.astype(np.float64).ravel().tolist()
+
+
+def _array(draws: Sequence[float], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    out = np.empty(shape, dtype)
     store(out, np.array(draws, np.float64))
     return out
-
-
-def _in_order(values: np.ndarray, out: np.ndarray) -> list[float]:
-    """`values` as float64 numbers in the memory order of `out`."""
-    return values.transpose(memory_axes(out)).astype(np.float64).ravel().tolist()
 
 
 def _poisson(rate: float, engine: Engine) -> int:
@@ -79,15 +86,10 @@ def _poisson_rejection(rate: float, engine: Engine) -> int:
 def binomial(counts: np.ndarray, p: np.ndarray, engine: Engine) -> np.ndarray:
     """Binomial variates, of the broadcast shape and the type of `counts` (floating)."""
     counts, p = np.broadcast_arrays(counts, p)
-    out = np.empty_like(counts)
     real = np.float64 if counts.dtype == np.float64 else _F32
-    pairs = zip(_in_order(counts, out), _in_order(p, out), strict=True)
+    pairs = zip(_numbers(counts), _numbers(p), strict=True)
     draws = [float(_binomial(real(n), real(q), real, engine)) for n, q in pairs]
-    store(out, np.array(draws, np.float64))
-    return out
-
-
-_Real = Callable[[float], np.floating]
+    return _array(draws, counts.shape, counts.dtype)
 
 
 def _binomial(n: np.floating, p: np.floating, real: _Real, engine: Engine) -> np.floating:
@@ -118,9 +120,7 @@ def _binomial_gaps(n: np.floating, p: np.floating, real: _Real, engine: Engine) 
         count += 1
 
 
-def _binomial_rejection(
-    n: np.floating, p: np.floating, real: _Real, engine: Engine
-) -> np.floating:
+def _binomial_rejection(n: np.floating, p: np.floating, real: _Real, engine: Engine) -> np.floating:
     """Hormann's transformed rejection with squeeze for the binomial (BTRS, 1993)."""
     deviation = np.sqrt(n * p * (1 - p))
     b = real(1.15 + 2.53 * float(deviation))
@@ -161,28 +161,34 @@ def _stirling(k: float) -> float:
 
 
 def standard_gamma(shapes: np.ndarray, engine: Engine) -> np.ndarray:
-    """Gamma variates of rate 1, an array like `shapes` (floating, > 0)."""
-    out = np.empty_like(shapes)
-    draws = np.array([_gamma(shape, engine) for shape in _in_order(shapes, out)], np.float64)
-    store(out, draws)
-    np.maximum(out, np.finfo(_finite_type(out)).tiny.astype(out.dtype), out=out)
-    return out
+    """Gamma variates of rate 1, contiguous, like `shapes` (float32 or float64, > 0).
+
+    >>> standard_gamma(np.array([0.5, 3.0]), Engine(0))
+    array([7.89358206e-04, 1.27284342e+00])
+    """
+    real = np.float64 if shapes.dtype == np.float64 else _F32
+    return _gammas(shapes, real, engine)
 
 
-def _finite_type(a: np.ndarray) -> np.dtype | type:
-    """`a`'s type, or float32 for bfloat16, whose smallest normal number is the same."""
-    return a.dtype if a.dtype.kind == "f" else _F32
+def _gammas(shapes: np.ndarray, real: type[np.floating], engine: Engine) -> np.ndarray:
+    """Gamma variates of type `real`, none below its smallest normal number."""
+    draws = [_gamma(shape, real, engine) for shape in _numbers(shapes)]
+    out = _array(draws, shapes.shape, np.dtype(real))
+    return np.maximum(out, np.finfo(real).tiny, out=out)
 
 
-def _gamma(shape: float, engine: Engine) -> float:
-    """Marsaglia and Tsang (2000); shapes below 1 are boosted by one."""
+def _gamma(shape: float, real: _Real, engine: Engine) -> float:
+    """Marsaglia and Tsang (2000); shapes below 1 are boosted by one.
+
+    PyTorch rounds what depends on the shape alone to the type of the shapes, `real`.
+    """
     scale = 1.0
     if shape < 1:
         if shape == 0:
             return 0.0
-        scale *= (1 - engine.double()) ** (1 / shape)
-        shape += 1
-    d = shape - 1 / 3
+        scale = (1 - engine.double()) ** float(real(1 / shape))
+        shape = float(real(shape + 1))
+    d = float(real(shape - _THIRD))
     c = 1 / math.sqrt(9 * d)
     while True:
         x = standard_normal(engine)
@@ -199,14 +205,12 @@ def _gamma(shape: float, engine: Engine) -> float:
 
 
 def dirichlet(shapes: np.ndarray, engine: Engine) -> np.ndarray:
-    """Dirichlet variates over the last axis, an array like `shapes` (floating, > 0)."""
-    gammas = np.empty(shapes.shape)
-    store(gammas, np.array([_gamma(s, engine) for s in _in_order(shapes, gammas)], np.float64))
+    """Dirichlet variates over the last axis, contiguous, like `shapes` (float32, float64).
+
+    The gamma variates behind them are float64, summed by NumPy: in float64 the last digit
+    of rows longer than 3 can differ from PyTorch's.
+    """
+    gammas = _gammas(shapes, np.float64, engine)
     shares = gammas / gammas.sum(axis=-1, keepdims=True)
-    limits = np.finfo(_finite_type(shapes))
-    out = np.empty_like(shapes)
-    view = in_memory_order(out)
-    view[...] = shares.transpose(memory_axes(out))
-    low = limits.tiny.astype(out.dtype)
-    high = (1 - limits.epsneg).astype(out.dtype)
-    return np.clip(out, low, high, out=out)
+    limits = np.finfo(shapes.dtype)
+    return np.clip(shares.astype(shapes.dtype), limits.tiny, 1 - limits.epsneg)
