@@ -121,6 +121,7 @@ def test_pad_last_crops():
     assert pad_last(x, [(-4, -3)]).shape == (0,)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("kind", ["float64", "float32", "complex128", "int64"])
 @pytest.mark.parametrize("seed", range(12))
 def test_conv_as_torch(seed, kind):
@@ -150,6 +151,7 @@ def test_conv_as_torch(seed, kind):
     np.testing.assert_allclose(mine, gw.numpy(), atol=tolerance)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("seed", range(12))
 def test_transposed_as_torch(seed):
     torch = pytest.importorskip("torch")
@@ -165,6 +167,7 @@ def test_transposed_as_torch(seed):
     np.testing.assert_allclose(conv.conv_transpose_nd(y, w, **options), want, atol=1e-10)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("seed", range(8))
 def test_unfold_as_torch(seed):
     torch = pytest.importorskip("torch")

@@ -42,6 +42,7 @@ def test_max_pool_is_its_definition(seed):
         assert values[cell] == max(found) == flat[(*cell[:2], indices[cell])]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("special", [False, True])
 def test_max_pool_as_torch(seed, special):
@@ -63,6 +64,7 @@ def test_max_pool_as_torch(seed, special):
     np.testing.assert_array_equal(back, values)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("seed", range(40))
 def test_avg_pool_as_torch(seed):
     rng = np.random.default_rng(seed)
@@ -82,6 +84,7 @@ def test_avg_pool_as_torch(seed):
     np.testing.assert_allclose(mine, gx.numpy(), atol=1e-12)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("seed", range(24))
 def test_adaptive_as_torch(seed):
     rng = np.random.default_rng(seed)
@@ -106,6 +109,7 @@ def test_adaptive_as_torch(seed):
     np.testing.assert_array_equal(indices, places.numpy())
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(4))
@@ -126,6 +130,7 @@ def test_fractional_as_torch(n, kind, seed):
     np.testing.assert_array_equal(indices, places.numpy())
 
 
+@pytest.mark.parity
 def test_max_unpool_as_torch():
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 8))
     torch, function, tx = as_torch("max_unpool", x)

@@ -40,6 +40,7 @@ def compare(x, size, mode, tolerance, scales=None, **options):
     np.testing.assert_allclose(mine, gx.numpy(), atol=tolerance)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode, n", CASES)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(4))
@@ -63,6 +64,7 @@ def test_resize_as_torch(mode, n, kind, seed):
                 compare(x, None, mode, tolerance, scales=scales, **option)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
 def test_nearest_falls_as_torch(mode):
     """Cells on a boundary depend on the last bit of the coordinate."""
@@ -83,6 +85,7 @@ def test_transpose_is_the_transpose(mode, n):
     )
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize("antialias", [False, True])
 def test_resize_uint8_as_torch(mode, antialias):
@@ -99,6 +102,7 @@ def test_resize_uint8_as_torch(mode, antialias):
         assert (mine == want).all()
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("seed", range(10))
 def test_pad_as_torch(mode, seed):

@@ -40,6 +40,7 @@ from flambeau.backends.numpy.windows import (
 )
 
 Ints = int | Sequence[int]
+Padding = int | Sequence[int] | Pairs
 
 # Columns of one block: small enough to stay in cache, wide enough to keep the GEMM busy.
 BLOCK_BYTES = 1 << 20
@@ -70,7 +71,7 @@ def _geometry(
     size: Sequence[int],
     kernel: Sequence[int],
     stride: Ints,
-    padding: Ints,
+    padding: Padding,
     dilation: Ints,
     groups: int,
 ) -> Geometry:
@@ -86,7 +87,7 @@ def conv_nd(
     x: np.ndarray,
     w: np.ndarray,
     stride: Ints = 1,
-    padding: Ints = 0,
+    padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
 ) -> np.ndarray:
@@ -112,7 +113,7 @@ def conv_nd(
 
 def _pointwise(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
     x = pad_last(x, geo.pads)
-    x = x[(..., *(slice(None, None, s) for s in geo.stride))]
+    x = x[(slice(None), slice(None), *(slice(None, None, s) for s in geo.stride))]
     batch, groups = x.shape[0], geo.groups
     return np.matmul(
         w.reshape(groups, -1, w.shape[1]),
@@ -184,7 +185,7 @@ def conv_nd_input_grad(
     w: np.ndarray,
     input_shape: Sequence[int],
     stride: Ints = 1,
-    padding: Ints = 0,
+    padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
 ) -> np.ndarray:
@@ -216,14 +217,15 @@ def conv_nd_input_grad(
             columns = columns.reshape(channels, *geo.kernel, *part.shape[1 : 2 + len(geo.out)])
             for offset in np.ndindex(*geo.kernel):
                 part[(..., *offset)] += columns[(slice(None), *offset)]
-        out[images] = padded[(..., *inner)].swapaxes(0, 1)
+        out[images] = padded[(slice(None), slice(None), *inner)].swapaxes(0, 1)
     return out.astype(dtype, copy=False)
 
 
 def _flipped(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
     """The input gradient at stride 1: a convolution by the flipped, transposed kernel."""
     outs, width = w.shape[:2]
-    turned = np.flip(w.reshape(geo.groups, outs // geo.groups, *w.shape[1:]), range(3, w.ndim + 1))
+    split = w.reshape(geo.groups, outs // geo.groups, *w.shape[1:])
+    turned = np.flip(split, tuple(range(3, split.ndim)))
     turned = turned.swapaxes(1, 2).reshape(geo.groups * width, -1, *geo.kernel)
     spans = [d * (k - 1) for d, k in zip(geo.dilation, geo.kernel, strict=True)]
     pads = [(span - p[0], span - p[1]) for span, p in zip(spans, geo.pads, strict=True)]
@@ -235,7 +237,7 @@ def conv_nd_weight_grad(
     x: np.ndarray,
     weight_shape: Sequence[int],
     stride: Ints = 1,
-    padding: Ints = 0,
+    padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
 ) -> np.ndarray:
@@ -259,8 +261,8 @@ def conv_transpose_nd(
     x: np.ndarray,
     w: np.ndarray,
     stride: Ints = 1,
-    padding: Ints = 0,
-    output_padding: Ints = 0,
+    padding: Padding = 0,
+    output_padding: Padding = 0,
     groups: int = 1,
     dilation: Ints = 1,
 ) -> np.ndarray:
@@ -279,8 +281,8 @@ def conv_transpose_shape(
     x_shape: Sequence[int],
     w_shape: Sequence[int],
     stride: Ints = 1,
-    padding: Ints = 0,
-    output_padding: Ints = 0,
+    padding: Padding = 0,
+    output_padding: Padding = 0,
     groups: int = 1,
     dilation: Ints = 1,
 ) -> tuple[int, ...]:

@@ -383,27 +383,28 @@ def _max_cells_axis(
     x: np.ndarray, place: np.ndarray, axis: int, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     place = np.broadcast_to(place, x.shape)
-    best = where = None
-    for k in range(cells.shape[-1]):
-        index = cells[..., k]
-        if index.ndim == 1:
-            value, spot = x.take(index, axis), place.take(index, axis)
-        else:
-            planes = index.ndim - 1
-            shape = (*index.shape[:-1], *(1,) * (axis - planes), -1, *(1,) * (x.ndim - axis - 1))
-            index = index.reshape(shape)
-            value = np.take_along_axis(x, index, axis)
-            spot = np.take_along_axis(place, index, axis)
-        if best is None:
-            best, where = value, spot
-            continue
+    if cells.shape[-1] == 0:
+        shape = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
+        return np.empty(shape, x.dtype), np.empty(shape, np.int64)
+    best, where = _read_cells(x, place, axis, cells[..., 0])
+    for k in range(1, cells.shape[-1]):
+        value, spot = _read_cells(x, place, axis, cells[..., k])
         better = (value > best) | (value != value)
         np.copyto(best, value, where=better)
         np.copyto(where, spot, where=better)
-    if best is None:
-        shape = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
-        return np.empty(shape, x.dtype), np.empty(shape, np.int64)
     return best, where
+
+
+def _read_cells(
+    x: np.ndarray, place: np.ndarray, axis: int, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """x and place at one cell per window: index is (out,), or (*lead, out) plane by plane."""
+    if index.ndim == 1:
+        return x.take(index, axis), place.take(index, axis)
+    between = axis - index.ndim + 1
+    after = x.ndim - axis - 1
+    index = index.reshape(*index.shape[:-1], *(1,) * between, -1, *(1,) * after)
+    return np.take_along_axis(x, index, axis), np.take_along_axis(place, index, axis)
 
 
 def fractional_max_pool_nd(

@@ -5,8 +5,8 @@ PyTorch's coordinate rules. Output cell i reads the input around
     align_corners:  i * (in - 1) / (out - 1)
     otherwise:      (i + 1/2) * scale - 1/2,   scale = in / out, or 1 / the scale factor given
 
-The coordinates are computed in the dtype PyTorch uses (float32, or float64 for float64 arrays;
-always float32 for the nearest modes, float64 for bytes), since a cell on a boundary falls by the last bit.
+The coordinates are computed in the dtype PyTorch uses (float32, or float64 for float64 arrays
+and bytes; always float32 for the nearest modes): a cell on a boundary falls by the last bit.
 Cubic weights: Keys, Cubic convolution interpolation, 1981, with a = -3/4 (-1/2 when antialiased).
 """
 

@@ -24,7 +24,7 @@ def per_axis(value: int | Sequence[int], n: int) -> tuple[int, ...]:
     return values * n if len(values) == 1 else values
 
 
-def pad_pairs(padding: int | Sequence, n: int) -> Pairs:
+def pad_pairs(padding: int | Sequence[int] | Pairs, n: int) -> Pairs:
     """Padding as (before, after) per axis; an int means the same on both sides."""
     if isinstance(padding, (int, np.integer)):
         return [(int(padding), int(padding))] * n
