@@ -16,7 +16,7 @@ def randperm(n: int, engine: Engine, dtype: np.dtype | type = np.int64) -> np.nd
     """A random permutation of 0..n-1, shape (n,).
 
     >>> randperm(5, Engine(0))
-    array([4, 1, 2, 0, 3])
+    array([4, 0, 1, 3, 2])
     """
     if n >= _SHUFFLE_END:
         return _shuffle_inside_out(n, engine).astype(dtype, copy=False)

@@ -47,7 +47,7 @@ def uniform(a: np.ndarray, engine: Engine, low: float = 0.0, high: float = 1.0) 
     >>> a = np.zeros(2, np.float32)
     >>> uniform(a, Engine(0))
     >>> a
-    array([0.49625659, 0.7682218 ], dtype=float32)
+    array([0.4962566, 0.7682218], dtype=float32)
     """
     a = elements(a)
     if a.dtype == np.float64:
