@@ -143,10 +143,10 @@ def _suffixes(t: Any, device: str) -> list[str]:
     suffixes = []
     if device != "cpu":
         suffixes.append(f"device='{device}'")
-    empty = 0 in shape
-    if device == "meta" or (len(shape) != 1 if empty else _OPTIONS.edgeitems == 0):
+    bare = device == "meta" or 0 in shape
+    if _needs_size(shape, device):
         suffixes.append(f"size={tuple(shape)}")
-    if not _understood(dtype, bare=empty or device == "meta"):
+    if not _understood(dtype, bare):
         suffixes.append(f"dtype={dtype!r}")
     grad_fn = _grad_fn_name(t)
     if grad_fn is not None:
@@ -154,6 +154,15 @@ def _suffixes(t: Any, device: str) -> list[str]:
     elif t.requires_grad:
         suffixes.append("requires_grad=True")
     return suffixes
+
+
+def _needs_size(shape: tuple[int, ...], device: str) -> bool:
+    """Whether the elements shown may not tell the shape."""
+    if device == "meta":
+        return True
+    if 0 in shape:
+        return len(shape) != 1
+    return _OPTIONS.edgeitems == 0
 
 
 def _understood(dtype: Any, bare: bool) -> bool:
