@@ -16,6 +16,9 @@ import flambeau
 
 __all__ = ["asks_for_help", "run"]
 
+# What `python -m` itself calls; the public functions beside it differ in texts and in argv[0].
+_run_module = runpy._run_module_as_main  # type: ignore[attr-defined]
+
 
 def asks_for_help(words: Sequence[str]) -> bool:
     """Whether these words after ``run`` name no program to run."""
@@ -32,16 +35,16 @@ def run(words: Sequence[str]) -> int:
     first, rest = words[0], list(words[1:])
     if first == "-m":
         _as_program(["-m", *rest[1:]], os.getcwd())
-        _call(lambda: runpy._run_module_as_main(rest[0]))
+        _call(lambda: _run_module(rest[0]))
     elif first == "-c":
         main = _as_program(["-c", *rest[1:]], "")
-        _call(lambda: exec(compile(rest[0], "<string>", "exec"), vars(main)))
+        _call(lambda: _execute(rest[0], "<string>", main))
     elif first == "-":
         main = _as_program([first, *rest], "")
-        _call(lambda: exec(compile(sys.stdin.read(), "<stdin>", "exec"), vars(main)))
+        _call(lambda: _execute(sys.stdin.read(), "<stdin>", main))
     elif get_importer(first) is not None:
         _as_program([first, *rest], os.path.abspath(first))
-        _call(lambda: runpy._run_module_as_main("__main__", alter_argv=False))
+        _call(lambda: _run_module("__main__", alter_argv=False))
     else:
         return _run_script(first, rest)
     return 0
@@ -60,7 +63,7 @@ def _run_script(script: str, rest: list[str]) -> int:
     main.__file__ = path
     main.__cached__ = None  # type: ignore[attr-defined]
     main.__loader__ = SourceFileLoader("__main__", path)
-    _call(lambda: exec(compile(source, path, "exec"), vars(main)))
+    _call(lambda: _execute(source, path, main))
     return 0
 
 
@@ -77,6 +80,10 @@ def _as_program(arguments: list[str], folder: str) -> ModuleType:
     # Not before: multiprocessing, once imported, keeps the __main__ that it finds.
     flambeau.as_torch()
     return main
+
+
+def _execute(source: str | bytes, name: str, main: ModuleType) -> None:
+    exec(compile(source, name, "exec", dont_inherit=True), vars(main))
 
 
 def _call(program: Callable[[], Any]) -> None:

@@ -33,6 +33,8 @@ ENDINGS = {
     "no status": "import sys\nsys.exit()\n",
     "raised status": "raise SystemExit([1, 2])\n",
     "own hook": "import sys\nsys.excepthook = lambda k, v, t: print(k, v, t.tb_lineno)\n\n1 / 0\n",
+    "annotations": "def f(x: 1 + 1): pass\nprint(f.__annotations__)\n",
+    "warning": "import warnings\nwarnings.warn('w')\n",
     "exit code": "import atexit\natexit.register(print, 'last')\nraise OSError(2, 'gone')\n",
     "thread": "import threading\nt = threading.Thread(target=lambda: 1 / 0, name='t')\nt.start()\n"
               "t.join()\n",
@@ -110,6 +112,15 @@ def test_a_script_ends_as_under_python(same, tmp_path, ending):
 def test_a_module_ends_as_under_python(same, tmp_path, ending):
     write(tmp_path, "tool.py", ENDINGS[ending])
     same("-m", "tool")
+
+
+@pytest.mark.parametrize("content", [
+    b"# -*- coding: latin-1 -*-\nprint(ascii('\xe9'))\n", b"\xef\xbb\xbfprint(1)\n",
+    b"print(1)\r\nprint(2)\r\n", b"print(1)", b"",
+], ids=["cookie", "mark", "carriage returns", "no newline", "empty"])
+def test_a_scripts_bytes(same, tmp_path, content):
+    (tmp_path / "script.py").write_bytes(content)
+    same("script.py")
 
 
 def test_a_missing_module(python, tmp_path):
