@@ -36,6 +36,8 @@ class _Transforms:
     """How values that stand in for arrays are processed; set by the module of transforms."""
 
     process: Any = None
+    store: Any = None
+    register: Any = None
 
 
 TRANSFORMS = _Transforms()
@@ -112,8 +114,13 @@ def edge_of(t: Tensor | None) -> Any:
     return t if node is LEAF else node
 
 
-def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any) -> Node:
-    """Make the node of an operation that gave ``results`` and set it on them."""
+def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any,
+           values: Sequence[Any] | None = None, inner: Any = None) -> Node:
+    """Make the node of an operation that gave ``results`` and set it on them.
+
+    Where a transform keeps the history, ``values`` and ``inner`` are the inputs and results
+    inside its tensors: backward runs on those.
+    """
     node = op.node_type()
     if op.variadic or op.joint is not None:
         edges = tuple([edge_of(t) for t in inputs])
@@ -122,7 +129,10 @@ def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any) 
                        for t, f in zip(inputs, op.formulas)])
     node.next = edges
     node.seq = next_sequence()
-    _save(op, node, inputs, params, results)
+    if values is None:
+        _save(op, node, inputs, params, results)
+    else:
+        _save(op, node, values, params, inner, True)
     if op.multiple:
         node.outputs = [(r._a.shape, r._a.dtype) for r in results]
         for nr, r in enumerate(results):
@@ -138,7 +148,7 @@ def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any) 
 
 
 def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
-          results: Any) -> None:
+          results: Any, inside: bool = False) -> None:
     if not op.slots:
         return
     needed = op.needed_slots(node.next)
@@ -148,7 +158,7 @@ def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
         if at not in needed:
             saved.append(None)
         elif slot == "out":
-            saved.append(_save_out(node, results))
+            saved.append(_save_out(node, results, inside))
         elif slot == "inputs":
             saved.append([(_pack(t), _version(t)) for t in inputs])
         elif type(source) is int:
@@ -187,7 +197,9 @@ def _version(value: Any) -> int:
     return 0 if version is None else version[0]
 
 
-def _save_out(node: Node, results: Any) -> Any:
+def _save_out(node: Node, results: Any, inside: bool) -> Any:
+    if inside:
+        return results
     if type(results) is tuple:
         return tuple([r._a for r in results])
     if saved_hooks:
@@ -254,3 +266,6 @@ def _register_view(base: Tensor, view: Tensor) -> None:
     if len(views) >= 32 and len(views) & (len(views) - 1) == 0:
         views[:] = [v for v in views if v() is not None]
     views.append(weakref.ref(view))
+
+
+TRANSFORMS.register = _register_view

@@ -1,0 +1,396 @@
+"""Values that stand in for arrays while a function is transformed: batched, dual, tracked.
+
+A transform gives its arguments such a value in place of their array. An operator that meets one
+is processed by the transform of the highest level among its inputs, which runs it on the values
+inside; those may belong to lower levels, down to plain arrays.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core import engine
+from flambeau.core.derive import stand_in
+from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF
+from flambeau.core.op import OPS, Op
+from flambeau.core.pointwise import apply_pointwise
+from flambeau.core.promote import result_type
+from flambeau.core.tensor import Meta, Tensor, wrap
+
+__all__ = ["Batched", "Dual", "Level", "Tracked", "lower", "rerun", "standing"]
+
+ndarray = np.ndarray
+_marked: dict[np.dtype, np.dtype] = {}
+
+
+def _mark(held: np.dtype) -> np.dtype:
+    """An equal dtype that is another object: short entries compare by identity, and pass on."""
+    found = _marked.get(held)
+    if found is None:
+        found = np.dtype(held.type, metadata={"stands_in": True})
+        _marked[np.dtype(held.type)] = found
+    return found
+
+
+class Level(threading.local):
+    """The number of transforms that are running in this thread."""
+
+    depth = 0
+
+    def __enter__(self) -> int:
+        self.depth += 1
+        return self.depth
+
+    def __exit__(self, *exc: object) -> None:
+        self.depth -= 1
+
+
+LEVEL = Level()
+
+
+class Handle:
+    """What stands in a tensor's ``_a`` for an array."""
+
+    __slots__ = ("level", "value")
+    base = None
+
+    def __init__(self, level: int, value: Tensor) -> None:
+        self.level = level
+        self.value = value
+
+    shape = property(lambda self: self.value._a.shape)
+    dtype = property(lambda self: _mark(self.value._a.dtype))
+    itemsize = property(lambda self: self.value._a.itemsize)
+    strides = property(lambda self: self.value._a.strides)
+    flags = property(lambda self: self.value._a.flags)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class Batched(Handle):
+    """A tensor with a hidden batch dimension, number ``dim`` of ``value``."""
+
+    __slots__ = ("dim",)
+
+    def __init__(self, level: int, value: Tensor, dim: int) -> None:
+        super().__init__(level, value)
+        self.dim = dim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        whole = self.value._a.shape
+        return (*whole[:self.dim], *whole[self.dim + 1:])
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        whole = self.value._a.strides
+        return (*whole[:self.dim], *whole[self.dim + 1:])
+
+
+class Dual(Handle):
+    """A tensor with a tangent: the derivative along one direction of the inputs."""
+
+    __slots__ = ("tangent",)
+
+    def __init__(self, level: int, value: Tensor, tangent: Tensor) -> None:
+        super().__init__(level, value)
+        self.tangent = tangent
+
+
+class Tracked(Handle):
+    """A tensor whose history belongs to one ``grad`` transform."""
+
+    __slots__ = ()
+
+
+def standing(handle: Handle) -> Tensor:
+    """A tensor over a handle."""
+    return wrap(handle)
+
+
+def lower(t: Any, level: int) -> Any:
+    """What is inside ``t`` at ``level``; ``t`` itself where it belongs to no such level."""
+    if isinstance(t, Tensor) and isinstance(t._a, Handle) and t._a.level == level:
+        return t._a.value
+    return t.value if type(t) is Number else t
+
+
+def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+    """``op`` on inputs of lower levels."""
+    if op.kind == "pointwise":
+        return apply_pointwise(op, inputs, params)
+    return apply(op, inputs, params)
+
+
+def _level_of(t: Any) -> int:
+    return t._a.level if isinstance(t, Tensor) and isinstance(t._a, Handle) else 0
+
+
+def process(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+    """Run ``op`` by the transform of the highest level among ``inputs``."""
+    level = max(_level_of(t) for t in inputs)
+    top = next(t._a for t in inputs if _level_of(t) == level)
+    results = _RULES[type(top)](op, inputs, params, level)
+    if op.view and not op.multiple:
+        _link_view(op, inputs[0], results, params)
+    return results
+
+
+def _link_view(op: Op, source: Tensor, t: Tensor, params: dict[str, Any]) -> None:
+    if source._v is None:
+        source._v = [0]
+    t._v = source._v
+    meta = t._x = Meta()
+    origin = source._x
+    if origin is None or origin.base is None:
+        meta.base, meta.replay = source, ((op, params),)
+    else:
+        meta.base, meta.replay = origin.base, (*origin.replay, (op, params))
+    if MODES.grad:
+        TRANSFORMS.register(meta.base, t)
+
+
+# Batching
+
+
+def process_batch(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: int) -> Any:
+    """``op`` over the hidden batch dimension: its rule, its family's, its parts', or a loop."""
+    if op.batch is None and op.compose is not None:
+        return op.compose(*inputs, **params)
+    values = [lower(t, level) for t in inputs]
+    dims = [t._a.dim if _level_of(t) == level else None for t in inputs]
+    if op.batch is not None:
+        out, dim = op.batch(op, values, dims, **params)
+    elif op.kind == "pointwise":
+        out, dim = batch_pointwise(op, inputs, values, dims, params), 0
+    elif op.kind == "reduction":
+        out, dim = batch_reduction(op, values, dims, params)
+    else:
+        out, dim = batch_loop(op, values, dims, params), 0
+    if isinstance(out, tuple):
+        places = dim if isinstance(dim, (tuple, list)) else (dim,) * len(out)
+        return tuple([_batched(level, o, d) for o, d in zip(out, places)])
+    return _batched(level, out, dim)
+
+
+def _batched(level: int, out: Any, dim: int | None) -> Any:
+    return out if dim is None else standing(Batched(level, out, dim))
+
+
+def front(value: Any, dim: int | None, rank: int) -> Any:
+    """``value`` with its batch dimension first and room for ``rank`` further dimensions."""
+    if dim is None or not isinstance(value, Tensor):
+        return value
+    n = value._a.ndim
+    if dim:
+        value = value.permute(dim, *[i for i in range(n) if i != dim])
+    if n - 1 < rank:
+        shape = value._a.shape
+        value = value.reshape(shape[0], *(1,) * (rank + 1 - n), *shape[1:])
+    return value
+
+
+def batch_pointwise(op: Op, inputs: Sequence[Any], values: Sequence[Any],
+                    dims: Sequence[int | None], params: dict[str, Any]) -> Any:
+    """Align every operand on the batch dimension at the front."""
+    rank = max(t._a.ndim for t in inputs if isinstance(t, Tensor))
+    aligned = [front(v, d, rank) for v, d in zip(values, dims)]
+    meant = result_type(inputs)
+    if result_type(aligned) is not meant:
+        aligned = [t.to(meant) if isinstance(t, Tensor) else t for t in aligned]
+    return rerun(op, aligned, params)
+
+
+def batch_reduction(op: Op, values: Sequence[Any], dims: Sequence[int | None],
+                    params: dict[str, Any]) -> tuple:
+    """Shift the reduced dimensions past the batch dimension of the first input."""
+    b = dims[0]
+    if b is None or any(d is not None for d in dims[1:]):
+        return batch_loop(op, values, dims, params), 0
+    over = tuple([d + (d >= b) for d in params["dims"]])
+    out = rerun(op, values, {**params, "dims": over})
+    kept = params.get("keepdim", False)
+    return out, b if kept else b - sum(d < b for d in over)
+
+
+def batch_loop(op: Op, values: Sequence[Any], dims: Sequence[int | None],
+               params: dict[str, Any]) -> Any:
+    """``op`` once per element of the batch, stacked at the front."""
+    size = next(v._a.shape[d] for v, d in zip(values, dims) if d is not None)
+    runs = []
+    for i in range(size):
+        one = [v if d is None else v.select(d, i) for v, d in zip(values, dims)]
+        runs.append(rerun(op, one, params))
+    if not runs:
+        raise RuntimeError(f"vmap: {op.name} has no batching rule for a batch of size 0")
+    if isinstance(runs[0], tuple):
+        return tuple([_stack(parts) for parts in zip(*runs)])
+    return _stack(runs)
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    whole = [p.unsqueeze(0) for p in parts]
+    return apply(OPS["cat"], whole, {"dim": 0})
+
+
+# Forward mode
+
+
+def process_dual(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: int) -> Any:
+    """``op`` and its derivative along the tangents of its inputs."""
+    if op.compose is not None and op.jvp is None:
+        return op.compose(*inputs, **params)
+    primals = [lower(t, level) for t in inputs]
+    tangents = [t._a.tangent if _level_of(t) == level else None for t in inputs]
+    out = rerun(op, primals, params)
+    if op.jvp is not None:
+        tangent = op.jvp(tangents, out, *primals, **params)
+    elif op.kind == "pointwise":
+        tangent = pointwise_tangent(op, tangents, out, primals, params)
+    elif op.kind in ("linear", "view"):
+        fixed = not op.differentiable or tangents[0] is None
+        tangent = None if fixed else rerun(op, [tangents[0], *primals[1:]], params)
+    elif op.kind == "bilinear":
+        tangent = bilinear_tangent(op, tangents, primals, params)
+    elif op.differentiable:
+        tangent = transposed_tangent(op, tangents, primals, params)
+    else:
+        tangent = None
+    if tangent is None:
+        return out
+    if isinstance(out, tuple):
+        return tuple([o if t is None else standing(Dual(level, o, t))
+                      for o, t in zip(out, tangent)])
+    return standing(Dual(level, out, tangent))
+
+
+def pointwise_tangent(op: Op, tangents: Sequence[Any], out: Tensor, primals: Sequence[Any],
+                      params: dict[str, Any]) -> Tensor | None:
+    """The sum over inputs of partial derivative times tangent.
+
+    The gradient formulas are elementwise and linear, so on conjugates they give it directly.
+    """
+    total = None
+    named = {**params, "out": out, **dict(zip(op.inputs, primals))}
+    for t, formula in zip(tangents, op.formulas):
+        if t is None or formula is None:
+            continue
+        values = [named[op.slots[k]] for k in formula[1]]
+        part = formula[0](_conj(t), *values)
+        if part is None:
+            continue
+        part = _conj(part)
+        total = part if total is None else total + part
+    if total is None:
+        return None
+    if total._a.shape != out._a.shape:
+        total = total.expand(out._a.shape)
+    return total if total._a.dtype == out._a.dtype else total.to(out.dtype)
+
+
+def _conj(t: Tensor) -> Tensor:
+    return t.conj() if t._a.dtype.kind == "c" else t
+
+
+def bilinear_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
+                     params: dict[str, Any]) -> Tensor | None:
+    """Each tangent beside the other primal, added."""
+    total = None
+    for i, t in enumerate(tangents):
+        if t is not None:
+            beside = [t if k == i else p for k, p in enumerate(primals)]
+            part = rerun(op, beside, params)
+            total = part if total is None else total + part
+    return total
+
+
+def transposed_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
+                       params: dict[str, Any]) -> Any:
+    """The tangent by differentiating backward itself, which is linear in its gradient."""
+    before = MODES.grad
+    MODES.grad = True
+    try:
+        stands = [p if t is None else stand_in(p, True) for p, t in zip(primals, tangents)]
+        out = rerun(op, stands, params)
+        outs = out if isinstance(out, tuple) else (out,)
+        seeds = [_seed(o) if o._node is not None else None for o in outs]
+        roots = [(edge_of(o), u) for o, u in zip(outs, seeds) if u is not None]
+        moved = [(s, t) for s, t in zip(stands, tangents) if t is not None]
+        grads = engine.run(roots, True, True, [edge_of(s) for s, _ in moved], accumulate=False)
+        starts = [(edge_of(g), t) for g, (_, t) in zip(grads, moved)
+                  if g is not None and g._node is not None]
+        used = [u for u in seeds if u is not None]
+        found = iter(engine.run(starts, before, True, [edge_of(u) for u in used],
+                                accumulate=False))
+    finally:
+        MODES.grad = before
+    result = tuple([None if u is None else next(found) for u in seeds])
+    return result if isinstance(out, tuple) else result[0]
+
+
+def _seed(o: Tensor) -> Tensor:
+    u = o.detach().zeros_like() if hasattr(o, "zeros_like") else o.detach() * 0
+    u._node = LEAF
+    return u
+
+
+# Reverse mode inside a transform
+
+
+def process_tracked(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: int) -> Any:
+    """``op`` on the values inside, with its node on the tensors of this level."""
+    values = [lower(t, level) for t in inputs]
+    out = rerun(op, values, params)
+    if isinstance(out, tuple):
+        results: Any = tuple([standing(Tracked(level, o)) for o in out])
+    else:
+        results = standing(Tracked(level, out))
+    if op.differentiable and MODES.grad:
+        own = [t if _level_of(t) == level else None for t in inputs]
+        if any(t is not None and t._node is not None for t in own):
+            record(op, own, params, results, values, out)
+    return results
+
+
+_RULES = {Batched: process_batch, Dual: process_dual, Tracked: process_tracked}
+
+
+def store(t: Tensor, result: Tensor) -> None:
+    """Write ``result`` into ``t``, both of a transform, through the values inside."""
+    handle = t._a
+    level = handle.level
+    if _level_of(result) > level:
+        raise RuntimeError(
+            "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to "
+            "call in-place operation that would mutate a captured Tensor. This is not supported; "
+            "please rewrite the function being transformed to explicitly accept the mutated "
+            "Tensor(s) as inputs.")
+    same = _level_of(result) == level
+    inside = result._a.value if same else result
+    if isinstance(handle, Batched):
+        if same:
+            inside = inside.movedim(result._a.dim, handle.dim)
+        else:
+            inside = inside.unsqueeze(handle.dim)
+    handle.value.copy_(inside)
+    if isinstance(handle, Dual):
+        if same:
+            handle.tangent.copy_(result._a.tangent)
+        else:
+            handle.tangent.zero_()
+
+
+TRANSFORMS.process = process
+TRANSFORMS.store = store
