@@ -43,7 +43,7 @@ def test_max_pool_is_its_definition(seed):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(16))
 @pytest.mark.parametrize("special", [False, True])
 def test_max_pool_as_torch(seed, special):
     rng = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_max_pool_as_torch(seed, special):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_avg_pool_as_torch(seed):
     rng = np.random.default_rng(seed)
     x, kernel, stride, padding, _, ceil = random_case(rng, dilated=False)
@@ -85,7 +85,7 @@ def test_avg_pool_as_torch(seed):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(16))
 def test_adaptive_as_torch(seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 4))
@@ -122,7 +122,10 @@ def test_fractional_as_torch(n, kind, seed):
     samples = rng.random((2, 3, n)).astype(kind)
     function = getattr(torch.nn.functional, f"fractional_max_pool{n}d")
     want, places = function(
-        torch.from_numpy(x), kernel, out, return_indices=True,
+        torch.from_numpy(x),
+        kernel,
+        out,
+        return_indices=True,
         _random_samples=torch.from_numpy(samples),
     )
     values, indices = pool.fractional_max_pool_nd(x, kernel, out, samples)

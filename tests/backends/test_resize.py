@@ -43,7 +43,7 @@ def compare(x, size, mode, tolerance, scales=None, **options):
 @pytest.mark.parity
 @pytest.mark.parametrize("mode, n", CASES)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_resize_as_torch(mode, n, kind, seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((2, 3, *rng.integers(1, 9, n))).astype(kind)

@@ -5,6 +5,7 @@ and inputs exchanged, so one code runs both ways.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class AxisMap:
         self.entries = (out, source, weight)
         self.taps = _taps(outputs, out, source, weight)
 
-    @property
+    @cached_property
     def transposed(self) -> "AxisMap":
         """The map from outputs back to inputs."""
         out, source, weight = self.entries

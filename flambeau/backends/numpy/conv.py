@@ -262,7 +262,7 @@ def conv_transpose_nd(
     w: np.ndarray,
     stride: Ints = 1,
     padding: Padding = 0,
-    output_padding: Padding = 0,
+    output_padding: Ints = 0,
     groups: int = 1,
     dilation: Ints = 1,
 ) -> np.ndarray:
@@ -282,7 +282,7 @@ def conv_transpose_shape(
     w_shape: Sequence[int],
     stride: Ints = 1,
     padding: Padding = 0,
-    output_padding: Padding = 0,
+    output_padding: Ints = 0,
     groups: int = 1,
     dilation: Ints = 1,
 ) -> tuple[int, ...]:

@@ -118,9 +118,7 @@ def affine_base_grid(
     return base.reshape(-1, n + 1)
 
 
-def affine_grid(
-    theta: np.ndarray, size: Sequence[int], align_corners: bool = False
-) -> np.ndarray:
+def affine_grid(theta: np.ndarray, size: Sequence[int], align_corners: bool = False) -> np.ndarray:
     """The identity grid moved by theta (N, n, n + 1): (N, *size[2:], n). Linear in theta.
 
     size is the output's whole shape, (N, C, *S).

@@ -11,6 +11,7 @@ The half types are averaged in float32 and rounded once.
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,95 +57,125 @@ def max_pool_nd(
     """
     n = len(kernel)
     lead, size = x.shape[: x.ndim - n], x.shape[x.ndim - n :]
-    axes = list(zip(size, kernel, stride, padding, dilation, strict=True))
-    out = tuple(pool_size(*axis, ceil_mode) for axis in axes)
+    axes = tuple(zip(size, kernel, stride, padding, dilation, strict=True))
+    plans, places = _plan(axes, ceil_mode)
     flat = np.ascontiguousarray(x).reshape(prod(lead), *size)
-    values = np.empty((flat.shape[0], *out), x.dtype)
+    values = np.empty((flat.shape[0], *(plan.windows for plan in plans)), x.dtype)
     indices = np.empty(values.shape, np.int64)
     if values.size:
         step = max(BLOCK_BYTES // (prod(size) * x.itemsize), 1)
         for block in slices(flat.shape[0], step):
-            values[block], indices[block] = _max_block(flat[block], axes, out)
+            values[block], won = _max_block(flat[block], plans)
+            np.add(places.inside.take(won), places.corner, out=indices[block])
+    out = values.shape[1:]
     return values.reshape(*lead, *out), indices.reshape(*lead, *out)
 
 
-def _max_block(
-    x: np.ndarray, axes: Sequence[tuple[int, ...]], out: Sizes
-) -> tuple[np.ndarray, np.ndarray]:
-    """Axis by axis, last first: ties and NaNs resolve as in one row-major scan of the window.
+class _Axis(NamedTuple):
+    """One pooled axis. A window's cells are numbered row-major over all pooled axes."""
 
-    What is carried along is the row-major number of the winning cell within its window.
+    windows: int
+    numbers: np.dtype
+    start: np.ndarray  # the first cell of each window inside the input
+    first: np.ndarray  # and its number
+    empty: np.ndarray | None  # windows with no cell inside the input
+    taps: list[tuple[int, slice, slice]]  # (number, windows with it, cells they read)
+
+
+class _Places(NamedTuple):
+    """Flat input index of a winning cell: inside[its number] + corner[its window]."""
+
+    inside: np.ndarray
+    corner: np.ndarray
+
+
+@lru_cache(maxsize=256)
+def _plan(axes: tuple[tuple[int, ...], ...], ceil_mode: bool) -> tuple[list[_Axis], _Places]:
+    n = len(axes)
+    inside = np.zeros((1,) * n, np.int64)
+    corner = np.zeros((1,) * n, np.int64)
+    plans = []
+    for i, (size, kernel, stride, pad, dilation) in enumerate(axes):
+        count = pool_size(size, kernel, stride, pad, dilation, ceil_mode)
+        spread = (-1,) + (1,) * (n - 1 - i)
+        edge = np.arange(count) * stride - pad
+        inside = inside * size + (np.arange(kernel) * dilation).reshape(spread)
+        corner = corner * size + edge.reshape(spread)
+        weight = prod(axis[1] for axis in axes[i + 1 :])
+        plans.append(_axis_plan(axes[i], edge, weight, prod(axis[1] for axis in axes)))
+    return plans, _Places(inside.reshape(-1), corner)
+
+
+def _axis_plan(axis: tuple[int, ...], edge: np.ndarray, weight: int, cells: int) -> _Axis:
+    size, kernel, stride, pad, dilation = axis
+    numbers = np.dtype(np.uint8 if cells <= 256 else np.int32)
+    skipped = np.where(edge < 0, -(edge // dilation), 0)
+    start = edge + skipped * dilation
+    empty = start >= size
+    taps = []
+    for t in range(kernel):
+        part = tap(t * dilation - pad, stride, size, edge.size)
+        if part:
+            taps.append((t * weight, *part))
+    if not skipped.any():
+        taps = taps[1:]
+    return _Axis(
+        edge.size,
+        numbers,
+        np.minimum(start, size - 1),
+        (skipped * weight).astype(numbers),
+        empty if empty.any() else None,
+        taps,
+    )
+
+
+def _max_block(x: np.ndarray, plans: list[_Axis]) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima and the numbers of the winning cells, axis by axis, last first.
+
+    So ties and NaNs resolve as in one row-major scan of the window.
     """
     nans = bool(np.isnan(x.max())) if x.dtype.kind in "fV" else False
-    cells = prod(axis[1] for axis in axes)
-    small = np.dtype(np.uint8 if cells <= 256 else np.int32)
-    step, weight = np.zeros((1,) * x.ndim, small), 1
-    for i in reversed(range(len(axes))):
-        x, step = _max_axis(x, step, i + 1, axes[i], out[i], weight, nans)
-        weight *= axes[i][1]
-    return x, _places(step, axes, out)
+    last = len(plans) - 1
+    x, won = _max_axis(x, None, last + 1, plans[last], nans)
+    for i in reversed(range(last)):
+        x, won = _max_axis(x, won, i + 1, plans[i], nans)
+    return x, won
 
 
 def _max_axis(
-    x: np.ndarray,
-    step: np.ndarray,
-    axis: int,
-    sizes: tuple[int, ...],
-    count: int,
-    weight: int,
-    nans: bool,
+    x: np.ndarray, numbers: np.ndarray | None, axis: int, plan: _Axis, nans: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """The windowed maximum along one axis of x, and the number of the cell that won."""
-    size, kernel, stride, pad, dilation = sizes
-    first = _first_cells(np.arange(count) * stride - pad, dilation)
-    start = np.arange(count) * stride - pad + first * dilation
-    outside = start >= size
-    start = np.minimum(start, size - 1)
-    best = x.take(start, axis)
-    if outside.any():
-        best[along(x.ndim, axis, outside)] = _lowest(x.dtype)
-    step = np.broadcast_to(step, x.shape)
-    spread = (-1,) + (1,) * (x.ndim - axis - 1)
-    won = step.take(start, axis) + (first * weight).astype(step.dtype).reshape(spread)
-    for t in range(kernel):
-        part = tap(t * dilation - pad, stride, size, count)
-        if part is None:
-            continue
-        to, source = (along(x.ndim, axis, p) for p in part)
-        value, held, number = x[source], best[to], won[to]
+    best = x.take(plan.start, axis)
+    if plan.empty is not None:
+        best[along(x.ndim, axis, plan.empty)] = _lowest(x.dtype)
+    first = plan.first.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    if numbers is None:
+        won = np.empty(best.shape, plan.numbers)
+        won[...] = first
+    else:
+        won = numbers.take(plan.start, axis)
+        won += first
+    for number, windows, cells in plan.taps:
+        to, source = along(x.ndim, axis, windows), along(x.ndim, axis, cells)
+        value, held = x[source], best[to]
         better = value > held
         if nans:
             better |= value != value
         np.maximum(held, value, out=held)
-        # Numbers grow with t, so the larger of the two is the later winner.
-        later = step[source] + step.dtype.type(t * weight)
-        later *= better
-        np.maximum(number, later, out=number)
+        # Numbers grow from tap to tap, so the larger of the two is the later winner.
+        if numbers is None:
+            later = better * plan.numbers.type(number)
+        else:
+            later = numbers[source] + plan.numbers.type(number)
+            later *= better
+        np.maximum(won[to], later, out=won[to])
     return best, won
 
 
 def _lowest(dtype: np.dtype) -> object:
     """The value no element is below: a window without any input cell has it."""
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
-
-
-def _first_cells(start: np.ndarray, dilation: int) -> np.ndarray:
-    """How many cells of each window lie before the input."""
-    return np.where(start < 0, -(start // dilation), 0)
-
-
-def _places(step: np.ndarray, axes: Sequence[tuple[int, ...]], out: Sizes) -> np.ndarray:
-    """Flat input index of each window's winning cell."""
-    n = len(axes)
-    inside = np.zeros((1,) * n, np.int64)
-    corner = np.zeros((1,) * n, np.int64)
-    for i, ((size, kernel, stride, pad, dilation), count) in enumerate(zip(axes, out, strict=True)):
-        spread = (-1,) + (1,) * (n - 1 - i)
-        inside = inside * size + (np.arange(kernel) * dilation).reshape(spread)
-        corner = corner * size + (np.arange(count) * stride - pad).reshape(spread)
-    place = inside.reshape(-1).take(step)
-    place += corner
-    return place
 
 
 def pool_gather(x: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:

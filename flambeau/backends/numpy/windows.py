@@ -28,7 +28,7 @@ def pad_pairs(padding: int | Sequence[int] | Pairs, n: int) -> Pairs:
     """Padding as (before, after) per axis; an int means the same on both sides."""
     if isinstance(padding, (int, np.integer)):
         return [(int(padding), int(padding))] * n
-    pairs = [(p, p) if isinstance(p, (int, np.integer)) else tuple(p) for p in padding]
+    pairs = [(int(p), int(p)) if isinstance(p, (int, np.integer)) else p for p in padding]
     return pairs * n if len(pairs) == 1 else pairs
 
 
