@@ -1,0 +1,276 @@
+"""Leaving and entering tensors: NumPy, Python numbers, text, pickles, DLPack."""
+
+from __future__ import annotations
+
+import copy as copying
+from typing import Any
+
+import numpy as np
+
+from flambeau.base import naming
+from flambeau.base.device import device, strided
+from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
+from flambeau.core.face import public, show
+from flambeau.core.node import LEAF
+from flambeau.core.printing import format_tensor, tensor_str
+from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops.copy import cast, detach
+
+NO_NUMPY = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+                      "float8_e5m2fnuz", "float8_e8m0fnu"))
+
+Tensor._text = staticmethod(tensor_str)  # type: ignore[method-assign]
+show(format_tensor, "__format__", "Tensor")
+
+
+def plain(t: Tensor, what: str) -> np.ndarray:
+    """The array of ``t``; RuntimeError inside a transform, where there is none."""
+    if type(t._a) is not np.ndarray:
+        raise RuntimeError(
+            f"It looks like you're calling {what} on a Tensor inside a transform (vmap, grad or "
+            "jvp), where its values are not known. Return it from the function instead.")
+    return t._a
+
+
+@public("Tensor")
+def item(self: Tensor) -> Any:
+    """The only element, as a Python number."""
+    a = self._a
+    if a.size != 1:
+        raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
+    return plain(self, ".item()").item() if a.dtype.kind != "V" else float(plain(self, ".item()"))
+
+
+@public("Tensor")
+def tolist(self: Tensor) -> Any:
+    """Nested lists of Python numbers; one number for a 0-dim tensor."""
+    a = plain(self, ".tolist()")
+    return a.astype(np.float64).tolist() if a.dtype.kind == "V" else a.tolist()
+
+
+@public("Tensor")
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The array this tensor is over: a change of either shows in both."""
+    if force:
+        self = detach(self)
+    elif self._node is not None:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use "
+                           "tensor.detach().numpy() instead.")
+    a = plain(self, ".numpy()")
+    if a.dtype.kind == "V":
+        raise TypeError(f"Got unsupported ScalarType {self.dtype.title}")
+    return a
+
+
+@public("Tensor")
+def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    a = numpy(self)
+    if dtype is not None and a.dtype != dtype:
+        return a.astype(dtype)
+    return a.copy() if copy else a
+
+
+@public("Tensor")
+def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None,
+                   return_scalar: bool = False) -> Any:
+    return wrap(np.asarray(array))
+
+
+@public("Tensor")
+def __buffer__(self: Tensor, flags: int) -> memoryview:
+    return memoryview(numpy(self))
+
+
+@public("Tensor")
+def __bool__(self: Tensor) -> bool:
+    a = self._a
+    if a.size != 1:
+        if not a.size:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous\n\n"
+                           f"  it holds {a.size} values of shape {list(a.shape)}: ask "
+                           "x.any() or x.all(), or compare one element.")
+    return bool(plain(self, "bool()").reshape(()))
+
+
+def _as_number(name: str, kind: type) -> None:
+    def convert(self: Tensor) -> Any:
+        a = self._a
+        if a.size != 1:
+            raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
+        return kind(plain(self, f"{kind.__name__}()").item())
+
+    convert.__name__ = name
+    show(convert, name, "Tensor")
+
+
+_as_number("__float__", float)
+_as_number("__int__", int)
+_as_number("__complex__", complex)
+
+
+@public("Tensor")
+def __index__(self: Tensor) -> int:
+    a = self._a
+    if a.size != 1 or FROM_NUMPY[a.dtype].category > INT:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(plain(self, "index()").item())
+
+
+def _deepcopy(self: Tensor, memo: dict) -> Tensor:
+    if id(self) in memo:
+        return memo[id(self)]
+    if not self.is_leaf:
+        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the "
+                           "deepcopy protocol at the moment.  If you were attempting to deepcopy a "
+                           "module, this may be because of a torch.nn.utils.weight_norm usage, see "
+                           "https://github.com/pytorch/pytorch/pull/103001")
+    new = object.__new__(type(self))
+    memo[id(self)] = new
+    new._a = _copied_memory(self, memo)
+    new._node = self._node
+    new._v = None
+    new._x = None
+    if self._x is not None and self._x.grad is not None:
+        new._meta().grad = copying.deepcopy(self._x.grad, memo)
+    new.__dict__.update(copying.deepcopy(self.__dict__, memo))
+    return new
+
+
+def _copied_memory(self: Tensor, memo: dict) -> np.ndarray:
+    """A copy of the whole storage, once per storage, seen through this tensor's strides."""
+    a = plain(self, "deepcopy()")
+    root = a if self._x is None or self._x.root is None else self._x.root
+    if root is a:
+        if id(a) not in memo:
+            memo[id(a)] = np.array(a, order="K")
+        return memo[id(a)]
+    if id(root) not in memo:
+        memo[id(root)] = np.array(root, order="K")
+    start = a.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    copied = memo[id(root)]
+    if start < 0 or not root.flags.forc:
+        return np.array(a, order="K")
+    flat = copied.ravel(order="K").view(np.uint8)
+    return np.ndarray(a.shape, a.dtype, flat, start, a.strides)
+
+
+show(_deepcopy, "__deepcopy__", "Tensor")
+
+
+def rebuild(kind: type, array: np.ndarray, name: str, requires_grad: bool, state: dict) -> Tensor:
+    """A tensor from its pickled parts."""
+    t = object.__new__(kind)
+    t._a = array if array.dtype.kind != "u" or not name.startswith(("b", "float8")) else array
+    t._node = LEAF if requires_grad else None
+    t._v = None
+    t._x = None
+    t.__dict__.update(state)
+    return t
+
+
+def _reduce(self: Tensor, protocol: int) -> tuple:
+    if not self.is_leaf:
+        raise RuntimeError("cowardly refusing to serialize non-leaf tensor which requires_grad, "
+                           "since autograd does not support crossing process boundaries.  If you "
+                           "just want to transfer the data, call detach() on the tensor before "
+                           "serializing (e.g., putting it on the queue).")
+    a = plain(self, "pickle")
+    return rebuild, (type(self), a, self.dtype.name, self.requires_grad, dict(self.__dict__))
+
+
+show(_reduce, "__reduce_ex__", "Tensor")
+
+
+@public("Tensor")
+def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
+    if self._node is not None:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    return plain(self, "DLPack").__dlpack__(**kwargs)
+
+
+@public("Tensor")
+def __dlpack_device__(self: Tensor) -> tuple:
+    return (1, 0)
+
+
+@public("Tensor", name="type")
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The legacy type name, or this tensor as another dtype.
+
+    >>> import flambeau as torch
+    >>> torch.ones(1).type().rpartition(".")[2]
+    'FloatTensor'
+    """
+    if dtype is None:
+        return f"{naming.prefix()}.{self.dtype.title.replace('ComplexF', 'ComplexF')}Tensor"
+    if isinstance(dtype, str):
+        title = dtype.rpartition(".")[2].removesuffix("Tensor")
+        found = next((d for d in FROM_NUMPY.values() if d.title == title), None)
+        if found is None:
+            raise ValueError(f"invalid type: '{dtype}'")
+        return cast(self, found)
+    return cast(self, getattr(dtype, "dtype", dtype))
+
+
+@public("Tensor")
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the dtype of ``other``."""
+    return cast(self, other.dtype)
+
+
+@public()
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a floating one."""
+    return input.dtype.is_floating_point
+
+
+@public()
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is complex."""
+    return input.dtype.category == COMPLEX
+
+
+@public("Tensor")
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.dtype.is_signed
+
+
+@public("Tensor")
+def element_size(self: Tensor) -> int:
+    """Bytes per element."""
+    return self._a.itemsize
+
+
+@public("Tensor")
+def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """This tensor on the CPU: itself."""
+    return self
+
+
+@public("Tensor")
+def get_device(self: Tensor) -> int:
+    """The device's index; -1 on the CPU."""
+    return -1
+
+
+@public("torch")
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input._a.size
+
+
+@public("torch")
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+for _name, _get in {
+        "itemsize": (lambda self: self._a.itemsize, "Bytes per element."),
+        "nbytes": (lambda self: self._a.itemsize * self._a.size, "Bytes of all elements."),
+        "layout": (lambda self: strided, "How elements are laid out.")}.items():
+    show(property(_get[0], doc=_get[1]), _name, "Tensor")
+
+__all__ = ["BOOL", "device", "dtype", "item", "numpy", "plain", "tolist"]
