@@ -37,6 +37,9 @@ def store(a: np.ndarray, values: np.ndarray) -> None:
     Types of 16 bits are reached through float32, as PyTorch's conversions are.
     """
     view = in_memory_order(a)
+    if values.dtype == a.dtype:
+        view[...] = values.reshape(view.shape)
+        return
     with np.errstate(over="ignore", invalid="ignore"):
         if is_reduced_float(a.dtype):
             values = values.astype(np.float32, copy=False)

@@ -15,7 +15,10 @@ _SEED_MASK = 2**64 - 1
 _NO_FLOAT_CACHE = bytes(8)
 
 DEFAULT_SEED = 67280421310721  # a fresh Generator has this seed in PyTorch too
-_UNIT_FLOAT = 2.0**-24
+_FLOAT_BITS = np.uint32(2**24 - 1)
+_DOUBLE_BITS = np.uint64(2**53 - 1)
+_HALF_WORD = np.uint64(32)
+_UNIT_FLOAT = np.float32(2.0**-24)
 _UNIT_DOUBLE = 2.0**-53
 
 
@@ -91,22 +94,22 @@ class Engine:
         """The next `n` 64-bit numbers, shape (n,), uint64; the first word is the high half."""
         pairs = self.words(2 * n)
         out = pairs[0::2].astype(np.uint64)
-        out <<= np.uint64(32)
+        out <<= _HALF_WORD
         out |= pairs[1::2]
         return out
 
     def floats(self, n: int) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float32; one word each."""
         bits = self.words(n)
-        bits &= np.uint32(0xFFFFFF)
+        bits &= _FLOAT_BITS
         out = bits.view(np.int32).astype(np.float32)
-        out *= np.float32(_UNIT_FLOAT)
+        out *= _UNIT_FLOAT
         return out
 
     def doubles(self, n: int) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float64; two words each."""
         bits = self.random64(n)
-        bits &= np.uint64(2**53 - 1)
+        bits &= _DOUBLE_BITS
         out = bits.view(np.int64).astype(np.float64)
         out *= _UNIT_DOUBLE
         return out

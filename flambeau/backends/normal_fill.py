@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,8 +30,14 @@ _LOG = _constants(
 _LN2_LOW, _LN2_HIGH = _constants(-2.12194440e-4, 0.693359375)
 _SQRT_HALF, _FOUR_OVER_PI, _TWO_PI = _constants(math.sqrt(0.5), 4 / math.pi, 2 * math.pi)
 _QUARTER_PI = _constants(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
-_SIN = _constants(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-_COS = _constants(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+_COS_SIN = [
+    np.array(_constants(cos, sin)).reshape(2, 1, 1)
+    for cos, sin in (
+        (2.443315711809948e-5, -1.9515295891e-4),
+        (-1.388731625493765e-3, 8.3321608736e-3),
+        (4.166664568298827e-2, -1.6666654611e-1),
+    )
+]
 
 
 def standard_normal(engine: Engine) -> float:
@@ -78,11 +85,11 @@ def _fused(x: np.ndarray, y: np.ndarray | float, z: np.ndarray | float) -> np.nd
     return _single(total)
 
 
-def _horner(x: np.ndarray, coefficients: tuple[float, ...]) -> np.ndarray:
-    y = np.full_like(x, coefficients[0])
+def _horner(x: np.ndarray, coefficients: Sequence[float | np.ndarray]) -> np.ndarray:
+    y = coefficients[0]
     for c in coefficients[1:]:
-        y = _fused(y, x, c)
-    return y
+        y = _fused(x, y, c)
+    return np.asarray(y)
 
 
 def _log32(x: np.ndarray) -> np.ndarray:
@@ -97,7 +104,8 @@ def _log32(x: np.ndarray) -> np.ndarray:
     return _fused(exponent, _LN2_HIGH, _single(x + y))
 
 
-def _sincos32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cos_sin32(x: np.ndarray) -> np.ndarray:
+    """cos(x) and sin(x), shape (2, *x.shape), for x >= 0."""
     octant = _single(x * _FOUR_OVER_PI).astype(np.int32)
     octant += 1
     octant &= -2
@@ -105,31 +113,30 @@ def _sincos32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for part in _QUARTER_PI:
         x = _fused(turns, part, x)
     square = _single(x * x)
-    cosine = _single(_horner(square, _COS) * square)
-    cosine = _single(_fused(cosine, square, -0.5 * square) + 1)
-    sine = _single(_horner(square, _SIN) * square)
-    sine = _fused(sine, x, x)
-    swap = (octant & 2) != 0
-    sin = np.where(swap, cosine, sine)
-    cos = np.where(swap, sine, cosine)
-    np.negative(sin, out=sin, where=(octant & 4) != 0)
-    np.negative(cos, out=cos, where=((octant - 2) & 4) == 0)
-    return sin, cos
+    both = _single(_horner(square, _COS_SIN) * square)
+    both[0] = _single(_fused(both[0], square, -0.5 * square) + 1)
+    both[1] = _fused(both[1], x, x)
+    out = np.where((octant & 2) != 0, both[::-1], both)
+    np.negative(out[0], out=out[0], where=((octant - 2) & 4) == 0)
+    np.negative(out[1], out=out[1], where=(octant & 4) != 0)
+    return out
 
 
-def _pairs32(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> list[np.ndarray]:
+def _pairs32(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> np.ndarray:
     """PyTorch's AVX2 Box-Muller: every step rounded to float32, in float64 arithmetic."""
     log = _log32(1 - u1)
     radius = np.sqrt((-2 * log).astype(_F32)).astype(np.float64)
-    sin, cos = _sincos32(_single(u2 * _TWO_PI))
-    return [_fused(_single(radius * part), std, mean) for part in (cos, sin)]
+    normals = _single(_cos_sin32(_single(u2 * _TWO_PI)) * radius)
+    if mean == 0 and std == 1:
+        return normals
+    return _fused(normals, std, mean)
 
 
-def _pairs64(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> list[np.ndarray]:
+def _pairs64(u1: np.ndarray, u2: np.ndarray, mean: float, std: float) -> np.ndarray:
     radius = np.sqrt(-2 * libm.log(1 - u1))
     theta = u2 * (2 * math.pi)
-    parts = (radius * libm.cos(theta), radius * libm.sin(theta))
-    return [libm.fma(part, std, mean) for part in parts]
+    normals = np.stack([radius * libm.cos(theta), radius * libm.sin(theta)])
+    return libm.fma(normals, std, mean)
 
 
 def _transform(flat: np.ndarray, mean: float, std: float) -> None:
