@@ -5,8 +5,9 @@ from flambeau.ops import (
     convert,
     copy,
     create,
+    matmul,
     reduce,
     shape,
 )
 
-__all__ = ["arithmetic", "convert", "copy", "create", "reduce", "shape"]
+__all__ = ["arithmetic", "convert", "copy", "create", "matmul", "reduce", "shape"]
