@@ -157,14 +157,17 @@ def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> 
         mean, std = _constants(mean, std)
     n = a.size
     whole = n - n % _GROUP
-    # float32 and float64 draw the incomplete group too, only to overwrite it.
-    flat = draw(whole if is_reduced_float(a.dtype) else n)
-    _transform(flat[:whole], mean, std)
     if whole == n:
+        flat = draw(n)
+        _transform(flat, mean, std)
         return flat
-    tail = draw(_GROUP)
-    _transform(tail, mean, std)
-    return np.concatenate([flat[: n - _GROUP], tail])
+    # The last 16 are drawn afresh, over some that were already made. float32 and float64
+    # have drawn the incomplete group too.
+    unused = 0 if is_reduced_float(a.dtype) else n - whole
+    uniforms = draw(whole + unused + _GROUP)
+    flat = np.concatenate([uniforms[:whole], uniforms[-_GROUP:]])
+    _transform(flat, mean, std)
+    return np.concatenate([flat[: n - _GROUP], flat[whole:]])
 
 
 def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -> None:
