@@ -18,10 +18,7 @@ def _elementwise(name: str) -> Callable[[np.ndarray], np.ndarray]:
     kernel = opt_func_info(func_name=f"^{name}$")[name]["dd"]["current"]
     if not kernel.startswith(("AVX512", "X86_V4")):
         return getattr(np, name)
-    scalar = getattr(math, name)
-    # math.log refuses 0, which NumPy maps to -inf.
-    if name == "log":
-        scalar = _log_or_minus_inf
+    scalar = _UNLIMITED.get(name, getattr(math, name))
 
     def mapped(x: np.ndarray) -> np.ndarray:
         flat = np.fromiter(map(scalar, x.ravel().tolist()), np.float64, x.size)
@@ -32,6 +29,14 @@ def _elementwise(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 def _log_or_minus_inf(x: float) -> float:
     return math.log(x) if x else -math.inf
+
+
+def _exp_or_inf(x: float) -> float:
+    return math.exp(x) if x < 709.782712893384 else math.inf
+
+
+# Python's raise where C and NumPy give an infinity.
+_UNLIMITED = {"log": _log_or_minus_inf, "exp": _exp_or_inf}
 
 
 def log(x: np.ndarray) -> np.ndarray:
@@ -48,7 +53,7 @@ def log1p(x: np.ndarray) -> np.ndarray:
 def exp(x: np.ndarray) -> np.ndarray:
     """exp of a float64 array; too large an argument gives inf without a warning."""
     with np.errstate(over="ignore"):
-        return np.exp(x) if (x > 700).any() else _elementwise("exp")(x)
+        return _elementwise("exp")(x)
 
 
 def sin(x: np.ndarray) -> np.ndarray:
