@@ -6,11 +6,15 @@ and inputs exchanged, so one code runs both ways.
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.backends.numpy.windows import widen
+from flambeau.backends.numpy.windows import slices, widen
+
+# Bytes mapped at a time, to stay in cache.
+BLOCK_BYTES = 1 << 18
 
 
 class Tap(NamedTuple):
@@ -90,12 +94,20 @@ def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
 
     The half types are computed in float32 and rounded once. Always a new array.
     """
-    lead = x.ndim - len(maps)
-    wide = widen(x)
-    work = [(m.outputs / max(m.inputs, 1), lead + i, m) for i, m in enumerate(maps) if m]
-    for _, axis, axis_map in sorted(work, key=lambda item: item[0]):
-        wide = axis_map.apply(wide, axis)
-    return wide.astype(x.dtype, copy=wide is x)
+    lead = x.shape[: x.ndim - len(maps)]
+    size = x.shape[len(lead) :]
+    flat = x.reshape(prod(lead), *size)
+    work = [(m.outputs / max(m.inputs, 1), i + 1, m) for i, m in enumerate(maps) if m]
+    work.sort(key=lambda item: item[0])
+    sizes = [m.outputs if m else n for m, n in zip(maps, size, strict=True)]
+    out = np.empty((flat.shape[0], *sizes), x.dtype)
+    row_bytes = max(prod(size), prod(sizes), 1) * x.itemsize
+    for block in slices(flat.shape[0], max(BLOCK_BYTES // row_bytes, 1)):
+        part = widen(flat[block])
+        for _, axis, axis_map in work:
+            part = axis_map.apply(part, axis)
+        out[block] = part
+    return out.reshape(*lead, *sizes)
 
 
 def apply_transposed(g: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
