@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
 from flambeau.base import naming
 
-__all__ = ["ALL", "FROM_NUMPY", "dtype", "from_numpy", "get_default_dtype", "promote_types",
+__all__ = ["ALL", "FROM_NUMPY", "as_dtype", "dtype", "from_numpy", "get_default_dtype", "promote_types",
            "set_default_dtype"]
 
 BOOL, INT, FLOAT, COMPLEX = range(4)
@@ -198,3 +200,17 @@ def category_of(value: object) -> int:
     if isinstance(value, (float, np.floating)):
         return FLOAT
     return COMPLEX
+
+
+_PYTHON_TYPES: dict[Any, dtype] = {bool: bool_, int: int64, float: float64, complex: complex128}
+
+
+def as_dtype(value: Any, name: str) -> dtype | None:
+    """The dtype meant by an argument of function ``name``: a dtype, a Python type or None."""
+    if value is None or isinstance(value, dtype):
+        return value
+    found = _PYTHON_TYPES.get(value) if isinstance(value, type) else None
+    if found is None:
+        raise TypeError(f"{name}(): argument 'dtype' must be {naming.prefix()}.dtype, not "
+                        f"{type(value).__name__}")
+    return found

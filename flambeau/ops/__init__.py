@@ -4,10 +4,11 @@ from flambeau.ops import (
     arithmetic,
     convert,
     copy,
+    construct,
     create,
     matmul,
     reduce,
     shape,
 )
 
-__all__ = ["arithmetic", "convert", "copy", "create", "matmul", "reduce", "shape"]
+__all__ = ["arithmetic", "construct", "convert", "copy", "create", "matmul", "reduce", "shape"]

@@ -1,57 +1,23 @@
-"""Making tensors from values: tensor, zeros, ones, full, arange and their kin."""
+"""Making tensors: from values, filled, in ranges, like others."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from flambeau.base import device as devices
 from flambeau.base import dtypes
 from flambeau.base.device import as_device
-from flambeau.base.dtypes import FROM_NUMPY, dtype, from_numpy as dtype_from_numpy
-from flambeau.base.dtypes import get_default_dtype
-from flambeau.core.face import public
+from flambeau.base.dtypes import as_dtype, category_of, dtype, get_default_dtype
+from flambeau.base.dtypes import from_numpy as dtype_from_numpy
+from flambeau.core.face import public, show
+from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.shape import sizes_of
-
-
-def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
-    """A leaf over ``array`` on ``device``, recording where asked."""
-    as_device(device)
-    t = wrap(array)
-    if requires_grad:
-        if array.dtype.kind in "biu":
-            raise RuntimeError("Only Tensors of floating point and complex dtype can require "
-                               "gradients\n\n  integers have no slope: give dtype=torch.float32, "
-                               "or write 1.0 for 1.")
-        t.requires_grad_(True)
-    return t
-
-
-def _zeros_like_shape(size: tuple, value: Any, dtype: dtype | None) -> np.ndarray:
-    held = (dtype or get_default_dtype()).np
-    return np.full(tuple(size), value, held)
-
-
-@public("torch", out=True)
-def zeros(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None,
-          requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Zeros of a shape given as integers or one sequence.
-
-    >>> import flambeau as torch
-    >>> torch.zeros(2)
-    tensor([0., 0.])
-    """
-    held = (dtype or get_default_dtype()).np
-    return finish_new(np.zeros(tuple(sizes_of(size)), held), device, requires_grad)
-
-
-@public("torch", out=True)
-def ones(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None,
-         requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Ones of a shape given as integers or one sequence."""
-    held = (dtype or get_default_dtype()).np
-    return finish_new(np.ones(tuple(sizes_of(size)), held), device, requires_grad)
+from flambeau.ops.construct import array_of, finish_new, sizes_from
+from flambeau.ops.copy import cast
 
 
 @public("torch")
@@ -62,39 +28,370 @@ def tensor(data: Any, *, dtype: dtype | None = None, device: Any = None,
     Python floats become the default dtype, integers int64; arrays keep their dtype.
 
     >>> import flambeau as torch
-    >>> torch.tensor([[1.0, 2.0]]).shape
-    torch.Size([1, 2])
+    >>> torch.tensor([[1.0, 2.0]])
+    tensor([[1., 2.]])
     """
-    return finish_new(array_of(data, dtype), device, requires_grad)
-
-
-def array_of(data: Any, to: dtype | None) -> np.ndarray:
-    """A fresh array of ``data``, in dtype ``to`` or the one PyTorch infers."""
-    if isinstance(data, Tensor):
-        return np.array(data._a, dtype=None if to is None else to.np)
-    if isinstance(data, (np.ndarray, np.generic)):
-        held = dtype_from_numpy(np.asarray(data).dtype) if to is None else to
-        return np.array(data, dtype=held.np)
-    array = np.array(data)
-    if to is not None:
-        return array.astype(to.np)
-    if array.dtype.kind == "f":
-        return array.astype(get_default_dtype().np)
-    if array.dtype.kind == "c":
-        return array.astype(get_default_dtype().to_complex().np)
-    return array
+    return finish_new(array_of(data, as_dtype(dtype, "tensor")), device, requires_grad)
 
 
 @public("torch")
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor over the array's own memory: a change of either shows in both."""
+    """A tensor over the array's own memory: a change of either shows in both.
+
+    >>> import numpy as np, flambeau as torch
+    >>> a = np.zeros(2)
+    >>> t = torch.from_numpy(a)
+    >>> a[0] = 5
+    >>> t
+    tensor([5., 0.], dtype=torch.float64)
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if type(ndarray) is not np.ndarray:
+        ndarray = ndarray.view(np.ndarray)
     dtype_from_numpy(ndarray.dtype)
-    return wrap(ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray))
+    if not ndarray.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order. "
+                         "Conversion between byte orders is currently not supported.")
+    if ndarray.size and min(ndarray.strides, default=0) < 0:
+        raise ValueError("At least one stride in the given numpy array is negative, and tensors "
+                         "with negative strides are not currently supported. (You can probably "
+                         "work around this by making a copy of your array  with array.copy().) ")
+    if any(s % ndarray.itemsize for s in ndarray.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy "
+                         "the numpy array to reallocate the memory.")
+    return wrap(ndarray)
 
 
 Tensor._from_array = staticmethod(from_numpy)  # type: ignore[attr-defined]
 
-__all__ = ["FROM_NUMPY", "array_of", "dtypes", "finish_new", "from_numpy", "ones", "tensor",
-           "zeros"]
+
+@public("torch")
+def as_tensor(data: Any, dtype: dtype | None = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing memory with an array or tensor of the dtype asked for."""
+    to = as_dtype(dtype, "as_tensor")
+    as_device(device)
+    if isinstance(data, Tensor):
+        return data if to is None else cast(data, to)
+    if isinstance(data, np.ndarray):
+        shared = from_numpy(data)
+        return shared if to is None else cast(shared, to)
+    return wrap(array_of(data, to))
+
+
+@public("torch")
+def asarray(obj: Any, *, dtype: dtype | None = None, device: Any = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:
+    """``obj`` as a tensor; ``copy`` True always copies, False never does (ValueError)."""
+    to = as_dtype(dtype, "asarray")
+    shares = isinstance(obj, (Tensor, np.ndarray)) or hasattr(obj, "__dlpack__")
+    if not isinstance(obj, (Tensor, np.ndarray, list, tuple, int, float, complex)):
+        obj = from_dlpack(obj) if hasattr(obj, "__dlpack__") else _from_buffer(obj)
+        shares = True
+    found = as_tensor(obj, to, device)
+    if copy is False and (not shares or to is not None and found is not obj
+                          and to is not dtype_from_numpy(np.asarray(obj).dtype)):
+        raise ValueError("cannot return a tensor without a copy: its dtype or source forbids it")
+    found = found.clone() if copy and shares else found
+    if not requires_grad and found.requires_grad:
+        found = found.detach()
+    return found.requires_grad_(True) if requires_grad else found
+
+
+def _from_buffer(obj: Any) -> Any:
+    try:
+        return np.frombuffer(obj, dtype=np.uint8)
+    except (TypeError, ValueError):
+        return obj
+
+
+@public("torch")
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of any object that speaks DLPack."""
+    return wrap(np.from_dlpack(ext_tensor, copy=copy))
+
+
+@public("torch")
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0,
+               requires_grad: bool = False) -> Tensor:
+    """A 1-D tensor over the memory of an object with the buffer protocol."""
+    size = memoryview(buffer).nbytes
+    if not size:
+        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than "
+                         f"buffer length ({size} bytes) minus 1")
+    if count < 0 and (size - offset) % dtype.itemsize:
+        raise ValueError(f"buffer length ({size - offset} bytes) after offset ({offset} bytes) "
+                         f"must be a multiple of element size ({dtype.itemsize})")
+    if count > 0 and offset + count * dtype.itemsize > size:
+        raise ValueError(f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset"
+                         f" ({offset} bytes) must not be greater than actual buffer length "
+                         f"({size} bytes)")
+    return finish_new(np.frombuffer(buffer, dtype.np, count, offset), None, requires_grad)
+
+
+def _filled(name: str, make: Callable) -> None:
+    """Declare ``name`` by sizes, ``name_like`` and ``new_name``."""
+
+    def sized(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+              requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
+              names: Any = None, **by_name: Any) -> Tensor:
+        shape = sizes_from(name, (by_name.pop("size"),) if "size" in by_name else size)
+        if by_name:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(by_name))}'")
+        held = as_dtype(dtype, name) or get_default_dtype()
+        return finish_new(make(shape, held.np), device, requires_grad)
+
+    def like(input: Tensor, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+             requires_grad: bool = False, memory_format: Any = None,
+             pin_memory: bool = False) -> Tensor:
+        array = _empty_like(f"{name}_like", input, dtype, memory_format)
+        fill = _FILLS[name]
+        if fill is not None:
+            array.fill(fill)
+        return finish_new(array, device, requires_grad)
+
+    def new(self: Tensor, *size: Any, dtype: dtype | None = None, layout: Any = None,
+            device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+            **by_name: Any) -> Tensor:
+        return sized(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad,
+                     **by_name)
+
+    sized.__doc__ = f"A tensor of the sizes given, as integers or one sequence: ``{name}``."
+    like.__doc__ = f"``{name}`` of the shape, dtype and strides of ``input``."
+    new.__doc__ = f"``{name}`` of this tensor's dtype."
+    public("torch", out=True, name=name)(sized)
+    public("torch", name=f"{name}_like")(like)
+    public("Tensor", name=f"new_{name}")(new)
+
+
+_FILLS = {"zeros": 0, "ones": 1, "empty": None}
+
+
+def _empty_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
+                        f"{type(input).__name__}")
+    held = as_dtype(dtype, name) or input.dtype
+    if order is devices.contiguous_format:
+        return np.empty(input._a.shape, held.np)
+    if order is devices.channels_last:
+        n, c, h, w = input._a.shape
+        return np.empty((n, h, w, c), held.np).transpose(0, 3, 1, 2)
+    if type(input._a) is not np.ndarray:
+        return np.empty(input._a.shape, held.np)
+    return np.empty_like(input._a, held.np, subok=False)
+
+
+_filled("zeros", np.zeros)
+_filled("ones", np.ones)
+_filled("empty", np.empty)
+
+
+def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> np.ndarray:
+    value = fill_value._a if isinstance(fill_value, Tensor) else fill_value
+    to = as_dtype(dtype, name)
+    if to is None:
+        to = dtypes.default_for(category_of(value if not isinstance(value, np.ndarray)
+                                            else value.item()))
+    array = np.empty(sizes_from(name, (size,)), to.np)
+    array[...] = value if isinstance(value, np.ndarray) else number_array(value, to.np)
+    return array
+
+
+@public("torch", out=True)
+def full(size: Any, fill_value: Any, *, dtype: dtype | None = None, layout: Any = None,
+         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A tensor of shape ``size`` filled with a number, whose kind gives the dtype.
+
+    >>> import flambeau as torch
+    >>> torch.full((2,), 7)
+    tensor([7, 7])
+    """
+    return finish_new(_full_array(size, fill_value, dtype), device, requires_grad)
+
+
+@public("torch")
+def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, layout: Any = None,
+              device: Any = None, requires_grad: bool = False, memory_format: Any = None,
+              pin_memory: bool = False) -> Tensor:
+    """``full`` of the shape and dtype of ``input``."""
+    array = _empty_like("full_like", input, dtype, memory_format)
+    value = fill_value._a if isinstance(fill_value, Tensor) else fill_value
+    array[...] = value if isinstance(value, np.ndarray) else number_array(value, array.dtype)
+    return finish_new(array, device, requires_grad)
+
+
+@public("Tensor")
+def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: dtype | None = None,
+             device: Any = None, requires_grad: bool = False, layout: Any = None,
+             pin_memory: bool = False) -> Tensor:
+    """``full`` of this tensor's dtype."""
+    return finish_new(_full_array(size, fill_value, dtype or self.dtype), device, requires_grad)
+
+
+@public("Tensor")
+def new_tensor(self: Tensor, data: Any, *, dtype: dtype | None = None, device: Any = None,
+               requires_grad: bool = False, layout: Any = None,
+               pin_memory: bool = False) -> Tensor:
+    """``tensor(data)`` of this tensor's dtype."""
+    return finish_new(array_of(data, as_dtype(dtype, "new_tensor") or self.dtype), device,
+                      requires_grad)
+
+
+@public("torch")
+def empty_strided(size: Any, stride: Any, *, dtype: dtype | None = None, layout: Any = None,
+                  device: Any = None, requires_grad: bool = False,
+                  pin_memory: bool = False) -> Tensor:
+    """Uninitialised memory with the given strides, in elements."""
+    shape = sizes_from("empty_strided", (size,))
+    steps = tuple(stride)
+    if len(steps) != len(shape):
+        raise RuntimeError(f"dimensionality of sizes ({len(shape)}) must match dimensionality of "
+                           f"strides ({len(steps)})")
+    held = (as_dtype(dtype, "empty_strided") or get_default_dtype()).np
+    span = 1 + sum(s * (n - 1) for n, s in zip(shape, steps)) if all(shape) else 0
+    flat = np.empty(span, held)
+    array = np.ndarray(shape, held, flat, 0, tuple([s * held.itemsize for s in steps]))
+    return finish_new(array, device, requires_grad)
+
+
+@public("Tensor")
+def new_empty_strided(self: Tensor, size: Any, stride: Any, *, dtype: dtype | None = None,
+                      device: Any = None, requires_grad: bool = False, layout: Any = None,
+                      pin_memory: bool = False) -> Tensor:
+    """``empty_strided`` of this tensor's dtype."""
+    return empty_strided(size, stride, dtype=dtype or self.dtype, device=device,
+                         requires_grad=requires_grad)
+
+
+@public("torch")
+def empty_permuted(size: Any, physical_layout: Any, *, dtype: dtype | None = None,
+                   layout: Any = None, device: Any = None, requires_grad: bool = False,
+                   pin_memory: bool = False) -> Tensor:
+    """Uninitialised memory whose dimensions lie in the order ``physical_layout``."""
+    shape, order = sizes_from("empty_permuted", (size,)), tuple(physical_layout)
+    if len(order) != len(shape):
+        raise RuntimeError(f"Number of dimensions in size does not match the length of the "
+                           f"physical_layout; i.e. len(size) = {len(shape)} is not equal to "
+                           f"len(physical_layout) = {len(order)}")
+    if sorted(order) != list(range(len(shape))):
+        raise RuntimeError("Duplicate or out of range dim in physical_layout")
+    held = (as_dtype(dtype, "empty_permuted") or get_default_dtype()).np
+    array = np.empty([shape[d] for d in order], held).transpose(np.argsort(order))
+    return finish_new(array, device, requires_grad)
+
+
+@public("torch")
+def scalar_tensor(s: Any, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+                  requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A 0-dim tensor of a number, in the default dtype."""
+    held = as_dtype(dtype, "scalar_tensor") or get_default_dtype()
+    return finish_new(number_array(s, held.np), device, requires_grad)
+
+
+def _number(x: Any) -> Any:
+    return x.item() if isinstance(x, Tensor) else x
+
+
+@public("torch", out=True)
+def arange(*bounds: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+           requires_grad: bool = False, pin_memory: bool = False, **by_name: Any) -> Tensor:
+    """Numbers from ``start`` (0) up to, not including, ``end`` in steps of ``step`` (1).
+
+    >>> import flambeau as torch
+    >>> torch.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
+    names = ("end",) if len(bounds) == 1 else ("start", "end", "step")
+    given = {**dict(zip(names, map(_number, bounds))), **by_name}
+    start, end, step = given.get("start", 0), given["end"], given.get("step", 1)
+    to = as_dtype(dtype, "arange")
+    if to is None:
+        whole = all(category_of(x) <= dtypes.INT for x in (start, end, step))
+        to = dtypes.int64 if whole else get_default_dtype()
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    return finish_new(_range_array(start, end, step, to), device, requires_grad)
+
+
+def _range_array(start: Any, end: Any, step: Any, to: dtype) -> np.ndarray:
+    if to.category == dtypes.INT:
+        start, end, step = int(start), int(end), int(step)
+        return np.arange(start, end, step, dtype=np.int64).astype(to.np, copy=False)
+    count = math.ceil((end - start) / step)
+    wide = np.float64 if to.itemsize >= 4 else np.float32
+    return (start + np.arange(count, dtype=np.int64) * wide(step)).astype(to.np)
+
+
+@public("torch", name="range")
+def range_(start: float, end: float, step: float = 1, *, dtype: dtype | None = None,
+           device: Any = None, requires_grad: bool = False, layout: Any = None) -> Tensor:
+    """Numbers from ``start`` to ``end``, both included."""
+    to = as_dtype(dtype, "range") or get_default_dtype()
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    count = math.floor((end - start) / step) + 1
+    array = (start + np.arange(count) * step).astype(to.np)
+    return finish_new(array, device, requires_grad)
+
+
+def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
+    """``steps`` numbers; the upper half is counted down from ``end``, so both ends are exact."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    if steps == 1:
+        return np.asarray([start], dtype=held.np)
+    wide = held.compute if held.category >= dtypes.FLOAT else np.dtype(np.float64)
+    low, high = np.asarray(start, wide)[()], np.asarray(end, wide)[()]
+    step = (high - low) / wide.type(max(steps - 1, 1))
+    at = np.arange(steps)
+    up = low + step * at.astype(wide)
+    down = high - step * (steps - 1 - at).astype(wide)
+    return np.where(at < steps // 2, up, down).astype(held.np)
+
+
+@public("torch", out=True)
+def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, layout: Any = None,
+             device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """``steps`` numbers evenly spaced from ``start`` to ``end``, both included."""
+    start, end = _number(start), _number(end)
+    to = as_dtype(dtype, "linspace") or _span_dtype(start, end)
+    return finish_new(_interpolated(start, end, steps, to), device, requires_grad)
+
+
+def _span_dtype(start: Any, end: Any) -> dtype:
+    default = get_default_dtype()
+    both = max(category_of(start), category_of(end))
+    return default.to_complex() if both == dtypes.COMPLEX else default
+
+
+@public("torch", out=True)
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: dtype | None = None,
+             layout: Any = None, device: Any = None, requires_grad: bool = False,
+             pin_memory: bool = False) -> Tensor:
+    """``base`` to the powers of ``linspace(start, end, steps)``."""
+    start, end = _number(start), _number(end)
+    to = as_dtype(dtype, "logspace") or _span_dtype(start, end)
+    wide = dtypes.float64 if to.category < dtypes.COMPLEX else dtypes.complex128
+    powers = np.power(wide.np.type(base), _interpolated(start, end, steps, wide))
+    return finish_new(powers.astype(to.np), device, requires_grad)
+
+
+@public("torch", out=True)
+def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, layout: Any = None,
+        device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """The identity matrix, n × m."""
+    for name, size in (("n", n), ("m", n if m is None else m)):
+        if size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
+    held = as_dtype(dtype, "eye") or get_default_dtype()
+    return finish_new(np.eye(n, m, dtype=held.np), device, requires_grad)
+
+
+__all__ = ["arange", "array_of", "as_tensor", "finish_new", "from_numpy", "show", "tensor"]
