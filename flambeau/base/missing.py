@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from flambeau.base.naming import public_name
@@ -16,6 +15,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     >>> nearest("relux", ["relu", "rand", "_relu"])
     'relu'
     """
+    import difflib  # At start-up it would cost a millisecond that only a mistake needs.
+
     public = {n.lower(): n for n in names if not n.startswith("_")}
     found = difflib.get_close_matches(name.lower(), public, n=1, cutoff=0.6)
     return public[found[0]] if found else None

@@ -10,16 +10,13 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pkgutil import iter_modules
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flambeau import version
 from flambeau.base.missing import missing_module
 from flambeau.base.naming import OWN, TORCH, set_prefix
-from flambeau.torch_version import TorchVersion
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, DistributionFinder
@@ -54,6 +51,9 @@ def as_torch() -> ModuleType:
             "or run the program with: python -m flambeau run SCRIPT",
             name=TORCH,
         )
+    # Its patterns cost start-up time that only this mode needs.
+    from flambeau.torch_version import TorchVersion
+
     set_prefix(TORCH)
     version.__version__ = TorchVersion(VERSION)
     package.__version__ = version.__version__  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def _spell_as_torch(module: ModuleType) -> None:
             held.__module__ = _torch_name(held.__module__)
 
 
-class _TorchFinder(MetaPathFinder):
+class _TorchFinder:
     """Finds ``torch.*`` as flambeau's modules, and what programs ask about torch's installation."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
@@ -128,11 +128,14 @@ def _is_import_statement() -> bool:
 
 
 def _submodules(name: str) -> list[str]:
+    # Only a failed import needs it.
+    from pkgutil import iter_modules
+
     package = importlib.import_module(name)
     return [found.name for found in iter_modules(getattr(package, "__path__", []))]
 
 
-class _SameModule(Loader):
+class _SameModule:
     """Loads ``torch.x`` by handing out ``flambeau.x``."""
 
     def __init__(self, own: str) -> None:
@@ -153,7 +156,7 @@ class _SameModule(Loader):
         return spec.loader.get_code(self.own)  # type: ignore[union-attr]
 
 
-class _Respelling(Loader):
+class _Respelling:
     """A loader of a flambeau module that renames its classes after it has run."""
 
     def __init__(self, inner: Any) -> None:
