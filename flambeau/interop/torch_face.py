@@ -94,7 +94,8 @@ class _TorchFinder:
         own = OWN + fullname[len(TORCH):]
         found = importlib.util.find_spec(own)
         if found is not None:
-            spec = ModuleSpec(fullname, _SameModule(own), origin=found.origin,
+            loader: Any = _SameModule(own)
+            spec = ModuleSpec(fullname, loader, origin=found.origin,
                               is_package=found.submodule_search_locations is not None)
             spec.submodule_search_locations = found.submodule_search_locations
             return spec
@@ -115,7 +116,8 @@ def _respelled(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """The usual spec of one of flambeau's modules; its classes are renamed once they exist."""
     spec = importlib.machinery.PathFinder.find_spec(fullname, path)
     if spec is not None and spec.loader is not None:
-        spec.loader = _Respelling(spec.loader)
+        loader: Any = _Respelling(spec.loader)
+        spec.loader = loader
     return spec
 
 

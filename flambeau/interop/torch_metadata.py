@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import Distribution
+from typing import NoReturn
 
 __all__ = ["TorchDistribution"]
 
@@ -22,5 +23,5 @@ class TorchDistribution(Distribution):
     def read_text(self, filename: str) -> str | None:
         return self._text if filename in ("METADATA", "PKG-INFO") else None
 
-    def locate_file(self, path: str | os.PathLike[str]) -> os.PathLike[str]:
+    def locate_file(self, path: str | os.PathLike[str]) -> NoReturn:
         raise FileNotFoundError(f"flambeau stands in for torch and has no file of it: {path}")
