@@ -1,7 +1,8 @@
 """``as_torch``: from its call on, ``import torch`` gives flambeau.
 
 A finder at the head of ``sys.meta_path`` answers for ``torch`` and ``torch.*`` with the flambeau
-module of the same dotted name: the module itself, no copy. Nothing else is replaced.
+module of the same dotted name: the module itself, no copy. Beside it one function is wrapped: the
+one in which multiprocessing describes a process to its children.
 """
 
 from __future__ import annotations
