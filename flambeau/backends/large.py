@@ -8,6 +8,7 @@ import functools
 import math
 import os
 import threading
+import warnings
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -27,8 +28,7 @@ _FLOAT_BINARY = frozenset({"div", "pow"})
 _COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _UNARY = frozenset({"neg", "abs", "square", "relu"})
 _FLOAT_UNARY = frozenset(
-    "sqrt rsqrt reciprocal floor ceil trunc round exp expm1 log log1p tanh sigmoid erf sin cos"
-    .split()
+    "sqrt rsqrt reciprocal floor ceil trunc round exp expm1 log log1p tanh sigmoid erf sin cos".split()
 )
 _ARITY = {
     **dict.fromkeys(_UNARY | _FLOAT_UNARY, 1),
@@ -38,9 +38,18 @@ _ARITY = {
 _FLOAT_ONLY = _FLOAT_UNARY | _FLOAT_BINARY | {"fma"}
 _CASTS = frozenset(
     {
-        ("int32", "float32"), ("int32", "float64"), ("int64", "float32"), ("int64", "float64"),
-        ("float32", "float64"), ("float64", "float32"), ("int32", "int64"), ("int64", "int32"),
-        ("bool", "float32"), ("bool", "float64"), ("bool", "int64"), ("bool", "int32"),
+        ("int32", "float32"),
+        ("int32", "float64"),
+        ("int64", "float32"),
+        ("int64", "float64"),
+        ("float32", "float64"),
+        ("float64", "float32"),
+        ("int32", "int64"),
+        ("int64", "int32"),
+        ("bool", "float32"),
+        ("bool", "float64"),
+        ("bool", "int64"),
+        ("bool", "int32"),
     }
 )
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
@@ -58,7 +67,14 @@ def _load() -> SimpleNamespace | None:
         try:
             # llvmlite takes 30 ms to import, and may be absent
             from flambeau.backends.llvm import calls, pool, program, reduce
+
+            pool.ensure_started()
+            calls.launcher()
         except ImportError:
+            return None
+        except RuntimeError as error:
+            message = f"no generated kernels on this machine, NumPy is used instead: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
             return None
     return SimpleNamespace(calls=calls, pool=pool, program=program, reduce=reduce)
 
@@ -131,13 +147,13 @@ def _run(
     if "row" in layouts or "column" in layouts:
         if lead.shape[-1] < MIN_COLUMNS:
             return None
-    program = _program(name, lead.dtype.type, tuple(layouts))
+    kernel = _kernel(name, lead.dtype.char, tuple(layouts))
     dtype = np.dtype(np.bool_) if name in _COMPARE else lead.dtype
     if out is None:
         out = memory.empty(lead.shape, dtype)
     elif not _usable_out(llvm, out, lead.shape, dtype, ins):
         return None
-    llvm.calls.run_pointwise(program, (out,), ins)
+    kernel.run((out,), ins)
     return out
 
 
@@ -171,14 +187,14 @@ def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:
 
 
 @functools.cache
-def _program(name: str, scalar_type: type, layouts: tuple[str, ...]) -> Any:
+def _kernel(name: str, char: str, layouts: tuple[str, ...]) -> Any:
     llvm = _load()
     assert llvm is not None
     program = llvm.program
-    kind = llvm.calls.KINDS[np.dtype(scalar_type)]
+    kind = llvm.calls.KINDS[np.dtype(char)]
     inputs = tuple(program.Input(kind, layout) for layout in layouts)
     step = program.Step(name, tuple(range(len(inputs))))
-    return program.Pointwise(inputs, (step,), (len(inputs),))
+    return llvm.calls.pointwise_kernel(program.Pointwise(inputs, (step,), (len(inputs),)))
 
 
 def _usable_out(
@@ -214,17 +230,17 @@ def _within(llvm: SimpleNamespace, array: np.ndarray, bound: float) -> bool:
     """Whether every finite item is at most this large."""
     if not (array.flags.c_contiguous and array.flags.aligned):
         return False
-    largest = llvm.reduce.run_blocks(_largest(array.dtype.type), array, 1)[0]
+    largest = llvm.reduce.run_blocks(_largest(array.dtype.char), array, 1)[0]
     return bool(largest <= bound)
 
 
 @functools.cache
-def _largest(scalar_type: type) -> Any:
+def _largest(char: str) -> Any:
     """max(|x|), NaN taken as 0."""
     llvm = _load()
     assert llvm is not None
     program = llvm.program
-    kind = llvm.calls.KINDS[np.dtype(scalar_type)]
+    kind = llvm.calls.KINDS[np.dtype(char)]
     steps = (
         program.Step("abs", (0,)),
         program.Step("eq", (0, 0)),
@@ -327,15 +343,15 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
     if llvm is None or not (array.dtype.isnative and dtype.isnative):
         return None
     out = memory.empty(array.shape, dtype)
-    llvm.calls.run_pointwise(_cast_program(array.dtype.type, dtype.type), (out,), (array,))
+    _cast_kernel(array.dtype.char, dtype.char).run((out,), (array,))
     return out
 
 
 @functools.cache
-def _cast_program(source: type, target: type) -> Any:
+def _cast_kernel(source: str, target: str) -> Any:
     llvm = _load()
     assert llvm is not None
     program, kinds = llvm.program, llvm.calls.KINDS
     step = program.Step("cast", (0,), None, kinds[np.dtype(target)])
     inputs = (program.Input(kinds[np.dtype(source)]),)
-    return program.Pointwise(inputs, (step,), (1,))
+    return llvm.calls.pointwise_kernel(program.Pointwise(inputs, (step,), (1,)))

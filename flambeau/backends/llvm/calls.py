@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flambeau.backends.llvm import jit, pool, printer
-from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise
+from flambeau.backends.llvm.program import Pointwise
 
-KINDS = {
+KINDS: dict[np.dtype, str] = {
     np.dtype(np.float32): "f32",
     np.dtype(np.float64): "f64",
     np.dtype(np.int32): "i32",
     np.dtype(np.int64): "i64",
     np.dtype(np.bool_): "bool",
 }
-DTYPES = {kind: dtype for dtype, kind in KINDS.items()}
+DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
 CHUNK_BYTES = 1 << 17
 MAX_ITEMS = 16
@@ -158,9 +158,9 @@ def _direct_entry() -> Callable[..., None]:
     imports["type_error"] = ctypes.addressof(ctypes.c_char.in_dll(api, "PyExc_TypeError"))
     library = jit.load(_ENTRY, ("launch",), imports)
     method = _MethodDef(b"launch", library.address("launch"), METH_FASTCALL, None)
-    make = ctypes.PYFUNCTYPE(
-        ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object
-    )(("PyCFunction_NewEx", api))
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
+        ("PyCFunction_NewEx", api)
+    )
     # the function keeps its self, and so the method's record, alive
     function: Callable[..., None] = make(ctypes.addressof(method), method, None)
     return function
@@ -193,64 +193,55 @@ def launch(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> Non
     launcher()(kernel, count, chunk, *items)
 
 
+class PointwiseKernel:
+    """A program compiled for this host."""
+
+    def __init__(self, program: Pointwise) -> None:
+        text = printer.print_pointwise(program, jit.host().vector_bytes)
+        self.address = jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+        self.by_rows = program.by_rows
+        self.inputs = [(DTYPES[item.kind], item.layout) for item in program.inputs]
+        self.outputs = [DTYPES[program.kinds[number]] for number in program.outputs]
+
+    def run(self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
+        """Compute `outs`, which share one shape: any, or (..., columns) for a program by rows.
+
+        Raises ValueError where an array's dtype or size is not what the program says, TypeError
+        where one is not a C-contiguous ndarray. The caller sees to overlaps: `may_overlap`.
+        """
+        shape, count = outs[0].shape, outs[0].size
+        if count == 0:
+            return
+        columns = shape[-1] if self.by_rows else 1
+        self._check(outs, ins, count, columns)
+        chunk = max(1, CHUNK_BYTES // (outs[0].itemsize * columns))
+        if self.by_rows:
+            launch(self.address, count // columns, chunk, *outs, *ins, columns)
+        else:
+            launch(self.address, count, chunk, *outs, *ins)
+
+    def _check(
+        self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray], count: int, columns: int
+    ) -> None:
+        sizes = {"array": count, "scalar": 1, "row": columns, "column": count // columns}
+        if len(ins) != len(self.inputs) or len(outs) != len(self.outputs):
+            raise ValueError("a program's operands must be as many as it says")
+        for array, (dtype, layout) in zip(ins, self.inputs, strict=True):
+            if array.dtype != dtype or array.size != sizes[layout]:
+                raise ValueError(f"expected {sizes[layout]} items of {dtype}, got {_told(array)}")
+        for array, dtype in zip(outs, self.outputs, strict=True):
+            if array.dtype != dtype or array.size != count:
+                raise ValueError(f"expected {count} items of {dtype}, got {_told(array)}")
+
+
 @functools.cache
-def pointwise_kernel(program: Pointwise) -> int:
-    """Return the address of a program's kernel, compiled when first asked for."""
-    text = printer.print_pointwise(program, jit.host().vector_bytes)
-    return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+def pointwise_kernel(program: Pointwise) -> PointwiseKernel:
+    """Return the kernel of a program, compiled when first asked for."""
+    return PointwiseKernel(program)
 
 
-def run_pointwise(
-    program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]
-) -> None:
-    """Run a program over `outs`, which share one shape: any, or (rows, columns) when by rows.
-
-    Raises ValueError where an array's dtype, size or layout is not what the program says, and
-    where an output shares memory with another array other than item for item.
-    """
-    shape = outs[0].shape
-    count = outs[0].size
-    columns = shape[-1] if program.by_rows() else 1
-    _check(program, outs, ins, count, columns)
-    if count == 0:
-        return
-    units, tail = (count // columns, (columns,)) if program.by_rows() else (count, ())
-    chunk = max(1, CHUNK_BYTES // (outs[0].itemsize * columns))
-    launch(pointwise_kernel(program), units, chunk, *outs, *ins, *tail)
-
-
-def _check(
-    program: Pointwise,
-    outs: Sequence[np.ndarray],
-    ins: Sequence[np.ndarray],
-    count: int,
-    columns: int,
-) -> None:
-    kinds = program.kinds()
-    sizes = {"array": count, "scalar": 1, "row": columns, "column": count // max(columns, 1)}
-    if len(ins) != len(program.inputs) or len(outs) != len(program.outputs):
-        raise ValueError("a program's operands must be as many as it says")
-    for array, item in zip(ins, program.inputs, strict=True):
-        _check_one(array, item.kind, sizes[item.layout])
-    for array, number in zip(outs, program.outputs, strict=True):
-        _check_one(array, kinds[number], count)
-        if not array.flags.writeable:
-            raise ValueError("output array is read-only")
-    _check_overlap(outs, ins)
-
-
-def _check_one(array: np.ndarray, kind: str, size: int) -> None:
-    if KINDS.get(array.dtype) != kind or array.size != size:
-        raise ValueError(f"expected {size} items of {kind}, got {array.size} of {array.dtype}")
-    if not (array.flags.c_contiguous and array.flags.aligned):
-        raise ValueError("expected an aligned, C-contiguous array")
-
-
-def _check_overlap(outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
-    for position, out in enumerate(outs):
-        for other in (*outs[:position], *ins):
-            if may_overlap(out, other):
-                raise ValueError("an output partly overlaps another array")
+def _told(array: np.ndarray) -> str:
+    return f"{array.size} of {array.dtype}"
 
 
 def may_overlap(out: np.ndarray, other: np.ndarray) -> bool:
@@ -259,8 +250,3 @@ def may_overlap(out: np.ndarray, other: np.ndarray) -> bool:
         return False
     same = out.ctypes.data == other.ctypes.data and out.itemsize == other.itemsize
     return not (same and out.size == other.size)
-
-
-def item_bytes(kind: str) -> int:
-    """Return the size of one stored item."""
-    return ITEM_BYTES[kind]

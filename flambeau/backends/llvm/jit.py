@@ -103,9 +103,7 @@ def object_code(text: str) -> bytes:
     return made
 
 
-def load(
-    text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None
-) -> Library:
+def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None) -> Library:
     """Compile a module and load it; `imports` gives addresses of symbols that it declares.
 
     Other undefined symbols come from the process. Raises RuntimeError for text that LLVM refuses

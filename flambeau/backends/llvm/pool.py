@@ -11,6 +11,7 @@ import platform
 import signal
 import sys
 import threading
+from typing import Any
 
 from flambeau.backends.llvm import jit, pool_text
 
@@ -103,5 +104,5 @@ def _after_fork() -> None:
     _lock.release()
 
 
-def _function(library: jit.Library, name: str, *types: type | None) -> "ctypes._FuncPointer":
+def _function(library: jit.Library, name: str, *types: Any) -> "ctypes._FuncPointer":
     return ctypes.CFUNCTYPE(*types)(library.address(name))

@@ -38,6 +38,12 @@ _STATE = """
 declare i64 @syscall(i64, ...)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
+
+define internal void @futex(ptr %word, i64 %action, i32 %value) {
+  %wide = zext i32 %value to i64
+  call i64 (i64, ...) @syscall(i64 FUTEX, ptr %word, i64 %action, i64 %wide, ptr null)
+  ret void
+}
 """
 
 _RUN = """
@@ -96,7 +102,7 @@ run:
   br i1 %waiting, label %wake, label %left
 wake:
   store atomic i32 0, ptr @caller_waits seq_cst, align 4
-  call i64 (i64, ...) @syscall(i64 FUTEX, ptr @caller_waits, i64 WAKE, i64 1, ptr null, ptr null, i64 0)
+  call void @futex(ptr @caller_waits, i64 WAKE, i32 1)
   br label %left
 left:
   br label %top
@@ -109,7 +115,7 @@ idle:
   br label %top
 sleep:
   atomicrmw add ptr @sleepers, i32 1 seq_cst
-  call i64 (i64, ...) @syscall(i64 FUTEX, ptr @sequence, i64 WAIT, i32 %seen, ptr null, ptr null, i64 0)
+  call void @futex(ptr @sequence, i64 WAIT, i32 %seen)
   atomicrmw sub ptr @sleepers, i32 1 seq_cst
   br label %top
 }
@@ -147,7 +153,7 @@ begin:
   %any = icmp ne i32 %asleep, 0
   br i1 %any, label %wake, label %work
 wake:
-  call i64 (i64, ...) @syscall(i64 FUTEX, ptr @sequence, i64 WAKE, i32 %asleep, ptr null, ptr null, i64 0)
+  call void @futex(ptr @sequence, i64 WAKE, i32 %asleep)
   br label %work
 work:
   call void @take_chunks()
@@ -173,7 +179,7 @@ sleep:
   %alone2 = icmp eq i64 %inside2, 0
   br i1 %alone2, label %woken, label %doze
 doze:
-  call i64 (i64, ...) @syscall(i64 FUTEX, ptr @caller_waits, i64 WAIT, i32 1, ptr null, ptr null, i64 0)
+  call void @futex(ptr @caller_waits, i64 WAIT, i32 1)
   br label %woken
 woken:
   store atomic i32 0, ptr @caller_waits seq_cst, align 4

@@ -76,9 +76,7 @@ def store_vector(e: Emitter, value: Value, base: str, index: str, mask: str | No
         return
     name = f"@llvm.masked.store.v{e.lanes}{_suffix(stored)}.p0"
     e.declarations.add(f"declare void {name}({vector}, ptr, i32 immarg, {e.type('bool')})")
-    e.line(
-        f"call void {name}({vector} {text}, ptr {place}, i32 {align}, {e.type('bool')} {mask})"
-    )
+    e.line(f"call void {name}({vector} {text}, ptr {place}, i32 {align}, {e.type('bool')} {mask})")
 
 
 def _suffix(stored: str) -> str:
@@ -106,14 +104,20 @@ def lane_mask(e: Emitter, left: str) -> str:
 
 
 class Span:
-    """Text of a loop over [begin, end): whole vectors, then one masked vector for what is left."""
+    """Text of a loop over [begin, end): whole vectors, then one masked vector for what is left.
 
-    def __init__(self, e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
+    With `vectors` above one, a round takes that many, and `leave_early` leaves what remains, from
+    `stop` on, to another span.
+    """
+
+    def __init__(
+        self, e: Emitter, name: str, entered_from: str, begin: str, end: str, vectors: int = 1
+    ) -> None:
         self.e = e
         self.name = name
-        self.begin, self.end = begin, end
+        self.step = vectors * e.lanes
         length = e.assign(f"sub i64 {end}, {begin}")
-        rest = e.assign(f"urem i64 {length}, {e.lanes}")
+        rest = e.assign(f"urem i64 {length}, {self.step}")
         self.stop = e.assign(f"sub i64 {end}, {rest}")
         self.rest = rest
         e.line(f"br label %{name}.head")
@@ -126,12 +130,16 @@ class Span:
         self.e.line(f"br i1 {more}, label %{self.name}, label %{self.name}.rest")
         self.e.label(self.name)
 
+    def leave_early(self) -> None:
+        """Close the body; the label is now name.rest."""
+        self.e.line(f"{self.index}.next = add i64 {self.index}, {self.step}")
+        self.e.line(f"br label %{self.name}.head")
+        self.e.label(f"{self.name}.rest")
+
     def enter_tail(self) -> str:
         """Close the body and open the tail; returns its mask."""
         e = self.e
-        e.line(f"{self.index}.next = add i64 {self.index}, {e.lanes}")
-        e.line(f"br label %{self.name}.head")
-        e.label(f"{self.name}.rest")
+        self.leave_early()
         some = e.assign(f"icmp ne i64 {self.rest}, 0")
         e.line(f"br i1 {some}, label %{self.name}.tail, label %{self.name}.done")
         e.label(f"{self.name}.tail")
@@ -152,7 +160,7 @@ def module_text(e: Emitter, vector_bytes: int) -> str:
 
 def print_pointwise(program: Pointwise, vector_bytes: int) -> str:
     """Return the module of a program, for vectors of this size."""
-    kinds = program.kinds()
+    kinds = program.kinds
     stored = [item.kind for item in program.inputs if item.layout != "scalar"]
     stored += [kinds[number] for number in program.outputs]
     e = Emitter(lanes_for(tuple(stored), vector_bytes))
@@ -164,7 +172,7 @@ def print_pointwise(program: Pointwise, vector_bytes: int) -> str:
         for number, item in enumerate(program.inputs)
         if item.layout == "scalar"
     }
-    if program.by_rows():
+    if program.by_rows:
         _print_rows(e, program, outs, ins, fixed)
     else:
         _print_span(e, program, "entry", "%begin", "%end", outs, ins, fixed)
@@ -222,7 +230,7 @@ def _print_rows(
     e.line(f"br i1 {more}, label %row.body, label %rows.done")
     e.label("row.body")
     start = e.assign(f"mul i64 %row, {columns}")
-    kinds = program.kinds()
+    kinds = program.kinds
     row_outs = [
         e.assign(f"getelementptr {STORED[kinds[number]]}, ptr {base}, i64 {start}")
         for base, number in zip(outs, program.outputs, strict=True)

@@ -4,7 +4,7 @@ A `Pointwise` program is a list of steps over numbered values. Its inputs take t
 every step the next one. A `Reduction` puts a pointwise program in front of an associative combine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
@@ -89,16 +89,21 @@ class Step(NamedTuple):
 class Pointwise:
     """For every element, run the steps and store the values that `outputs` numbers.
 
-    >>> Pointwise((Input("f32"), Input("f32", "scalar")), (Step("mul", (0, 1)),), (2,)).kinds()
+    `kinds` holds the kind of every value; `by_rows` says whether an input is laid over rows or
+    columns, so that a kernel walks a matrix. Raises ValueError where a step does not fit.
+
+    >>> Pointwise((Input("f32"), Input("f32", "scalar")), (Step("mul", (0, 1)),), (2,)).kinds
     ('f32', 'f32', 'f32')
     """
 
     inputs: tuple[Input, ...]
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
+    kinds: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    by_rows: bool = field(init=False, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)
 
-    def kinds(self) -> tuple[str, ...]:
-        """Return the kind of every value; raises ValueError where a step does not fit."""
+    def __post_init__(self) -> None:
         found = [item.kind for item in self.inputs]
         for item in self.inputs:
             if item.kind not in ITEM_BYTES or item.layout not in LAYOUTS:
@@ -107,11 +112,14 @@ class Pointwise:
             found.append(_result_kind(step, found))
         if not self.outputs or not all(0 <= number < len(found) for number in self.outputs):
             raise ValueError(f"outputs {self.outputs} name no value")
-        return tuple(found)
+        by_rows = any(item.layout in ("row", "column") for item in self.inputs)
+        object.__setattr__(self, "kinds", tuple(found))
+        object.__setattr__(self, "by_rows", by_rows)
+        # programs are looked up at every call
+        object.__setattr__(self, "_hash", hash((self.inputs, self.steps, self.outputs)))
 
-    def by_rows(self) -> bool:
-        """Whether an input is laid over rows or columns, so that the kernel walks a matrix."""
-        return any(item.layout in ("row", "column") for item in self.inputs)
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,7 @@ class Reduction:
     combine: str
     accumulate: str
 
-    def check(self) -> None:
-        """Raise ValueError where the program is not one that a printer can take."""
+    def __post_init__(self) -> None:
         if self.combine not in COMBINES:
             raise ValueError(f"unknown combine {self.combine!r}")
         if any(item.layout != "array" for item in self.prologue.inputs):

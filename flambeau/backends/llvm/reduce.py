@@ -21,8 +21,9 @@ BLOCK = 1 << 15
 ROW_PIECES = 16
 MIN_ROW_PIECE = 64
 COLUMN_BLOCK = 1024
-# rows read side by side when columns are reduced
+# rows read side by side when columns are reduced, vectors when rows are
 ROWS_AT_ONCE = 8
+VECTORS_AT_ONCE = 4
 
 COMBINE: dict[str, Callable[..., Value]] = {
     "sum": TABLE["add"],
@@ -49,6 +50,7 @@ def identity(combine: str, kind: str) -> float | int:
     return int(limits.min if combine == "max" else limits.max)
 
 
+@functools.cache
 def plain(combine: str, kind: str) -> Reduction:
     """Return the reduction of one array as it is, in the kind its result deserves."""
     wide = {"f32": "f64", "i32": "i64", "bool": "i64"}
@@ -72,8 +74,7 @@ def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray
 
 
 def run_columns(reduction: Reduction, array: np.ndarray, batch: int, rows: int) -> np.ndarray:
-    """Reduce a C-contiguous array, taken as (batch, rows, columns), over rows: -> (batch, columns).
-    """
+    """Reduce a C-contiguous array, taken as (batch, rows, columns), over rows: -> (batch, columns)."""
     columns = _columns(array, batch * rows)
     height = max(MIN_ROW_PIECE, -(-rows // ROW_PIECES))
     pieces = -(-rows // height)
@@ -106,7 +107,6 @@ def _check(reduction: Reduction, array: np.ndarray) -> None:
 
 @functools.cache
 def _kernel(reduction: Reduction, layout: str) -> int:
-    reduction.check()
     if len(reduction.prologue.inputs) != 1:
         raise ValueError("reductions of one array only")
     print_text = print_blocks if layout == "blocks" else print_columns
@@ -146,13 +146,24 @@ def _close_units(e: Emitter) -> None:
 
 
 def _prepared(
-    e: Emitter, reduction: Reduction, base: str, index: str, mask: str | None
+    e: Emitter, reduction: Reduction, places: list[tuple[str, str]], mask: str | None
 ) -> Value:
-    """Load a vector of the input and take it through the prologue to the kind that accumulates."""
+    """Load the vectors at these bases and indices, take them through the prologue, combine them.
+
+    float32 sums add these few in float32, pairwise, and go to float64 from there.
+    """
     program = reduction.prologue
-    values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
-    run_steps(e, program.steps, values)
-    return e.convert(values[program.outputs[0]], reduction.accumulate)
+    items = []
+    for base, index in places:
+        values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
+        run_steps(e, program.steps, values)
+        item = values[program.outputs[0]]
+        early = not (reduction.combine == "sum" and item.kind == "f32")
+        items.append(e.convert(item, reduction.accumulate) if early else item)
+    while len(items) > 1:
+        pairs = zip(items[::2], items[1::2], strict=True)
+        items = [COMBINE[reduction.combine](e, a, b) for a, b in pairs]
+    return e.convert(items[0], reduction.accumulate)
 
 
 def _least(e: Emitter, a: str, b: str) -> str:
@@ -190,19 +201,40 @@ def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end:
     kind = reduction.accumulate
     combine = COMBINE[reduction.combine]
     start = e.const(kind, identity(reduction.combine, kind))
-    vector = e.type(kind)
-    span = Span(e, "span", "unit.body", begin, end)
-    e.line(f"%total = phi {vector} [{start.text}, %unit.body], [%total.next, %span]")
-    total = Value("%total", kind)
-    span.enter_body()
-    grown = combine(e, _prepared(e, reduction, source, span.index, None), total)
-    e.line(f"%total.next = bitcast {vector} {grown.text} to {vector}")
+    wide = Span(e, "wide", "unit.body", begin, end, VECTORS_AT_ONCE)
+    total = _print_running(e, reduction, wide, source, start, "unit.body", VECTORS_AT_ONCE)
+    wide.leave_early()
+    span = Span(e, "span", "wide.rest", wide.stop, end)
+    total = _print_running(e, reduction, span, source, total, "wide.rest", 1)
     mask = span.enter_tail()
-    rest = _prepared(e, reduction, source, span.stop, mask)
+    rest = _prepared(e, reduction, [(source, span.stop)], mask)
     finished = combine(e, e.select(Value(mask, "bool"), rest, start), total)
     span.leave()
-    whole = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
-    return e.value(kind, f"phi {vector} {whole}")
+    ends = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
+    return e.value(kind, f"phi {e.type(kind)} {ends}")
+
+
+def _print_running(
+    e: Emitter,
+    reduction: Reduction,
+    span: Span,
+    source: str,
+    start: Value,
+    entered_from: str,
+    vectors: int,
+) -> Value:
+    """Print the body of a span that combines `vectors` a round; returns the running total."""
+    kind, name = reduction.accumulate, f"%{span.name}.total"
+    vector = e.type(kind)
+    e.line(f"{name} = phi {vector} [{start.text}, %{entered_from}], [{name}.next, %{span.name}]")
+    total = Value(name, kind)
+    span.enter_body()
+    places = [(source, span.index)]
+    for number in range(1, vectors):
+        places.append((source, e.assign(f"add i64 {span.index}, {number * e.lanes}")))
+    grown = COMBINE[reduction.combine](e, _prepared(e, reduction, places, None), total)
+    e.line(f"{name}.next = bitcast {vector} {grown.text} to {vector}")
+    return total
 
 
 def _fold_lanes(e: Emitter, combine: str, total: Value) -> str:
@@ -313,7 +345,6 @@ def _combine_rows(
     mask: str | None,
 ) -> None:
     total = load_vector(e, reduction.accumulate, target, index, mask)
-    for base in bases:
-        item = _prepared(e, reduction, base, index, mask)
-        total = COMBINE[reduction.combine](e, item, total)
+    rows = _prepared(e, reduction, [(base, index) for base in bases], mask)
+    total = COMBINE[reduction.combine](e, rows, total)
     printer.store_vector(e, total, target, index, mask)

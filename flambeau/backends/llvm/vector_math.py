@@ -135,9 +135,7 @@ def log1p(e: Emitter, x: Value) -> Value:
     kind = x.kind
     u = e.add(x, 1.0)
     # what rounding took from 1 + x
-    lost = e.select(
-        e.compare("ogt", x, 1.0), e.sub(1.0, e.sub(u, x)), e.sub(x, e.sub(u, 1.0))
-    )
+    lost = e.select(e.compare("ogt", x, 1.0), e.sub(1.0, e.sub(u, x)), e.sub(x, e.sub(u, 1.0)))
     f, n = _log_parts(e, u)
     result = _log_of(e, f, n, e.div(lost, u))
     result = e.select(e.compare("olt", x, INF), result, x)

@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+
+from flambeau.backends import large
+from flambeau.backends.llvm import reduce as kernels
+
+N = 40_000
+SHAPES = [(N,), (5, 9000), (400, 100), (40_000, 33), (33, 2000), (7, 60, 110), (1, N)]
+SHAPES += [(2, 50, 8, 64)]
+NAMES = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "mean": np.mean}
+
+
+def axis_groups(ndim):
+    """Every run of neighbouring axes, and all of them."""
+    runs = [tuple(range(a, b)) for a in range(ndim) for b in range(a + 1, ndim + 1)]
+    return [None, *runs]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("name", NAMES)
+def test_against_numpy(name, dtype):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for shape in SHAPES:
+        x = rng.integers(-9, 9, shape).astype(dtype)
+        if name == "prod":
+            x = np.where(x < 8, 1, 2).astype(dtype) * rng.choice([-1, 1], shape).astype(dtype)
+        elif x.dtype.kind == "f":
+            x = rng.standard_normal(shape).astype(dtype)
+        for axes in axis_groups(len(shape)):
+            got = large.reduce(name, x, axes, False)
+            if got is None:
+                continue
+            covered += 1
+            check(name, got, x, axes)
+            kept = large.reduce(name, x, axes, True)
+            assert kept.shape == np.sum(x, axis=axes, keepdims=True).shape
+            np.testing.assert_array_equal(kept.ravel(), got.ravel())
+    assert covered > 15 or (name == "mean" and np.dtype(dtype).kind == "i" and covered == 0)
+
+
+def check(name, got, x, axes):
+    integral = x.dtype.kind == "i" and name in ("sum", "prod")
+    wide = np.int64 if integral else np.float64
+    with np.errstate(over="ignore"):
+        want = NAMES[name](x.astype(wide), axis=axes)
+    assert got.shape == want.shape
+    assert got.dtype == (np.int64 if integral else x.dtype)
+    if x.dtype.kind == "i" or name in ("max", "min"):
+        np.testing.assert_array_equal(got, want)
+        return
+    with np.errstate(over="ignore"):
+        want = want.astype(x.dtype)
+    eps = np.finfo(x.dtype).eps
+    size = 4 * np.sum(np.abs(x), axis=axes) * eps if name == "sum" else 1e-6
+    close = np.abs(got - want) <= np.maximum(4 * eps * np.abs(want), size)
+    assert np.all(close | (got == want))
+
+
+def test_every_length_of_a_row():
+    for combine in ("sum", "max", "min", "prod"):
+        plan = kernels.plain(combine, "f32")
+        for length in range(1, 140):
+            x = np.linspace(0.9, 1.1, 3 * length, dtype=np.float32)
+            got = kernels.run_blocks(plan, x, 3)
+            np.testing.assert_allclose(got, NAMES[combine](x.reshape(3, -1), axis=1), rtol=1e-5)
+
+
+def test_every_number_of_columns_and_rows():
+    rng = np.random.default_rng(0)
+    for columns in range(1, 71):
+        rows = 3 + columns % 20
+        x = rng.standard_normal((2, rows, columns)).astype(np.float32)
+        got = kernels.run_columns(kernels.plain("sum", "f32"), x, 2, rows)
+        np.testing.assert_allclose(got, x.sum(axis=1), rtol=1e-4, atol=1e-5)
+        got = kernels.run_columns(kernels.plain("max", "f32"), x, 2, rows)
+        np.testing.assert_array_equal(got, x.max(axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_is_propagated_from_anywhere(dtype):
+    x = np.random.default_rng(0).standard_normal((300, 200)).astype(dtype)
+    for place in (0, 1, 17, 40_007, 59_999):
+        y = x.copy()
+        y.flat[place] = np.nan
+        for name in ("max", "min", "sum", "mean"):
+            assert np.isnan(large.reduce(name, y, None, False))
+            rows = np.isnan(large.reduce(name, y, (1,), False))
+            columns = np.isnan(large.reduce(name, y, (0,), False))
+            assert rows.sum() == columns.sum() == 1
+            assert rows[place // 200] and columns[place % 200]
+
+
+def test_infinities_and_extremes():
+    x = np.zeros(N, np.float32)
+    x[3] = np.inf
+    assert large.reduce("max", x, None, False) == large.reduce("sum", x, None, False) == np.inf
+    x[9] = -np.inf
+    assert large.reduce("min", x, None, False) == -np.inf
+    assert np.isnan(large.reduce("sum", x, None, False))
+    low = np.full(N, -np.inf)
+    assert large.reduce("max", low, None, False) == -np.inf
+    least = np.full(N, np.iinfo(np.int64).min)
+    assert large.reduce("max", least, None, False) == np.iinfo(np.int64).min
+
+
+def test_integer_sums_are_int64():
+    x = np.full(N, np.iinfo(np.int32).max, np.int32)
+    total = large.reduce("sum", x, None, False)
+    assert total.dtype == np.int64 and total == N * np.iinfo(np.int32).max
+    flags = np.arange(N) % 3 == 0
+    counted = large.reduce("sum", flags, None, False)
+    assert counted.dtype == np.int64 and counted == flags.sum()
+
+
+def test_float32_sums_are_nearly_exact():
+    x = np.random.default_rng(0).random(1 << 20).astype(np.float32)
+    exact = math.fsum(x.tolist())
+    assert abs(float(large.reduce("sum", x, None, False)) - exact) <= np.spacing(np.float32(exact))
+    assert large.reduce("mean", x, None, False) == np.float32(exact / x.size)
+
+
+def test_results_do_not_depend_on_threads(two_threads):
+    x = np.random.default_rng(0).standard_normal((512, 515)).astype(np.float32)
+    pool = large.pool_module()
+    for axes in (None, (0,), (1,)):
+        pool.set_num_threads(1)
+        alone = large.reduce("sum", x, axes, False)
+        pool.set_num_threads(2)
+        np.testing.assert_array_equal(alone, large.reduce("sum", x, axes, False))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "axes"),
+    [
+        ("sum", np.zeros(100, np.float32), None),
+        ("sum", np.zeros((200, 400), np.float32).T, None),
+        ("sum", np.zeros(N, np.float16), None),
+        ("sum", np.zeros(N, np.complex64), None),
+        ("max", np.zeros(N, bool), None),
+        ("mean", np.zeros(N, np.int64), None),
+        ("median", np.zeros(N, np.float32), None),
+        ("sum", np.zeros((20, 30, 100), np.float32), (0, 2)),
+        ("sum", np.zeros((N, 2), np.float32), (1,)),
+        ("sum", np.zeros((N, 2), np.float32), (0,)),
+        ("sum", np.zeros((200, 400), np.float32), ()),
+    ],
+)
+def test_what_is_not_covered_is_none(name, array, axes):
+    assert large.reduce(name, array, axes, False) is None
+
+
+def test_kernels_refuse_what_they_were_not_made_for():
+    plan = kernels.plain("sum", "f32")
+    with pytest.raises(ValueError):
+        kernels.run_blocks(plan, np.zeros(10), 1)
+    with pytest.raises(ValueError):
+        kernels.run_blocks(plan, np.zeros(10, np.float32), 3)
+    with pytest.raises(ValueError):
+        kernels.run_columns(plan, np.zeros((8, 8), np.float32).T[::2], 1, 4)
