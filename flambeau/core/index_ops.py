@@ -1,0 +1,263 @@
+"""The operators of indexing: views at basic indices, and copies at index tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.numpy import scatter
+from flambeau.core.dispatch import apply, make_view, record
+from flambeau.core.kinds import linear, opaque, view
+from flambeau.core.tensor import Tensor, wrap
+
+__all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "MAX_INDICES", "PLACE",
+           "SELECT_NODE", "basic", "front", "gather_index", "put_index", "record_index",
+           "select", "slice_of", "write_at"]
+
+ndarray = np.ndarray
+ALL = slice(None)
+MAX_INDICES = 8
+INDEX_NAMES = tuple([f"index{i}" for i in range(MAX_INDICES)])
+BOOL = np.dtype(np.bool_)
+
+
+# Basic indices: integers, slices, None. Each ends with an Ellipsis, so that NumPy gives a view.
+
+
+def _place_forward(a: ndarray, shape: tuple, index: tuple) -> ndarray:
+    whole = np.zeros(shape, a.dtype)
+    whole[index] = a
+    return whole
+
+
+def front(t: Tensor, dim: int) -> Tensor:
+    """``t`` with dimension ``dim`` moved to the front."""
+    if not dim:
+        return t
+    return t.permute(dim, *[i for i in range(t._a.ndim) if i != dim])  # type: ignore[attr-defined]
+
+
+def _batch_getitem(op: Any, inputs: Sequence, dims: Sequence, index: tuple) -> tuple:
+    return apply(op, (front(inputs[0], dims[0]),), {"index": (ALL, *index)}), 0
+
+
+def _batch_place(op: Any, inputs: Sequence, dims: Sequence, shape: tuple, index: tuple) -> tuple:
+    t = front(inputs[0], dims[0])
+    return apply(op, (t,), {"shape": (t._a.shape[0], *shape), "index": (ALL, *index)}), 0
+
+
+GETITEM = view(
+    "getitem", lambda a, index: a[index],
+    lambda g, input_shape, index: apply(PLACE, (g,), {"shape": input_shape, "index": index}),
+    params=("index",), node="Slice", batch=_batch_getitem)
+PLACE = linear(
+    "place", _place_forward, lambda g, index: apply(GETITEM, (g,), {"index": index}),
+    params=("shape", "index"), node="SliceBackward", batch=_batch_place)
+
+SELECT_NODE = type("SelectBackward0", (GETITEM.node_type,), {})
+_UNSQUEEZE = type("UnsqueezeBackward0", (GETITEM.node_type,), {})
+_ALIAS = type("AliasBackward0", (GETITEM.node_type,), {})
+
+
+def _named(key: tuple) -> type:
+    """The node that PyTorch would show: that of the last step."""
+    for step in reversed(key):
+        if type(step) is slice:
+            if step != ALL:
+                return GETITEM.node_type
+        elif step is None:
+            return _UNSQUEEZE
+        elif step is not Ellipsis:
+            return SELECT_NODE
+    return GETITEM.node_type if ALL in key else _ALIAS
+
+
+def basic(t: Tensor, key: tuple) -> Tensor:
+    """The view of ``t`` at a checked basic index."""
+    if type(t._a) is not ndarray:
+        return apply(GETITEM, (t,), {"index": key})
+    return make_view(GETITEM, t, t._a[key], {"index": key}, node_type=_named(key))
+
+
+def select(t: Tensor, dim: int, at: int) -> Tensor:
+    """The view at position ``at`` of dimension ``dim``, both checked."""
+    return basic(t, (*(ALL,) * dim, at, ...))
+
+
+def slice_of(t: Tensor, dim: int, start: int, stop: int, step: int = 1) -> Tensor:
+    """The view of positions ``start`` to ``stop`` of dimension ``dim``."""
+    return basic(t, (*(ALL,) * dim, slice(start, stop, step), ...))
+
+
+# Index tensors, each standing for one dimension (a mask for as many as it has).
+
+
+def _key(dims: Sequence[int], arrays: Sequence[Any]) -> tuple:
+    """The NumPy index that has ``arrays`` at the dimensions ``dims``."""
+    key: list[Any] = []
+    at = 0
+    for d, i in zip(dims, arrays):
+        key.extend((ALL,) * (d - at))
+        key.append(i)
+        at = d + (i.ndim if i.dtype == BOOL else 1)
+    return tuple(key)
+
+
+def _index_forward(a: ndarray, *arrays: Any, dims: tuple) -> ndarray:
+    first = arrays[0]
+    if len(dims) == 1 and first.dtype != BOOL:
+        return np.asarray(a.take(first, axis=dims[0]))
+    found = np.asarray(a[_key(dims, arrays[:len(dims)])])
+    return found if found.flags.c_contiguous and found.base is None else np.array(found, order="C")
+
+
+def _add_forward(g: ndarray, *arrays: Any, shape: tuple, dims: tuple) -> ndarray:
+    whole = np.zeros(shape, g.dtype)
+    scatter.add_at(whole, _key(dims, arrays[:len(dims)]), g)
+    return whole
+
+
+def _put_forward(a: ndarray, values: ndarray, *arrays: Any, dims: tuple,
+                 accumulate: bool) -> ndarray:
+    out = np.array(a, order="K")
+    write_at(out, values, arrays[:len(dims)], dims, accumulate)
+    return out
+
+
+def write_at(out: ndarray, values: ndarray, arrays: Sequence[ndarray], dims: Sequence[int],
+             accumulate: bool) -> None:
+    """Write (or add) ``values`` into ``out`` at index arrays."""
+    if accumulate:
+        scatter.add_at(out, _key(dims, arrays), values)
+    else:
+        out[_key(dims, arrays)] = values
+
+
+def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> Tensor:
+    """The elements of ``t`` at index tensors that stand at the dimensions ``dims``."""
+    return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
+
+
+def _padded(indices: Sequence[Tensor]) -> tuple:
+    if len(indices) > MAX_INDICES:
+        raise NotImplementedError(f"indexing with more than {MAX_INDICES} index tensors")
+    return (*indices, *(None,) * (MAX_INDICES - len(indices)))
+
+
+def put_index(t: Tensor, values: Tensor, indices: Sequence[Tensor], dims: Sequence[int],
+              accumulate: bool = False) -> Tensor:
+    """``t`` with ``values`` written (or added) at index tensors."""
+    return apply(INDEX_PUT, (t, values, *_padded(indices)),
+                 {"dims": tuple(dims), "accumulate": accumulate})
+
+
+def _naming(*names: str) -> Callable:
+    """Name the arguments of a formula that takes them as a sequence."""
+
+    def mark(formula: Callable) -> Callable:
+        formula.names = names  # type: ignore[attr-defined]
+        return formula
+
+    return mark
+
+
+@_naming("input_shape", "dims", *INDEX_NAMES)
+def _index_transpose(g: Tensor, shape: tuple, dims: tuple, *indices: Any) -> Tensor:
+    return apply(INDEX_ADD, (g, *indices), {"shape": shape, "dims": dims})
+
+
+@_naming("dims", *INDEX_NAMES)
+def _at_indices(g: Tensor, dims: tuple, *indices: Any) -> Tensor:
+    return apply(INDEX, (g, *indices), {"dims": dims})
+
+
+@_naming("dims", "accumulate", *INDEX_NAMES)
+def _put_input(g: Tensor, dims: tuple, accumulate: bool, *indices: Any) -> Tensor:
+    if accumulate:
+        return g
+    zero = wrap(np.zeros((), np.dtype(g._a.dtype.type)))
+    return apply(INDEX_PUT, (g, zero, *indices), {"dims": dims, "accumulate": False})
+
+
+def _put_jvp(tangents: Sequence, out: Tensor, input: Tensor, values: Tensor, *indices: Any,
+             dims: tuple, accumulate: bool) -> Tensor:
+    a, b = tangents[:2]
+    a = input * 0 if a is None else a
+    b = values * 0 if b is None else b
+    return apply(INDEX_PUT, (a, b, *indices), {"dims": dims, "accumulate": accumulate})
+
+
+def _separated(dims: Sequence[int], indices: Sequence[Any]) -> bool:
+    """Whether dimensions that are not indexed lie between indexed ones."""
+    at = dims[0]
+    for d, i in zip(dims, indices):
+        if d != at:
+            return True
+        at = d + (i._a.ndim if i._a.dtype == BOOL else 1)
+    return False
+
+
+def _batch_index(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) -> tuple:
+    """Only the tensor is batched: its indices stand one dimension further."""
+    t, indices = inputs[0], inputs[1:]
+    if any(b is not None for b in bdims[1:]):
+        return _batch_index_all(op, inputs, bdims, dims)
+    live = [i for i in indices if i is not None]
+    out = apply(op, (front(t, bdims[0]), *indices), {"dims": tuple([d + 1 for d in dims])})
+    return out, _index_rank(live) if _separated(dims, live) else 0
+
+
+def _index_rank(indices: Sequence[Tensor]) -> int:
+    return max(1 if i._a.dtype == BOOL else i._a.ndim for i in indices)
+
+
+def _batched_indices(indices: Sequence[Tensor], bdims: Sequence, rank: int) -> list:
+    """Indices with the batch dimension in front of ``rank`` dimensions of their own."""
+    found = []
+    for i, b in zip(indices, bdims):
+        if i._a.dtype == BOOL:
+            raise RuntimeError("vmap: It looks like you're attempting to use a Tensor in some "
+                               "data-dependent control flow: the number of elements that a mask "
+                               "selects may differ over the batch.")
+        if b is not None:
+            i = front(i, b)
+            own = i._a.shape[1:]
+            i = i.reshape(i._a.shape[0], *(1,) * (rank - len(own)), *own)  # type: ignore
+        found.append(i)
+    return found
+
+
+def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) -> tuple:
+    """Indices that differ over the batch; the tensor may as well."""
+    live = [i for i in inputs[1:] if i is not None]
+    marks = bdims[1:1 + len(live)]
+    rank = max(i._a.ndim - (b is not None) for i, b in zip(live, marks))
+    apart = _separated(dims, live)
+    moved = _batched_indices(live, marks, rank)
+    if bdims[0] is None:
+        return gather_index(inputs[0], moved, dims), 0 if apart else dims[0]
+    size = inputs[0]._a.shape[bdims[0]]
+    lead = wrap(np.arange(size).reshape(size, *(1,) * rank))
+    at = tuple([d + 1 for d in dims])
+    out = gather_index(front(inputs[0], bdims[0]), (lead, *moved), (0, *at))
+    if apart or dims[0] == 0:
+        return out, 0
+    order = (0, *range(1 + rank, 1 + rank + dims[0]), *range(1, 1 + rank))
+    rest = range(len(order), out._a.ndim)
+    return out.permute(*order, *rest), 0
+
+
+INDEX = linear("index", _index_forward, _index_transpose, inputs=("input", *INDEX_NAMES),
+               params=("dims",), batch=_batch_index)
+INDEX_ADD = linear("index_backward", _add_forward, _at_indices,
+                   inputs=("input", *INDEX_NAMES), params=("shape", "dims"), widen=True)
+INDEX_PUT = opaque("index_put", _put_forward, inputs=("input", "values", *INDEX_NAMES),
+                   grads=(_put_input, _at_indices, *(None,) * MAX_INDICES),
+                   params=("dims", "accumulate"), node="IndexPut", jvp=_put_jvp)
+
+
+def record_index(t: Tensor, index: Tensor, out: Tensor) -> None:
+    """Make ``out``, which is ``t`` at one index tensor of its first dimensions, go back to it."""
+    record(INDEX, (t, *_padded((index,))), {"dims": (0,)}, out)
