@@ -35,9 +35,11 @@ def test_names_print_as_torch(as_torch):
     assert as_torch("""
         import torch
         print(torch.float32, torch.Tensor, type(torch.tensor(1)))
-        print(torch.cuda.OutOfMemoryError)
+        print(torch.cuda.OutOfMemoryError, torch.Size, torch.finfo)
+        print(type(torch.float32), type(torch.device("cpu")))
     """) == ["torch.float32 <class 'torch.Tensor'> <class 'torch.Tensor'>",
-             "<class 'torch.OutOfMemoryError'>"]
+             "<class 'torch.OutOfMemoryError'> <class 'torch.Size'> <class 'torch.finfo'>",
+             "<class 'torch.dtype'> <class 'torch.device'>"]
 
 
 def test_names_print_as_flambeau_otherwise(python):
