@@ -7,6 +7,7 @@ tensor([2., 3.])
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from math import e, inf, nan, pi
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as _np
 # PyTorch says nothing of overflow, division by zero or NaN; NumPy would warn on every one.
 _np.seterr(all="ignore")
 
-from flambeau import autograd, ops  # noqa: E402
+from flambeau import autograd, ops, version  # noqa: E402
 from flambeau.base import device as _device  # noqa: E402
 from flambeau.base import dtypes as _dtypes  # noqa: E402
 from flambeau.base.device import (  # noqa: E402
@@ -42,6 +43,8 @@ from flambeau.core import levels as _levels  # noqa: E402
 from flambeau.core.face import FACES as _FACES  # noqa: E402
 from flambeau.core.printing import set_printoptions  # noqa: E402
 from flambeau.core.tensor import Tensor  # noqa: E402
+from flambeau.interop.torch_face import as_torch  # noqa: E402
+from flambeau.version import __version__  # noqa: E402
 
 globals().update(_FACES["torch"])
 globals().update(_dtypes.BY_NAME)
@@ -49,11 +52,27 @@ globals().update(_dtypes.ALIASES)
 
 
 
+# Loaded when first asked for: most programs use few of them.
+_LATER = frozenset(("accelerator", "backends", "cpu", "cuda", "fft", "func", "linalg", "mps", "nn",
+                    "optim", "random", "return_types", "special", "testing", "torch_version",
+                    "utils", "xpu"))
+
+for _class in (Tensor, Size, dtype, device, layout, memory_format, finfo, iinfo):
+    _class.__module__ = "flambeau"
+
+
 def __getattr__(name: str) -> Any:
-    raise _missing(__name__, name, globals())
+    if name in _LATER:
+        try:
+            return _import_module(f"flambeau.{name}")
+        except ModuleNotFoundError as error:
+            if error.name not in (f"flambeau.{name}", f"torch.{name}"):
+                raise
+    raise _missing(__name__, name, [*globals(), *_LATER])
 
 
-__all__ = ["Size", "Tensor", "autograd", "can_cast", "channels_last", "channels_last_3d",
+__all__ = ["Size", "Tensor", "__version__", "as_torch",
+           "autograd", "can_cast", "channels_last", "channels_last_3d",
            "contiguous_format", "device", "dtype", "e", "finfo", "get_default_dtype", "iinfo", "inf", "layout",
            "memory_format", "nan", "ops", "pi", "preserve_format", "promote_types", "set_default_dtype",
-           "set_printoptions", "strided"]
+           "set_printoptions", "strided", "version"]

@@ -12,12 +12,14 @@ import numpy as np
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
-from flambeau.core.op import Op
-from flambeau.core.tensor import Meta, Tensor, wrap
+from flambeau.core.op import INPUT, INPUTS, OUT, PARAM, SHAPE, Op
+from flambeau.core.tensor import Meta, Tensor, new_tensor, wrap
 
 __all__ = ["apply", "edge_of", "make_view", "record", "saved_hooks"]
 
 ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+NOTHING: dict[str, Any] = {}
 saved_hooks: list[tuple] = []
 
 
@@ -43,12 +45,13 @@ class _Transforms:
 TRANSFORMS = _Transforms()
 
 
-def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
+def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NOTHING) -> Any:
     """``op`` on tensors (None where an optional one is absent); recorded where a gradient is due.
 
     Returns a tensor, or a tuple of them where the operator has several outputs.
     """
-    params = params or {}
+    if len(inputs) == 1 and not op.multiple:
+        return _apply_one(op, inputs[0], params)
     arrays = []
     for t in inputs:
         a = None if t is None else t._a
@@ -57,8 +60,33 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] | None = None) -
         arrays.append(a)
     if op.view:
         return _apply_view(op, inputs, arrays, params)
-    out = run_forward(op, arrays, params)
-    return finish(op, inputs, params, out)
+    return finish(op, inputs, params, run_forward(op, arrays, params))
+
+
+def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
+    """One tensor in, one out: what most operators beside the pointwise ones are."""
+    a = input._a
+    if type(a) is not ndarray:
+        return TRANSFORMS.process(op, (input,), params)
+    if op.view:
+        return make_view(op, input, op.forward(a, **params), params)
+    d = a.dtype
+    if d is F32 or d is F64 or not op.widen:
+        out = op.forward(a, **params)
+        if type(out) is not ndarray:
+            out = np.asarray(out)
+    else:
+        out = run_forward(op, (a,), params)
+    t = new_tensor(Tensor)
+    t._a = out
+    t._node = None
+    t._v = None
+    t._x = None
+    if input._node is not None and op.differentiable and MODES.grad:
+        record(op, (input,), params, t)
+    elif MODES.inference:
+        t._meta().was_inference = True
+    return t
 
 
 def finish(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
@@ -122,7 +150,10 @@ def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any,
     inside its tensors: backward runs on those.
     """
     node = op.node_type()
-    if op.variadic or op.joint is not None:
+    if len(inputs) == 1:
+        edge = inputs[0]._node
+        edges: tuple = (inputs[0] if edge is LEAF else edge,)
+    elif op.variadic or op.joint is not None:
         edges = tuple([edge_of(t) for t in inputs])
     else:
         edges = tuple([None if f is None else edge_of(t)
@@ -151,29 +182,27 @@ def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
           results: Any, inside: bool = False) -> None:
     if not op.slots:
         return
-    needed = op.needed_slots(node.next)
     saved: list[Any] = []
     versions = None
-    for at, (slot, source) in enumerate(zip(op.slots, op.sources)):
-        if at not in needed:
-            saved.append(None)
-        elif slot == "out":
-            saved.append(_save_out(node, results, inside))
-        elif slot == "inputs":
-            saved.append([(_pack(t), _version(t)) for t in inputs])
-        elif type(source) is int:
-            value = inputs[source]
+    for how, which in op.plan(node.next):
+        if how == PARAM:
+            saved.append(params.get(which))
+        elif how == SHAPE:
+            saved.append(_shape(inputs, which))
+        elif how == INPUT:
+            value = inputs[which]
             if type(value) is Number:
                 value = value.value
-            version = _version(value)
-            if version:
+            elif value is not None and value._v is not None and value._v[0]:
                 versions = versions or {}
-                versions[at] = version
-            saved.append(_pack(value))
-        elif type(source) is tuple:
-            saved.append(_shape(inputs, source[1]))
+                versions[len(saved)] = value._v[0]
+            saved.append(_pack(value) if saved_hooks else value)
+        elif how == OUT:
+            saved.append(_save_out(node, results, inside))
+        elif how == INPUTS:
+            saved.append([(_pack(t), _version(t)) for t in inputs])
         else:
-            saved.append(params[slot])
+            saved.append(None)
     node.saved = tuple(saved)
     if versions is not None:
         node.versions = tuple([versions.get(k, 0) for k in range(len(saved))])
@@ -231,10 +260,13 @@ def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
 def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
               register: bool = True, node_type: type | None = None) -> Tensor:
     """A tensor over ``array``, a view of ``source``'s memory made by ``op``."""
-    t = wrap(array)
-    if source._v is None:
-        source._v = [0]
-    t._v = source._v
+    t = new_tensor(Tensor)
+    t._a = array
+    t._node = None
+    version = source._v
+    if version is None:
+        source._v = version = [0]
+    t._v = version
     t._x = meta = Meta()
     origin = source._x
     if origin is None:

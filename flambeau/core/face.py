@@ -63,7 +63,7 @@ def _write_results(name: str, out: Any, result: Any) -> Any:
         raise TypeError(f"{name}(): argument 'out' must be tuple of Tensors, not "
                         f"{type(out).__name__}")
     written = [write_out(name, o, r) for o, r in zip(out, result)]
-    return type(result)(written) if type(result) is tuple else type(result)(*written)
+    return type(result)(written)
 
 
 def public(*places: str, out: bool = False, name: str | None = None, inplace: bool = False,

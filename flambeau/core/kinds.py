@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
               inputs: Sequence[str] = ("input",), params: Sequence[str] = (),
               result: str = "same", node: str | None = None, scalar: str | None = None,
               places: Sequence[str] | None = ("torch", "Tensor"), inplace: bool = True,
-              aliases: Sequence[str] = (), check: Callable | None = None,
+              aliases: Sequence[str] = (), quick: bool = False,
+              refuses: Mapping[str, Any] | None = None,
               jvp: Callable | None = None) -> Callable:
     """Declare an elementwise operator; returns its public function.
 
@@ -30,11 +31,15 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
     to it: a function of ``g`` and of the names it needs, linear and elementwise in ``g`` (so it
     serves forward mode as well). ``result`` is the dtype rule: "same" (the promoted dtype),
     "float" (integers become the default dtype), "bool", "real" (complex gives its real part's
-    dtype), "any" (what forward gives). ``check(*operands)`` may raise before anything is done.
+    dtype), "any" (what forward gives). A ufunc gets a short entry; so does, where ``quick``, a
+    function that takes ``out`` as ufuncs do. ``refuses`` has what is raised for operands of the
+    kinds "b" (bool), "i" (integer), "f", "c" (complex): an exception, or a kernel's name.
     """
     op = Op(name, forward, inputs, kind="pointwise", formulas=grads, params=params, node=node,
             scalar=scalar, result=result, widen=True, jvp=jvp)
-    entry = _entry(op, forward, check)
+    for kinds, error in (refuses or {}).items():
+        op.refuses.update(dict.fromkeys(kinds, error))
+    entry = _entry(op, forward, quick or isinstance(forward, np.ufunc))
     function = _named(entry, name, params, op)
     if places:
         face = with_out(function)
@@ -53,16 +58,16 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
     return function
 
 
-def _entry(op: Op, forward: Callable, check: Callable | None) -> Callable:
-    if isinstance(forward, np.ufunc) and not op.params and check is None:
-        if len(op.inputs) == 1 and op.result in ("same", "float"):
+def _entry(op: Op, forward: Callable, quick: bool) -> Callable:
+    if quick and not op.params:
+        if len(op.inputs) == 1:
             return unary_entry(op, forward)
         if len(op.inputs) == 2:
             return binary_entry(op, forward)
-    return general_entry(op, check)
+    return general_entry(op)
 
 
-def general_entry(op: Op, check: Callable | None = None) -> Callable:
+def general_entry(op: Op) -> Callable:
     """The entry that binds operands and parameters by name."""
     names, count = op.inputs, len(op.inputs)
     params = op.params
@@ -75,8 +80,6 @@ def general_entry(op: Op, check: Callable | None = None) -> Callable:
             operands.append(kwargs.pop(n))
         for n, v in zip(params, args[count:]):
             kwargs[n] = v
-        if check is not None:
-            check(*operands)
         return apply_pointwise(op, operands, kwargs)
 
     return entry

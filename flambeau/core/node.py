@@ -178,7 +178,13 @@ class OpNode(Node):
 
     def run(self, g: Any) -> Any:
         op = self.op
-        values = self.unpack() if op.slots else ()
+        if op.saved_tensors or self.freed:
+            values: Any = self.unpack()
+        else:
+            values = self.saved
+        if op.joint is None and len(self.next) == 1:
+            formula = op.formulas[0]
+            return (formula[0](g, *[values[k] for k in formula[1]]),)
         if op.joint is not None:
             needs = tuple([e is not None for e in self.next])
             return op.joint(g, *[needs if k < 0 else values[k] for k in op.joint_picks])

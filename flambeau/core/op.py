@@ -7,10 +7,12 @@ from typing import Any
 
 from flambeau.core.node import OpNode
 
-__all__ = ["OPS", "Op"]
+__all__ = ["INPUT", "INPUTS", "OPS", "OUT", "Op", "PARAM", "SHAPE", "SKIP"]
 
 OPS: dict[str, Op] = {}
 NEEDS = "needs"
+# How a slot is filled when a node saves what its formulas name.
+SKIP, INPUT, SHAPE, PARAM, OUT, INPUTS = range(6)
 
 
 class Op:
@@ -21,7 +23,8 @@ class Op:
     name; those names, and nothing else, are saved for backward. ``input_shape`` names only the
     shape of ``input`` (a tuple) and does not keep its memory. ``joint`` is one such function
     for all inputs at once (it may also name ``needs``, a bool per input) and returns a sequence.
-    ``variadic`` operators take any number of tensors, named ``inputs``.
+    ``variadic`` operators take any number of tensors, named ``inputs``. ``refuses`` has, per
+    kind of dtype, what a pointwise operator raises for operands of that kind.
     """
 
     def __init__(self, name: str, forward: Callable, inputs: Sequence[str], *, kind: str,
@@ -47,6 +50,7 @@ class Op:
         self.compose = compose
         self.scalar = scalar
         self.result = result
+        self.refuses: dict[str, Any] = {}
         self._plan(formulas, joint)
         title = node or name.title().replace("_", "")
         self.node_type: type[OpNode] = type(f"{title}Backward0", (OpNode,), {"op": self})
@@ -66,6 +70,7 @@ class Op:
         self.differentiable = joint is not None or any(f is not None for f in self.formulas)
         self.saves_out = "out" in slots
         self.sources = tuple([self._source(s) for s in slots])
+        self.plans: dict[tuple, tuple] = {}
 
     def _source(self, slot: str) -> int | str | tuple[str, int]:
         """Where a slot's value comes from: an input's number, its shape, a parameter's name."""
@@ -81,6 +86,27 @@ class Op:
         if self.joint is not None:
             return {k for k in self.joint_picks if k >= 0}
         return {k for e, f in zip(edges, self.formulas) if e is not None and f for k in f[1]}
+
+    def plan(self, edges: Sequence[Any]) -> tuple:
+        """What to save for these edges: per slot a pair (how, which), kept for the next time."""
+        key = () if self.joint is not None else tuple([e is None for e in edges])
+        found = self.plans.get(key)
+        if found is None:
+            needed = self.needed_slots(edges)
+            found = tuple([self._step(k) if k in needed else (SKIP, 0)
+                           for k in range(len(self.slots))])
+            self.plans[key] = found
+        return found
+
+    def _step(self, k: int) -> tuple:
+        slot, source = self.slots[k], self.sources[k]
+        if slot == "out":
+            return OUT, 0
+        if slot == "inputs":
+            return INPUTS, 0
+        if type(source) is int:
+            return INPUT, source
+        return (SHAPE, source[1]) if type(source) is tuple else (PARAM, source)
 
     def __repr__(self) -> str:
         return f"<op {self.name} ({self.kind})>"

@@ -22,7 +22,7 @@ from flambeau.core.op import Op
 from flambeau.core.promote import NUMBERS, number_array, result_type
 from flambeau.core.tensor import Tensor, new_tensor
 
-__all__ = ["apply_pointwise", "binary_entry", "operator_fallback",
+__all__ = ["apply_pointwise", "binary_entry", "in_place_entry", "operator_fallback",
            "refuse_operand", "unary_entry"]
 
 ndarray = np.ndarray
@@ -41,6 +41,8 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
         elif not isinstance(x, NUMBERS):
             raise refuse_operand(op, at, x)
     common = result_type(operands)
+    if op.refuses:
+        _check_kind(op, common)
     compute, result = computing_dtypes(op, common)
     arrays = [_operand(x, compute) for x in operands]
     try:
@@ -60,6 +62,15 @@ def refuse_operand(op: Op, at: int, value: Any) -> TypeError:
     """The error for an operand that is neither a tensor nor a number."""
     return TypeError(f"{op.name}(): argument '{op.inputs[at]}' (position {at + 1}) must be "
                      f"Tensor, not {type(value).__name__}")
+
+
+def _check_kind(op: Op, common: dtype) -> None:
+    """Raise where the operator is not defined for operands of this kind."""
+    error = op.refuses.get("bifc"[common.category])
+    if isinstance(error, str):
+        raise NotImplementedError(f"\"{error}\" not implemented for '{common.title}'")
+    if error is not None:
+        raise type(error)(*error.args)
 
 
 def computing_dtypes(op: Op, common: dtype) -> tuple[np.dtype, np.dtype | None]:
@@ -95,12 +106,12 @@ def _large(name: str, forward: Callable, *arrays: ndarray) -> ndarray:
 
 
 def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
-    """The short entry of a one-input operator whose ``forward`` is a ufunc (takes ``out``)."""
+    """The short entry of a one-input operator whose ``forward`` takes ``out``, as ufuncs do."""
     name, node_type = op.scalar or op.name, op.node_type
     plan = op.sources
     saves_out = op.saves_out
     differentiable = op.differentiable
-    assert all(s in (0, "out") for s in plan), "a ufunc entry saves its input or its output"
+    assert all(s in (0, "out") for s in plan), "a short entry saves its input or its output"
 
     def entry(input: Tensor) -> Tensor:
         try:
@@ -153,7 +164,7 @@ def operator_fallback(op: Op, operands: Sequence[Any]) -> Any:
 
 def binary_entry(op: Op, forward: Callable,
                  fallback: Callable = apply_pointwise) -> Callable[..., Tensor]:
-    """The short entry of a two-input operator whose ``forward`` is a ufunc.
+    """The short entry of a two-input operator whose ``forward`` takes ``out``, as ufuncs do.
 
     ``fallback(op, operands)`` takes every case that is not plain.
     """
@@ -161,7 +172,7 @@ def binary_entry(op: Op, forward: Callable,
     differentiable = op.differentiable
     cached: dict[np.dtype, dict] = {F32: {}, F64: {}}
     plans = _binary_plans(op)
-    same = op.result == "same" or op.result == "bool"
+    integers = op.result in ("same", "bool") and "i" not in op.refuses
 
     def entry(input: Tensor, other: Any) -> Tensor:
         kind = type(other)
@@ -169,15 +180,18 @@ def binary_entry(op: Op, forward: Callable,
             x = input._a
             d = x.dtype
             if kind is float or kind is int:
-                if not (d is F32 or d is F64):
+                if d is F32 or d is F64:
+                    y = cached[d].get(other)
+                    if y is None:
+                        y = _remember(cached[d], other, d)
+                elif d is I64 and integers and kind is int:
+                    y = number_array(other, d)
+                else:
                     return fallback(op, (input, other))
-                y = cached[d].get(other)
-                if y is None:
-                    y = _remember(cached[d], other, d)
                 nb = None
             else:
                 y = other._a
-                if d is not y.dtype or not (d is F32 or d is F64 or (d is I64 and same)):
+                if d is not y.dtype or not (d is F32 or d is F64 or (d is I64 and integers)):
                     return fallback(op, (input, other))
                 nb = other._node
         except AttributeError:
@@ -213,6 +227,55 @@ def binary_entry(op: Op, forward: Callable,
         return t
 
     return entry
+
+
+def in_place_entry(op: Op, forward: Callable, fallback: Callable) -> Callable[..., Tensor]:
+    """The short entry of a two-input operator's in-place form, for what needs no history.
+
+    ``forward`` is a ufunc and writes straight into the tensor; ``fallback(self, other)`` takes
+    every case that is not plain.
+    """
+    name = op.scalar or op.name
+    cached: dict[np.dtype, dict] = {F32: {}, F64: {}}
+
+    def twin(self: Tensor, other: Any) -> Tensor:
+        kind = type(other)
+        try:
+            x = self._a
+            d = x.dtype
+            if not (d is F32 or d is F64) or MODES.grad and not _plain(self):
+                return fallback(self, other)
+            if kind is float or kind is int:
+                y = cached[d].get(other)
+                if y is None:
+                    y = _remember(cached[d], other, d)
+            else:
+                y = other._a
+                if d is not y.dtype or MODES.grad and other._node is not None:
+                    return fallback(self, other)
+        except AttributeError:
+            return fallback(self, other)
+        if x.size < LARGE or large.pointwise(name, x, y, out=x) is None:
+            try:
+                forward(x, y, out=x)
+            except ValueError:
+                return fallback(self, other)
+        version = self._v
+        if version is None:
+            self._v = [1]
+        else:
+            version[0] += 1
+        return self
+
+    return twin
+
+
+def _plain(t: Tensor) -> bool:
+    """Whether neither ``t`` nor what it is a view of has a history to keep."""
+    if t._node is not None:
+        return False
+    meta = t._x
+    return meta is None or meta.base is None or meta.base._node is None
 
 
 def _binary_plans(op: Op) -> list[tuple]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,6 +68,10 @@ class Tensor:
 
     __hash__ = object.__hash__
     __array_priority__ = 1000
+
+    if TYPE_CHECKING:
+        # Most methods are derived from the operators' declarations.
+        def __getattr__(self, name: str) -> Any: ...
 
     def _meta(self) -> Meta:
         meta = self._x
