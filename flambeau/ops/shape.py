@@ -1,39 +1,79 @@
-"""Views that change only how memory is read: reshape, expand, permute and their kin."""
+"""Views of another shape: expand, view, reshape, permute, squeeze and their kin."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from flambeau.base.shapes import Size, infer_size, wrap_dim
+from flambeau.base.dtypes import dtype as Dtype
+from flambeau.base.shapes import Size, infer_size, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
+from flambeau.core.index_ops import basic
+from flambeau.core.inplace import bump, check_inplace
 from flambeau.core.kinds import linear, view
+from flambeau.core.levels import front
 from flambeau.core.tensor import Tensor
-from flambeau.ops.copy import contiguous
 
 
-def sizes_of(args: tuple) -> tuple:
+def sizes_of(args: Sequence[Any]) -> tuple[int, ...]:
     """The sizes given as separate integers or as one sequence."""
     if len(args) == 1 and not isinstance(args[0], int):
-        return tuple(args[0])
-    return args
+        try:
+            args = tuple(args[0])
+        except TypeError:
+            pass
+    return tuple([n if type(n) is int else operator.index(n) for n in args])
+
+
+def shifted(op: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple:
+    """The batch rule of operators whose only shape parameter is ``shape``, or who have none."""
+    t = front(inputs[0], dims[0], 0)
+    if "shape" in params:
+        params["shape"] = (t._a.shape[0], *params["shape"])
+    return apply(op, (t, *inputs[1:]), params), 0
+
+
+def shifting(*names: str) -> Callable:
+    """A batch rule that moves the dimensions named by the parameters ``names`` by one."""
+
+    def rule(op: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple:
+        t = front(inputs[0], dims[0], 0)
+        for name in names:
+            d = params[name]
+            params[name] = d + 1 if type(d) is int else tuple([n + 1 for n in d])
+        if "shape" in params:
+            params["shape"] = (t._a.shape[0], *params["shape"])
+        out = apply(op, (t, *inputs[1:]), params)
+        return out, 0
+
+    return rule
 
 
 def _expand_forward(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     lead = len(shape) - a.ndim
     strides = tuple([0 if n != m else s for n, m, s in zip(a.shape, shape[lead:], a.strides)])
-    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides)
+    if shape == a.shape:
+        return a[...]
+    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=False)
+
+
+def _batch_expand(op: Any, inputs: Sequence[Any], dims: Sequence[Any],
+                  shape: tuple[int, ...]) -> tuple:
+    t = front(inputs[0], dims[0], len(shape))
+    return apply(op, (t,), {"shape": (t._a.shape[0], *shape)}), 0
 
 
 # The engine sums a gradient over the dimensions that broadcasting added.
-EXPAND = view("expand", _expand_forward, lambda g: g, params=("shape",))
+EXPAND = view("expand", _expand_forward, lambda g: g, params=("shape",), batch=_batch_expand)
 
 
 @public("Tensor")
-def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+def expand(input: Tensor, *sizes: Any, implicit: bool = False, size: Any = None) -> Tensor:
     """A view with dimensions of size 1 (and new leading ones) repeated; -1 keeps a size.
 
     >>> import flambeau as torch
@@ -41,13 +81,14 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    shape = sizes_of(sizes)
+    shape = sizes_of(sizes if size is None else size)
     have = input._a.shape
     lead = len(shape) - len(have)
     if lead < 0:
-        raise RuntimeError(f"expand({input.type()}{{{list(have)}}}, size={list(shape)}): the "
-                           f"number of sizes provided ({len(shape)}) must be greater or equal to "
-                           f"the number of dimensions in the tensor ({len(have)})")
+        raise RuntimeError(f"expand(torch.{input.dtype.title}Tensor{{{list(have)}}}, "
+                           f"size={list(shape)}): the number of sizes provided ({len(shape)}) "
+                           "must be greater or equal to the number of dimensions in the tensor "
+                           f"({len(have)})")
     full = []
     for i, n in enumerate(shape):
         m = have[i - lead] if i >= lead else None
@@ -56,37 +97,80 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
                 raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed in a "
                                    f"leading, non-existing dimension {i}")
             n = m
-        elif m is not None and m not in (1, n):
+        elif n < 0 or m is not None and m not in (1, n):
             raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing "
                                f"size ({m}) at non-singleton dimension {i}.  Target sizes: "
                                f"{list(shape)}.  Tensor sizes: {list(have)}")
-        full.append(int(n))
+        full.append(n)
     return apply(EXPAND, (input,), {"shape": tuple(full)})
 
 
-def _view_forward(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return a.reshape(shape, copy=False)
+@public("Tensor")
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor expanded to the shape of ``other``."""
+    return expand(self, other._a.shape)
 
 
-VIEW = view("view", _view_forward, lambda g, input_shape: reshape(g, input_shape), params=("shape",))
-RESHAPE = linear("reshape_copy", lambda a, shape: a.reshape(shape),
+@public("torch", "Tensor")
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """A view broadcast to ``size``."""
+    return expand(input, size)
+
+
+VIEW = view("view", lambda a, shape: a.reshape(shape, copy=False),
+            lambda g, input_shape: reshape(g, input_shape), params=("shape",), batch=shifted)
+RESHAPE = linear("reshape_copy", lambda a, shape: np.array(a.reshape(shape), order="C"),
                  lambda g, input_shape: reshape(g, input_shape), params=("shape",),
-                 node="UnsafeView")
+                 node="UnsafeView", batch=shifted)
+VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=("dtype",),
+                  batch=shifted)
+NO_VIEW = ("view size is not compatible with input tensor's size and stride (at least one "
+           "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
 
 
-def view_as_shape(input: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A view of another shape; RuntimeError where the strides do not allow one."""
-    shape = infer_size(shape, input._a.size)
+@public("Tensor", name="view")
+def view_of(self: Tensor, *shape: Any, dtype: Any = None, size: Any = None) -> Tensor:
+    """The same memory in another shape, or read as another dtype.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3).view(-1).shape
+    torch.Size([6])
+    """
+    if dtype is None and len(shape) == 1 and isinstance(shape[0], Dtype):
+        dtype = shape[0]
+    if dtype is not None:
+        return _view_dtype(self, dtype)
+    sizes = infer_size(sizes_of(shape if size is None else size), self._a.size)
     try:
-        return apply(VIEW, (input,), {"shape": shape})
+        return apply(VIEW, (self,), {"shape": sizes})
     except ValueError:
-        raise RuntimeError("view size is not compatible with input tensor's size and stride (at "
-                           "least one dimension spans across two contiguous subspaces). Use "
-                           ".reshape(...) instead.") from None
+        raise RuntimeError(NO_VIEW) from None
+
+
+def _view_dtype(t: Tensor, to: Dtype) -> Tensor:
+    a = t._a
+    have, want = a.itemsize, to.np.itemsize
+    titles = f"view {t.dtype.title} as {to.title} (different element sizes)"
+    if have != want:
+        if not a.ndim:
+            raise RuntimeError(f"self.dim() cannot be 0 to {titles}")
+        if a.strides[-1] != have and a.shape[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 to {titles}, but got "
+                               f"{a.strides[-1] // have}")
+        if want > have and a.shape[-1] * have % want:
+            raise RuntimeError(f"self.size(-1) must be divisible by {want // have} to {titles}, "
+                               f"but got {a.shape[-1]}")
+    return apply(VIEW_DTYPE, (t,), {"dtype": to})
+
+
+@public("Tensor")
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """The same memory in the shape of ``other``."""
+    return view_of(self, other._a.shape)
 
 
 @public()
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape: a view where the strides allow it, else a copy.
 
     >>> import flambeau as torch
@@ -94,15 +178,60 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    sizes = infer_size(sizes_of(shape), input._a.size)
+    full = infer_size(sizes_of(sizes if shape is None else shape), input._a.size)
     try:
-        return apply(VIEW, (input,), {"shape": sizes})
+        return apply(VIEW, (input,), {"shape": full})
     except ValueError:
-        return apply(VIEW, (contiguous(input),), {"shape": sizes})
+        return apply(RESHAPE, (input,), {"shape": full})
 
 
-PERMUTE = view("permute", lambda a, dims: a.transpose(dims),
-               lambda g, dims: permute(g, inverse(dims)), params=("dims",))
+@public("Tensor")
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the shape of ``other``."""
+    return reshape(self, other._a.shape)
+
+
+@public()
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions ``start_dim`` to ``end_dim`` made one."""
+    shape = input._a.shape
+    if not shape:
+        wrap_dim(start_dim, 0), wrap_dim(end_dim, 0)
+        return reshape(input, (1,))
+    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if start == end:
+        return input
+    count = 1
+    for n in shape[start:end + 1]:
+        count *= n
+    return reshape(input, (*shape[:start], count, *shape[end + 1:]))
+
+
+@public()
+def ravel(input: Tensor) -> Tensor:
+    """All elements in one dimension."""
+    return reshape(input.contiguous(), (-1,)) if input._a.size else reshape(input, (0,))
+
+
+@public()
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """Dimension ``dim`` split into several of the given sizes; one may be -1."""
+    shape = input._a.shape
+    sizes = sizes_of((sizes,))
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    dim = wrap_dim(dim, len(shape), scalar_ok=False)
+    n = shape[dim]
+    try:
+        full = infer_size(sizes, n)
+    except RuntimeError as error:
+        if sizes.count(-1) > 1:
+            raise RuntimeError(f"unflatten got an unexpected error:\n{error}") from None
+        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the "
+                           f"size of dim {dim} ({n}) in the input tensor") from None
+    return reshape(input, (*shape[:dim], *full, *shape[dim + 1:]))
 
 
 def inverse(dims: Sequence[int]) -> tuple[int, ...]:
@@ -113,23 +242,72 @@ def inverse(dims: Sequence[int]) -> tuple[int, ...]:
     return tuple(back)
 
 
+def _batch_permute(op: Any, inputs: Sequence[Any], bdims: Sequence[Any],
+                   dims: tuple[int, ...]) -> tuple:
+    b = bdims[0]
+    return apply(op, inputs, {"dims": (b, *[d + (d >= b) for d in dims])}), 0
+
+
+PERMUTE = view("permute", lambda a, dims: a.transpose(dims),
+               lambda g, dims: permute(g, inverse(dims)), params=("dims",), batch=_batch_permute)
+
+
 @public()
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    """A view with its dimensions in the order ``dims``."""
-    order = sizes_of(dims)
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
+    """A view with its dimensions in the order ``dims``.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3, 4).permute(2, 0, 1).shape
+    torch.Size([4, 2, 3])
+    """
+    wanted = sizes_of(order if dims is None else dims)
     rank = input._a.ndim
-    if len(order) != rank:
+    if len(wanted) != rank:
         raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does "
                            f"not match the length of the desired ordering of dimensions i.e. "
-                           f"input.dim() = {rank} is not equal to len(dims) = {len(order)}")
-    found = tuple([wrap_dim(d, rank) for d in order])
+                           f"input.dim() = {rank} is not equal to len(dims) = {len(wanted)}")
+    found = tuple([wrap_dim(d, rank) for d in wanted])
     if len(set(found)) != rank:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
     return apply(PERMUTE, (input,), {"dims": found})
 
 
+def moved(source: Any, destination: Any, rank: int) -> tuple[int, ...]:
+    """The order of dimensions that ``movedim`` asks for."""
+    sources = (source,) if isinstance(source, int) else tuple(source)
+    places = (destination,) if isinstance(destination, int) else tuple(destination)
+    if isinstance(source, int) != isinstance(destination, int):
+        kinds = type(source).__name__, type(destination).__name__
+        raise TypeError("movedim() received an invalid combination of arguments - got (Tensor, "
+                        f"{kinds[0]}, {kinds[1]})")
+    if len(sources) != len(places):
+        raise RuntimeError("movedim: Invalid source or destination dims: source "
+                           f"({list(sources)} dims) should contain the same number of dims as "
+                           f"destination ({list(places)} dims)")
+    src = [wrap_dim(d, rank) for d in sources]
+    dst = [wrap_dim(d, rank) for d in places]
+    for name, given, found in (("source", sources, src), ("destination", places, dst)):
+        if len(set(found)) != len(found):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({list(given)})")
+    order = [-1] * rank
+    for s, d in zip(src, dst):
+        order[d] = s
+    rest = iter([d for d in range(rank) if d not in src])
+    return tuple([next(rest) if d < 0 else d for d in order])
+
+
+@public(aliases=("moveaxis",))
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """A view with dimensions ``source`` moved to ``destination``."""
+    rank = input._a.ndim
+    if not rank:
+        return basic(input, (...,))
+    return apply(PERMUTE, (input,), {"dims": moved(source, destination, rank)})
+
+
 TRANSPOSE = view("transpose", lambda a, dim0, dim1: a.swapaxes(dim0, dim1),
-                 lambda g, dim0, dim1: transpose(g, dim0, dim1), params=("dim0", "dim1"))
+                 lambda g, dim0, dim1: transpose(g, dim0, dim1), params=("dim0", "dim1"),
+                 batch=shifting("dim0", "dim1"))
 
 
 @public(aliases=("swapaxes", "swapdims"))
@@ -142,7 +320,13 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return apply(TRANSPOSE, (input,), {"dim0": dim0, "dim1": dim1})
 
 
-T = view("t", lambda a: a.T, lambda g: t(g))
+def _batch_t(op: Any, inputs: Sequence[Any], dims: Sequence[Any]) -> tuple:
+    whole = front(inputs[0], dims[0], 0)
+    return (apply(TRANSPOSE, (whole,), {"dim0": 1, "dim1": 2}) if whole._a.ndim == 3
+            else basic(whole, (...,))), 0
+
+
+T = view("t", lambda a: a.T, lambda g: t(g), batch=_batch_t)
 
 
 @public()
@@ -154,11 +338,8 @@ def t(input: Tensor) -> Tensor:
     return apply(T, (input,), {})
 
 
-show(property(lambda self: transpose(self, -2, -1), doc="Matrices transposed."), "mT", "Tensor")
-
-
 UNSQUEEZE = view("unsqueeze", lambda a, dim: np.expand_dims(a, dim),
-                 lambda g, dim: squeeze(g, dim), params=("dim",))
+                 lambda g, dim: squeeze(g, dim), params=("dim",), batch=shifting("dim"))
 
 
 @public()
@@ -168,21 +349,114 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 
 SQUEEZE = view("squeeze", lambda a, dims: a.squeeze(dims),
-               lambda g, input_shape: reshape(g, input_shape), params=("dims",))
+               lambda g, input_shape: reshape(g, input_shape), params=("dims",),
+               batch=shifting("dims"))
+SQUEEZE_DIM = type("SqueezeBackward1", (SQUEEZE.node_type,), {})
+SQUEEZE_DIMS = type("SqueezeBackward2", (SQUEEZE.node_type,), {})
 
 
 @public()
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """A view without dimensions of size 1, or without those of ``dim`` that have it."""
     shape = input._a.shape
+    kind = None
     if dim is None:
         dims: Sequence[int] = range(len(shape))
     elif isinstance(dim, (tuple, list)):
-        dims = [wrap_dim(d, len(shape)) for d in dim]
+        dims = wrap_dims(dim, len(shape)) if dim else ()
+        kind = SQUEEZE_DIMS
     else:
-        dims = [wrap_dim(dim, len(shape))]
+        dims = (wrap_dim(dim, len(shape)),)
+        kind = SQUEEZE_DIM
     gone = tuple([d for d in dims if len(shape) and shape[d] == 1])
-    return apply(SQUEEZE, (input,), {"dims": gone})
+    found = apply(SQUEEZE, (input,), {"dims": gone})
+    if kind is not None and type(found._node) is SQUEEZE.node_type:
+        found._node.__class__ = kind
+    return found
+
+
+def _in_place(function: Callable, name: str) -> None:
+    """The method that turns a tensor itself into a view of its memory."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_inplace(self)
+        found = function(self, *args, **kwargs)
+        meta = self._x
+        self._a, self._node = found._a, found._node
+        if meta is not None and meta.base is not None:
+            meta.replay = found._x.replay
+        bump(self)
+        return self
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place version of ``{function.__name__}``: the same memory, seen anew."
+    show(method, name, "Tensor")
+
+
+for _function, _names in ((squeeze, ("squeeze_",)), (unsqueeze, ("unsqueeze_",)), (t, ("t_",)),
+                          (transpose, ("transpose_", "swapaxes_", "swapdims_"))):
+    for _name in _names:
+        _in_place(_function, _name)
+
+
+def _reversed(self: Tensor) -> Tensor:
+    rank = self._a.ndim
+    if rank not in (0, 2):
+        warnings.warn("The use of `x.T` on tensors of dimension other than 2 to reverse their "
+                      "shape is deprecated and it will throw an error in a future release. "
+                      "Consider `x.mT` to transpose batches of matrices or `x.permute(*"
+                      "torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
+                      stacklevel=2)
+    if rank == 2:
+        return transpose(self, 0, 1)
+    return permute(self, tuple(range(rank))[::-1])
+
+
+def _need_matrices(self: Tensor, name: str) -> None:
+    rank = self._a.ndim
+    if rank == 1:
+        raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. "
+                           "Got 1-D tensor.")
+
+
+def _matrix_transpose(self: Tensor) -> Tensor:
+    _need_matrices(self, "mT")
+    return transpose(self, -2, -1) if self._a.ndim else permute(self, ())
+
+
+def _conjugated(t: Tensor) -> Tensor:
+    return t.conj() if t.dtype.is_complex else t
+
+
+def _matrix_adjoint(self: Tensor) -> Tensor:
+    _need_matrices(self, "mH")
+    return _conjugated(transpose(self, -2, -1)) if self._a.ndim else _conjugated(self)
+
+
+def _adjoint_of_matrix(self: Tensor) -> Tensor:
+    rank = self._a.ndim
+    if rank not in (0, 2):
+        more = (" For batches of matrices, consider using tensor.mH" if rank > 2 else "")
+        raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
+                           f"{rank}-D tensor.{more}")
+    return _conjugated(transpose(self, 0, 1)) if rank else _conjugated(self)
+
+
+@public()
+def adjoint(input: Tensor) -> Tensor:
+    """Matrices transposed and conjugated."""
+    if input._a.ndim == 1:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of "
+                           "matrices. Got 1-D tensor.")
+    return _matrix_adjoint(input)
+
+
+for _property, _name, _doc in (
+        (_reversed, "T", "The dimensions reversed."),
+        (_matrix_transpose, "mT", "Matrices transposed."),
+        (_matrix_adjoint, "mH", "Matrices transposed and conjugated."),
+        (_adjoint_of_matrix, "H", "The matrix transposed and conjugated.")):
+    show(property(_property, doc=_doc), _name, "Tensor")
 
 
 def _stride(self: Tensor, dim: int | None = None) -> Any:
@@ -206,6 +480,6 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 show(_stride, "stride", "Tensor")
 
-__all__ = ["EXPAND", "PERMUTE", "Size", "VIEW", "contiguous_strides", "expand", "inverse",
-           "permute", "reshape", "sizes_of", "squeeze", "t", "transpose", "unsqueeze",
-           "view_as_shape"]
+__all__ = ["EXPAND", "PERMUTE", "RESHAPE", "Size", "TRANSPOSE", "VIEW", "contiguous_strides",
+           "expand", "flatten", "inverse", "movedim", "permute", "reshape", "shifted", "shifting",
+           "sizes_of", "squeeze", "t", "transpose", "unsqueeze", "view_of"]
