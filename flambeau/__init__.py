@@ -17,7 +17,12 @@ import numpy as _np
 _np.seterr(all="ignore")
 
 from flambeau import autograd, ops, version  # noqa: E402
-from flambeau.base import device as _device  # noqa: E402
+from flambeau.backends.threads import (  # noqa: E402
+    get_num_interop_threads,
+    get_num_threads,
+    set_num_interop_threads,
+    set_num_threads,
+)
 from flambeau.base import dtypes as _dtypes  # noqa: E402
 from flambeau.base.device import (  # noqa: E402
     channels_last,
@@ -73,6 +78,8 @@ def __getattr__(name: str) -> Any:
 
 __all__ = ["Size", "Tensor", "__version__", "as_torch",
            "autograd", "can_cast", "channels_last", "channels_last_3d",
-           "contiguous_format", "device", "dtype", "e", "finfo", "get_default_dtype", "iinfo", "inf", "layout",
+           "contiguous_format", "device", "dtype", "e", "finfo", "get_default_dtype",
+           "get_num_interop_threads", "get_num_threads", "iinfo", "inf", "layout",
            "memory_format", "nan", "ops", "pi", "preserve_format", "promote_types", "set_default_dtype",
-           "set_printoptions", "strided", "version"]
+           "set_num_interop_threads",
+           "set_num_threads", "set_printoptions", "strided", "version"]

@@ -1,0 +1,129 @@
+"""What is timed: each case takes the module (``torch``, whichever it is) and returns a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Case = Callable[[Any], Callable[[], object]]
+CASES: dict[str, Case] = {}
+
+
+def case(name: str) -> Callable[[Case], Case]:
+    """Register a case under ``name``."""
+
+    def register(function: Case) -> Case:
+        CASES[name] = function
+        return function
+
+    return register
+
+
+def _expression(name: str, text: str, setup: Callable[[Any], dict]) -> None:
+    def make(torch: Any) -> Callable[[], object]:
+        return eval(f"lambda: {text}", {"torch": torch, **setup(torch)})
+
+    CASES[name] = make
+
+
+def _ten(torch: Any) -> dict:
+    return {"a": torch.ones(10), "b": torch.full((10,), 2.0), "m": torch.ones(8, 8),
+            "r": torch.ones(10, requires_grad=True), "n": torch.ones(8, 8, requires_grad=True)}
+
+
+for _name, _text in {
+        "a + b, 10 elements": "a + b", "a + b with gradient": "r + b", "a * 2.0": "a * 2.0",
+        "a.exp()": "a.exp()", "a.relu()": "a.relu()", "x[0]": "a[0]", "x[2:5]": "a[2:5]",
+        "x[0] with gradient": "r[0]", "m[1, 2:4]": "m[1, 2:4]", "a.sum()": "a.sum()",
+        "a.sum() with gradient": "r.sum()", "a.mean()": "a.mean()", "m.sum(1)": "m.sum(1)",
+        "m @ m, 8x8": "m @ m", "m @ m with gradient": "n @ m", "a.view(2, 5)": "a.view(2, 5)",
+        "torch.zeros(10)": "torch.zeros(10)", "torch.tensor([1.0, 2.0])":
+        "torch.tensor([1.0, 2.0])", "m.softmax(1)": "m.softmax(1)"}.items():
+    _expression(_name, _text, _ten)
+
+
+def _lesson_data(torch: Any) -> tuple:
+    torch.manual_seed(1)
+    x = torch.randint(low=10, high=40, size=(10, 1))
+    return x, 5 * x + torch.randn(10, 1)
+
+
+def _lesson_step(x: Any, y: Any, w: Any, b: Any) -> Any:
+    y_pred = w * x + b
+    loss = 0.5 * (((y_pred - y) ** 2).mean())
+    loss.backward()
+    w.data = w.data - 0.0001 * w.grad
+    b.data = b.data - 0.0001 * b.grad
+    return loss
+
+
+@case("the lesson's training step")
+def lesson_step(torch: Any) -> Callable[[], object]:
+    """One iteration of the lesson's loop, without its prints."""
+    x, y = _lesson_data(torch)
+    w = torch.tensor([2.0], requires_grad=True)
+    b = torch.zeros(1, requires_grad=True)
+
+    def step() -> object:
+        return _lesson_step(x, y, w, b)
+
+    return step
+
+
+@case("the lesson's training loop, unmodified")
+def lesson_loop(torch: Any) -> Callable[[], object]:
+    """Six iterations with everything that the lesson prints of them."""
+    x, y = _lesson_data(torch)
+
+    def loop() -> list[str]:
+        said = []
+        w = torch.tensor([2.0], requires_grad=True)
+        b = torch.zeros(1, requires_grad=True)
+        for epoch in range(6):
+            loss = _lesson_step(x, y, w, b)
+            said.append("第{}次的loss={}".format(epoch, loss))  # noqa: UP032
+            said.append("第{}次的w={},b={}:".format(epoch, w.grad, b.grad))  # noqa: UP032
+            if loss.data.numpy() < 0:
+                break
+        return said
+
+    return loop
+
+
+@case("perceptron 2-16-1: forward, backward, SGD")
+def perceptron(torch: Any) -> Callable[[], object]:
+    """A step of a tiny network, its update written out."""
+    torch.manual_seed(0)
+    functional = torch.nn.functional
+    x, y = torch.randn(32, 2), torch.randn(32, 1)
+    weights = [torch.randn(16, 2), torch.zeros(16), torch.randn(1, 16), torch.zeros(1)]
+    w1, b1, w2, b2 = weights = [w.requires_grad_() for w in weights]
+
+    def step() -> object:
+        hidden = torch.tanh(functional.linear(x, w1, b1))
+        loss = functional.mse_loss(functional.linear(hidden, w2, b2), y)
+        loss.backward()
+        with torch.no_grad():
+            for w in weights:
+                w -= 0.01 * w.grad
+                w.grad = None
+        return loss
+
+    return step
+
+
+def _large(torch: Any) -> dict:
+    torch.manual_seed(0)
+    return {"a": torch.randn(4096, 1024), "b": torch.randn(4096, 1024)}
+
+
+for _text in ("a + b", "a * b", "a.exp()", "a.tanh()", "a.sigmoid()", "a.relu()", "a.sum()",
+              "a.mean()", "a.max()", "a.sum(0)", "a.sum(1)"):
+    _expression(f"{_text}, 4M float32", _text, _large)
+
+
+def _huge(torch: Any) -> dict:
+    return {"a": torch.ones(12 << 20), "b": torch.ones(12 << 20)}
+
+
+_expression("a + b, 48 MB of output", "a + b", _huge)

@@ -1,0 +1,79 @@
+"""How many threads large operations use: the kernels' pool and NumPy's BLAS."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from flambeau.backends import large
+
+__all__ = ["get_num_interop_threads", "get_num_threads", "set_num_interop_threads",
+           "set_num_threads"]
+
+
+class _Wanted:
+    count: int | None = None
+    interop: int | None = None
+
+
+def _available() -> int:
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """The number of threads that one operation may use."""
+    return _available() if _Wanted.count is None else _Wanted.count
+
+
+def set_num_threads(count: int) -> None:
+    """Let one operation use this many threads.
+
+    >>> import flambeau as torch
+    >>> torch.set_num_threads(1)
+    >>> torch.get_num_threads()
+    1
+    """
+    if type(count) is not int:
+        raise TypeError(f"set_num_threads expects an int, but got {type(count).__name__}")
+    if count < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _Wanted.count = count
+    pool = large.pool_module()
+    if pool is not None:
+        pool.set_num_threads(count)
+    setter = _blas_setter()
+    if setter is not None:
+        setter(count)
+
+
+def get_num_interop_threads() -> int:
+    """The number of operations that could run side by side; they run one after another here."""
+    return _available() if _Wanted.interop is None else _Wanted.interop
+
+
+def set_num_interop_threads(count: int) -> None:
+    """Accepted for programs that set it; operations run one after another."""
+    if count < 1:
+        raise RuntimeError("expected positive number of inter-op threads")
+    _Wanted.interop = count
+
+
+@functools.cache
+def _blas_setter() -> Callable[[int], object] | None:
+    """The function of NumPy's bundled OpenBLAS that sets its threads, where it has one."""
+    folder = Path(np.__file__).parent.parent / "numpy.libs"
+    for path in (*folder.glob("libscipy_openblas*"), *folder.glob("libopenblas*")):
+        library = ctypes.CDLL(str(path))
+        for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
+            if hasattr(library, name):
+                return getattr(library, name)
+    return None
