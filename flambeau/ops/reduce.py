@@ -1,22 +1,31 @@
-"""Reductions over dimensions."""
+"""Reductions over dimensions: sum, mean, prod, any, all and their kin."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.backends.numpy.total import ORDERED, total
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.shapes import wrap_dims
-from flambeau.core.dispatch import apply
+from flambeau.core.dispatch import apply, record, saved_hooks
 from flambeau.core.face import public
 from flambeau.core.kinds import reduction
-from flambeau.core.tensor import Tensor
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, next_sequence
+from flambeau.core.op import Op
+from flambeau.core.tensor import Tensor, new_tensor, wrap
+from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.copy import cast
 
+ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 LARGE = 1 << 15
+_add = np.add.reduce
 
 
 def kept(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -26,25 +35,97 @@ def kept(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
 
 def spread(g: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """``g``, of a result reduced over ``dims``, expanded to ``shape``."""
+    return unreduced(g, shape, dims, keepdim).expand(shape)
+
+
+def unreduced(g: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """``g``, of a result reduced over ``dims``, with those dimensions at size 1."""
     if not keepdim and dims and g._a.ndim:
         g = g.reshape(kept(shape, dims))
-    return g.expand(shape)
+    return g
 
 
-def _sum_forward(a: np.ndarray, dims: tuple[int, ...], keepdim: bool,
-                 dtype: np.dtype | None = None) -> np.ndarray:
+def count_of(shape: tuple[int, ...], dims: tuple[int, ...]) -> int:
+    """The number of elements that each result of a reduction over ``dims`` comes from."""
+    n = 1
+    for d in dims:
+        n *= shape[d]
+    return n
+
+
+def dims_of(dim: Any, rank: int) -> tuple[int, ...]:
+    """The dimensions ``dim`` means, counted from the front; all where it is None or empty."""
+    if type(dim) is int and 0 <= dim < rank:
+        return (dim,)
+    dims = wrap_dims(dim, rank)
+    return dims if rank else ()
+
+
+def whole(a: ndarray) -> ndarray:
+    """The sum of all of a float32 or float64 array, a 0-dim array."""
+    n = a.size
+    if 0 < n <= ORDERED and a.flags.c_contiguous:
+        return np.asarray(total(a))
+    if n >= LARGE:
+        found = large.reduce("sum", a, None, False)
+        if found is not None:
+            return found
+    return _add(a, axis=None, out=...)
+
+
+def _sum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
+                 dtype: np.dtype | None = None) -> ndarray:
+    every = a.ndim == len(dims) and not keepdim
+    if every and (a.dtype is F32 or a.dtype is F64) and (dtype is None or dtype is a.dtype):
+        return whole(a)
     if a.size >= LARGE:
         found = large.reduce("sum", a, dims, keepdim)
         if found is not None and (dtype is None or found.dtype == dtype):
             return found
-    if a.ndim == len(dims) and not keepdim:
-        return np.add.reduce(a, axis=None, dtype=dtype, out=...)
-    return np.add.reduce(a, axis=dims, dtype=dtype, keepdims=keepdim, out=...)
+    if every:
+        return _add(a, axis=None, dtype=dtype, out=...)
+    return _add(a, axis=dims, dtype=dtype, keepdims=keepdim, out=...)
+
+
+def _filled(g: Tensor, shape: tuple[int, ...], n: int = 1) -> Tensor:
+    """A gradient of ``shape`` that is ``g / n``, a number, everywhere."""
+    a = g._a
+    if MODES.grad or type(a) is not ndarray or a.dtype.itemsize < 4:
+        return (g if n == 1 else g / n).expand(shape)
+    r = np.empty(shape, a.dtype)
+    r.fill(a if n == 1 else a / n)
+    return wrap(r)
+
+
+def plain_result(op: Op, input: Tensor, r: ndarray) -> Tensor:
+    """The tensor over ``r``, which ``op``, that saves only its input's shape, gave."""
+    t = new_tensor(Tensor)
+    t._a = r
+    t._v = None
+    t._x = None
+    edge = input._node
+    if edge is None or not MODES.grad:
+        t._node = None
+        return t
+    if saved_hooks or MODES.anomaly:
+        record(op, (input,), {}, t)
+        return t
+    node = op.node_type()
+    node.next = (input if edge is LEAF else edge,)
+    node.saved = (input._a.shape,)
+    node.seq = next_sequence()
+    node.shape = r.shape
+    node.dtype = r.dtype
+    t._node = node
+    return t
 
 
 SUM = reduction("sum", _sum_forward,
                 lambda g, input_shape, dims, keepdim: spread(g, input_shape, dims, keepdim),
                 params=("dims", "keepdim", "dtype"))
+SUM_ALL = reduction("sum_all", lambda a: whole(a), lambda g, input_shape: _filled(g, input_shape),
+                    params=(), node="Sum")
+SUM.node_type.__name__ = "SumBackward1"
 
 
 @public("torch", "Tensor", out=True)
@@ -57,15 +138,202 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
     tensor([3., 3.])
     """
     a = input._a
+    d = a.dtype
+    if dim is None and dtype is None and not keepdim and (d is F32 or d is F64):
+        return plain_result(SUM_ALL, input, whole(a))
     held = None
     if dtype is not None:
         input = cast(input, dtype)
-    elif a.dtype.kind in "biu":
+        held = dtype.np if dtype.category < dtypes.FLOAT else None
+    elif d.kind in "biu":
         held = dtypes.int64.np
-    dims = tuple(range(a.ndim)) if dim is None else wrap_dims(dim, a.ndim)
-    if not a.ndim:
-        dims = ()
+    dims = dims_of(dim, a.ndim)
     return apply(SUM, (input,), {"dims": dims, "keepdim": keepdim, "dtype": held})
 
 
-__all__ = ["FROM_NUMPY", "SUM", "kept", "spread", "sum"]
+def _mean_all(a: ndarray) -> ndarray:
+    return np.divide(whole(a), a.dtype.type(a.size), out=...)
+
+
+def _mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    r = _sum_forward(a, dims, keepdim)
+    n = count_of(a.shape, dims)
+    r = np.asarray(r)
+    return np.divide(r, r.dtype.type(n), out=r if n else ...)
+
+
+MEAN = reduction("mean", _mean_forward,
+                 lambda g, input_shape, dims, keepdim: spread(
+                     g / count_of(input_shape, dims), input_shape, dims, keepdim))
+MEAN_ALL = reduction(
+    "mean_all", _mean_all, lambda g, input_shape: _filled(g, input_shape, _size(input_shape)),
+    params=(), node="Mean")
+MEAN.node_type.__name__ = "MeanBackward1"
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return count_of(shape, tuple(range(len(shape))))
+
+
+@public("torch", "Tensor", out=True)
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
+         dtype: dtype | None = None) -> Tensor:
+    """The mean over ``dim`` (every dimension where it is None) of floating or complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1., 2.], [3., 6.]]).mean(0)
+    tensor([2., 4.])
+    """
+    a = input._a
+    d = a.dtype
+    if dim is None and dtype is None and not keepdim and (d is F32 or d is F64):
+        return plain_result(MEAN_ALL, input, _mean_all(a))
+    given = "Input" if dtype is None else "Optional"
+    held = FROM_NUMPY[d] if dtype is None else dtype
+    if held.category < dtypes.FLOAT:
+        raise RuntimeError(
+            f"mean(): could not infer output dtype. {given} dtype must be either a floating point "
+            f"or complex dtype. Got: {held.title}")
+    return apply(MEAN, (cast(input, held),), {"dims": dims_of(dim, a.ndim), "keepdim": keepdim})
+
+
+def _nansum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    return _sum_forward(np.where(np.isnan(a), 0, a).astype(a.dtype), dims, keepdim)
+
+
+NANSUM = reduction("nansum", _nansum_forward, lambda g, input, dims, keepdim: spread(
+    g, input._a.shape, dims, keepdim) * input.isnan().logical_not())
+
+
+@public("torch", "Tensor", out=True)
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
+           dtype: dtype | None = None) -> Tensor:
+    """The sum over ``dim``, NaN counting as zero."""
+    if input._a.dtype.kind == "c":
+        raise RuntimeError("nansum does not support complex inputs")
+    if input._a.dtype.kind in "biu":
+        return sum(input, dim, keepdim, dtype=dtype)
+    held = FROM_NUMPY[input._a.dtype] if dtype is None else dtype
+    return apply(NANSUM, (cast(input, held),),
+                 {"dims": dims_of(dim, input._a.ndim), "keepdim": keepdim})
+
+
+@public("torch", "Tensor", out=True)
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
+            dtype: dtype | None = None) -> Tensor:
+    """The mean over ``dim`` of what is not NaN."""
+    if input._a.dtype.kind in "biu":
+        raise RuntimeError("nanmean(): expected input to have floating point or complex dtype but "
+                           f"got {FROM_NUMPY[input._a.dtype].title}")
+    count = sum(input.detach().isnan().logical_not(), dim, keepdim)
+    return nansum(input, dim, keepdim, dtype=dtype) / count
+
+
+def _prod_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
+                  dtype: np.dtype | None = None) -> ndarray:
+    if a.size >= LARGE:
+        found = large.reduce("prod", a, dims, keepdim)
+        if found is not None and (dtype is None or found.dtype == dtype):
+            return found
+    return np.multiply.reduce(a, axis=dims, dtype=dtype, keepdims=keepdim, out=...)
+
+
+def _prod_grad(g: Tensor, input: Tensor, out: Tensor, dims: tuple[int, ...],
+               keepdim: bool) -> Tensor:
+    shape = input._a.shape
+    g = unreduced(g, shape, dims, keepdim)
+    a = input._a
+    if type(a) is ndarray and a.all():
+        return g * conj_of(unreduced(out, shape, dims, keepdim) / input)
+    if not shape:
+        return g
+    return g * conj_of(_product_of_others(input, dims))
+
+
+def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Per element the product of all others over ``dims``: right also where some are zero."""
+    shape = x._a.shape
+    rest = [i for i in range(len(shape)) if i not in dims]
+    moved = x.permute([*rest, *dims])
+    order = np.argsort([*rest, *dims])
+    n = count_of(shape, dims)
+    flat = moved.reshape([*[shape[i] for i in rest], 1, n])
+    others = flat.expand(*flat._a.shape[:-2], n, n)
+    others = others.masked_fill(wrap(np.eye(n, dtype=bool)), 1)
+    found = prod(others, -1)
+    return found.reshape(tuple(moved._a.shape)).permute([int(i) for i in order])
+
+
+PROD = reduction("prod", _prod_forward, _prod_grad, params=("dims", "keepdim", "dtype"))
+_WHOLE_PROD = type("ProdBackward0", (PROD.node_type,), {})
+PROD.node_type.__name__ = "ProdBackward1"
+
+
+@public("torch", "Tensor", out=True)
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *,
+         dtype: dtype | None = None) -> Tensor:
+    """The product over ``dim`` (all elements where it is None); integers multiply as int64.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([2, 3, 4]).prod()
+    tensor(24)
+    """
+    if isinstance(dim, (tuple, list)):
+        raise TypeError("prod() received an invalid combination of arguments - got "
+                        f"({type(dim).__name__})")
+    held = None
+    if dtype is not None:
+        input = cast(input, dtype)
+        held = dtype.np if dtype.category < dtypes.FLOAT else None
+    elif input._a.dtype.kind in "biu":
+        held = dtypes.int64.np
+    t = apply(PROD, (input,), {"dims": dims_of(dim, input._a.ndim), "keepdim": keepdim,
+                               "dtype": held})
+    if dim is None:
+        rename(t, PROD, _WHOLE_PROD)
+    return t
+
+
+def rename(t: Tensor, op: Op, node_type: type) -> None:
+    """Give the node that ``op`` just made another of PyTorch's names for it."""
+    node = getattr(t._node, "node", t._node)
+    if type(node) is op.node_type:
+        node.__class__ = node_type
+
+
+def _logical(name: str, ufunc: np.ufunc) -> Callable:
+    forward = ufunc.reduce
+
+    def compute(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+        r = forward(a if a.dtype.kind == "b" else a != 0, axis=dims, keepdims=keepdim, out=...)
+        return r.astype(np.uint8) if a.dtype == np.uint8 else r
+
+    op = reduction(name, compute, None)
+
+    @public("torch", "Tensor", out=True, name=name)
+    def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        dims = () if dim == () else dims_of(dim, input._a.ndim)
+        return apply(op, (input,), {"dims": dims, "keepdim": keepdim})
+
+    return function
+
+
+any = _logical("any", np.logical_or)
+any.__doc__ = """Whether any element over ``dim`` is not zero; bool (uint8 of uint8)."""
+all = _logical("all", np.logical_and)
+all.__doc__ = """Whether all elements over ``dim`` are not zero; bool (uint8 of uint8)."""
+
+COUNT = reduction("count_nonzero", lambda a, dims, keepdim: np.asarray(
+    _add(a != 0, axis=dims, dtype=np.int64)), None, widen=False)
+
+
+@public("torch", "Tensor")
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """The number of elements over ``dim`` that are not zero, int64."""
+    dims = dims_of(dim, input._a.ndim)
+    return apply(COUNT, (input,), {"dims": dims, "keepdim": False})
+
+
+__all__ = ["FROM_NUMPY", "MEAN", "PROD", "SUM", "SUM_ALL", "all", "any", "count_nonzero",
+           "count_of", "dims_of", "kept", "mean", "nanmean", "nansum", "plain_result", "prod",
+           "rename", "spread", "sum", "unreduced"]
