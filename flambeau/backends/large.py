@@ -15,27 +15,20 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
+from flambeau.backends.llvm.program import INSTRUCTIONS, TRIG_LIMIT
 
 # fewer items than this are done before a kernel on two threads has started
 MIN_ITEMS = 1 << 15
 # columns from which a broadcast row is worth a loop of its own, and a row a reduction
 MIN_COLUMNS = 32
-# sin and cos reduce their argument well up to here
-TRIG_LIMIT = 2.0**20
 
-_BINARY = frozenset({"add", "sub", "mul", "maximum", "minimum"})
-_FLOAT_BINARY = frozenset({"div", "pow"})
-_COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
-_UNARY = frozenset({"neg", "abs", "square", "relu"})
-_FLOAT_UNARY = frozenset(
-    "sqrt rsqrt reciprocal floor ceil trunc round exp expm1 log log1p tanh sigmoid erf sin cos".split()
-)
 _ARITY = {
-    **dict.fromkeys(_UNARY | _FLOAT_UNARY, 1),
-    **dict.fromkeys(_BINARY | _FLOAT_BINARY | _COMPARE, 2),
-    "fma": 3,
+    name: signature.arity
+    for name, signature in INSTRUCTIONS.items()
+    if signature.domain != "bool" and signature.result != "select"
 }
-_FLOAT_ONLY = _FLOAT_UNARY | _FLOAT_BINARY | {"fma"}
+_FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == "float")
+_COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
 _CASTS = frozenset(
     {
         ("int32", "float32"),

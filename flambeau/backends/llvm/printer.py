@@ -106,18 +106,14 @@ def lane_mask(e: Emitter, left: str) -> str:
 class Span:
     """Text of a loop over [begin, end): whole vectors, then one masked vector for what is left.
 
-    With `vectors` above one, a round takes that many, and `leave_early` leaves what remains, from
-    `stop` on, to another span.
+    Where there can be nothing left, `leave_early` ends it without the masked part.
     """
 
-    def __init__(
-        self, e: Emitter, name: str, entered_from: str, begin: str, end: str, vectors: int = 1
-    ) -> None:
+    def __init__(self, e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
         self.e = e
         self.name = name
-        self.step = vectors * e.lanes
         length = e.assign(f"sub i64 {end}, {begin}")
-        rest = e.assign(f"urem i64 {length}, {self.step}")
+        rest = e.assign(f"urem i64 {length}, {e.lanes}")
         self.stop = e.assign(f"sub i64 {end}, {rest}")
         self.rest = rest
         e.line(f"br label %{name}.head")
@@ -132,7 +128,7 @@ class Span:
 
     def leave_early(self) -> None:
         """Close the body; the label is now name.rest."""
-        self.e.line(f"{self.index}.next = add i64 {self.index}, {self.step}")
+        self.e.line(f"{self.index}.next = add i64 {self.index}, {self.e.lanes}")
         self.e.line(f"br label %{self.name}.head")
         self.e.label(f"{self.name}.rest")
 

@@ -11,6 +11,8 @@ ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
 FLOATS = frozenset({"f32", "f64"})
 LAYOUTS = frozenset({"array", "scalar", "row", "column"})
 COMBINES = frozenset({"sum", "prod", "max", "min"})
+# sin and cos need hold only for arguments up to here in size
+TRIG_LIMIT = 2.0**20
 
 
 class Signature(NamedTuple):

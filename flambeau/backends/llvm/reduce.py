@@ -21,9 +21,11 @@ BLOCK = 1 << 15
 ROW_PIECES = 16
 MIN_ROW_PIECE = 64
 COLUMN_BLOCK = 1024
-# rows read side by side when columns are reduced, vectors when rows are
+# places read side by side, which memory serves faster than one: rows when columns are reduced,
+# parts of a long row, short rows
 ROWS_AT_ONCE = 8
-VECTORS_AT_ONCE = 4
+PARTS = 4
+ROWS_TOGETHER = 4
 
 COMBINE: dict[str, Callable[..., Value]] = {
     "sum": TABLE["add"],
@@ -64,9 +66,11 @@ def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray
     blocks = max(1, -(-columns // BLOCK))
     partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
     _check(reduction, array)
-    kernel = _kernel(reduction, "blocks")
-    chunk = max(1, BLOCK // max(1, columns))
-    calls.launch(kernel, rows * blocks, chunk, partial, array, blocks, columns)
+    if blocks == 1 and rows > 1:
+        chunk = max(ROWS_TOGETHER, BLOCK // columns // ROWS_TOGETHER * ROWS_TOGETHER)
+        calls.launch(_kernel(reduction, "rows"), rows, chunk, partial, array, columns)
+        return partial[:, 0]
+    calls.launch(_kernel(reduction, "blocks"), rows * blocks, 1, partial, array, blocks, columns)
     if blocks == 1:
         return partial[:, 0]
     result: np.ndarray = FINISH[reduction.combine].reduce(partial, axis=1)
@@ -74,7 +78,7 @@ def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray
 
 
 def run_columns(reduction: Reduction, array: np.ndarray, batch: int, rows: int) -> np.ndarray:
-    """Reduce a C-contiguous array, taken as (batch, rows, columns), over rows: -> (batch, columns)."""
+    """Reduce an array taken as (batch, rows, columns) over its rows: -> (batch, columns)."""
     columns = _columns(array, batch * rows)
     height = max(MIN_ROW_PIECE, -(-rows // ROW_PIECES))
     pieces = -(-rows // height)
@@ -109,8 +113,8 @@ def _check(reduction: Reduction, array: np.ndarray) -> None:
 def _kernel(reduction: Reduction, layout: str) -> int:
     if len(reduction.prologue.inputs) != 1:
         raise ValueError("reductions of one array only")
-    print_text = print_blocks if layout == "blocks" else print_columns
-    text = print_text(reduction, jit.host().vector_bytes)
+    printers = {"blocks": print_blocks, "rows": print_rows, "columns": print_columns}
+    text = printers[layout](reduction, jit.host().vector_bytes)
     return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
 
 
@@ -146,15 +150,15 @@ def _close_units(e: Emitter) -> None:
 
 
 def _prepared(
-    e: Emitter, reduction: Reduction, places: list[tuple[str, str]], mask: str | None
+    e: Emitter, reduction: Reduction, bases: list[str], index: str, mask: str | None
 ) -> Value:
-    """Load the vectors at these bases and indices, take them through the prologue, combine them.
+    """Load the vectors at these bases and this index, take them through the prologue, combine them.
 
     float32 sums add these few in float32, pairwise, and go to float64 from there.
     """
     program = reduction.prologue
     items = []
-    for base, index in places:
+    for base in bases:
         values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
         run_steps(e, program.steps, values)
         item = values[program.outputs[0]]
@@ -188,10 +192,7 @@ def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     begin = e.assign(f"add i64 {offset}, {first}")
     end = e.assign(f"add i64 {offset}, {last}")
     total = _print_total(e, reduction, source, begin, end)
-    item = _fold_lanes(e, reduction.combine, total)
-    stored = LLVM_TYPE[reduction.accumulate]
-    place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 %unit")
-    e.line(f"store {stored} {item}, ptr {place}")
+    _store_item(e, reduction, total, partial, "%unit")
     _close_units(e)
     return printer.module_text(e, vector_bytes)
 
@@ -201,13 +202,24 @@ def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end:
     kind = reduction.accumulate
     combine = COMBINE[reduction.combine]
     start = e.const(kind, identity(reduction.combine, kind))
-    wide = Span(e, "wide", "unit.body", begin, end, VECTORS_AT_ONCE)
-    total = _print_running(e, reduction, wide, source, start, "unit.body", VECTORS_AT_ONCE)
+    length = e.assign(f"sub i64 {end}, {begin}")
+    rounds = e.assign(f"udiv i64 {length}, {PARTS * e.lanes}")
+    part = e.assign(f"mul i64 {rounds}, {e.lanes}")
+    covered = e.assign(f"mul i64 {part}, {PARTS}")
+    starts = [source]
+    for number in range(1, PARTS):
+        offset = e.assign(f"mul i64 {part}, {number}")
+        stored = printer.STORED[reduction.prologue.inputs[0].kind]
+        starts.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    part_end = e.assign(f"add i64 {begin}, {part}")
+    left = e.assign(f"add i64 {begin}, {covered}")
+    wide = Span(e, "wide", "unit.body", begin, part_end)
+    total = _print_running(e, reduction, wide, starts, start, "unit.body")
     wide.leave_early()
-    span = Span(e, "span", "wide.rest", wide.stop, end)
-    total = _print_running(e, reduction, span, source, total, "wide.rest", 1)
+    span = Span(e, "span", "wide.rest", left, end)
+    total = _print_running(e, reduction, span, [source], total, "wide.rest")
     mask = span.enter_tail()
-    rest = _prepared(e, reduction, [(source, span.stop)], mask)
+    rest = _prepared(e, reduction, [source], span.stop, mask)
     finished = combine(e, e.select(Value(mask, "bool"), rest, start), total)
     span.leave()
     ends = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
@@ -218,21 +230,18 @@ def _print_running(
     e: Emitter,
     reduction: Reduction,
     span: Span,
-    source: str,
+    bases: list[str],
     start: Value,
     entered_from: str,
-    vectors: int,
 ) -> Value:
-    """Print the body of a span that combines `vectors` a round; returns the running total."""
+    """Print the body of a span that reads all bases at its index; returns the running total."""
     kind, name = reduction.accumulate, f"%{span.name}.total"
     vector = e.type(kind)
     e.line(f"{name} = phi {vector} [{start.text}, %{entered_from}], [{name}.next, %{span.name}]")
     total = Value(name, kind)
     span.enter_body()
-    places = [(source, span.index)]
-    for number in range(1, vectors):
-        places.append((source, e.assign(f"add i64 {span.index}, {number * e.lanes}")))
-    grown = COMBINE[reduction.combine](e, _prepared(e, reduction, places, None), total)
+    item = _prepared(e, reduction, bases, span.index, None)
+    grown = COMBINE[reduction.combine](e, item, total)
     e.line(f"{name}.next = bitcast {vector} {grown.text} to {vector}")
     return total
 
@@ -252,6 +261,102 @@ def _fold_lanes(e: Emitter, combine: str, total: Value) -> str:
     item = e.assign(f"extractelement {e.type(total.kind)} {total.text}, i64 0")
     e.lanes = lanes
     return item
+
+
+def print_rows(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is a row, several of them walked together.
+
+    Context: partials, input, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    # several rows' totals stay in registers
+    e.lanes //= 2
+    partial, source = printer.load_pointers(e, 2)
+    (columns,) = _load_sizes(e, 2, 1)
+    length = e.assign("sub i64 %end, %begin")
+    rest = e.assign(f"urem i64 {length}, {ROWS_TOGETHER}")
+    middle = e.assign(f"sub i64 %end, {rest}")
+    entered, begin = "entry", "%begin"
+    for name, end, count in (("group", middle, ROWS_TOGETHER), ("row", "%end", 1)):
+        _open_loop(e, name, entered, begin, end)
+        bases = _row_bases(e, reduction, source, f"%{name}.at", count, columns)
+        totals = _print_totals(e, reduction, name, bases, columns)
+        for number, total in enumerate(totals):
+            this = e.assign(f"add i64 %{name}.at, {number}")
+            _store_item(e, reduction, total, partial, this)
+        _close_loop(e, name, count)
+        entered, begin = f"{name}.done", end
+    e.line("ret void")
+    return printer.module_text(e, vector_bytes)
+
+
+def _open_loop(e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
+    """Open a loop whose body holds the span name.span."""
+    e.line(f"br label %{name}")
+    e.label(name)
+    back = f"[%{name}.next, %{name}.span.done]"
+    e.line(f"%{name}.at = phi i64 [{begin}, %{entered_from}], {back}")
+    more = e.assign(f"icmp slt i64 %{name}.at, {end}")
+    e.line(f"br i1 {more}, label %{name}.body, label %{name}.done")
+    e.label(f"{name}.body")
+
+
+def _close_loop(e: Emitter, name: str, step: int) -> None:
+    e.line(f"%{name}.next = add i64 %{name}.at, {step}")
+    e.line(f"br label %{name}")
+    e.label(f"{name}.done")
+
+
+def _row_bases(
+    e: Emitter, reduction: Reduction, source: str, row: str, count: int, columns: str
+) -> list[str]:
+    """Return where `count` rows from `row` on start."""
+    stored = printer.STORED[reduction.prologue.inputs[0].kind]
+    bases = []
+    for number in range(count):
+        this = e.assign(f"add i64 {row}, {number}")
+        offset = e.assign(f"mul i64 {this}, {columns}")
+        bases.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    return bases
+
+
+def _print_totals(
+    e: Emitter, reduction: Reduction, name: str, bases: list[str], columns: str
+) -> list[Value]:
+    """The lanes' totals of every row, at the label name.span.done."""
+    kind, combine = reduction.accumulate, COMBINE[reduction.combine]
+    start = e.const(kind, identity(reduction.combine, kind))
+    vector = e.type(kind)
+    span = Span(e, f"{name}.span", f"{name}.body", "0", columns)
+    totals = [Value(f"%{name}.total{number}", kind) for number in range(len(bases))]
+    for total in totals:
+        first = f"[{start.text}, %{name}.body]"
+        e.line(f"{total.text} = phi {vector} {first}, [{total.text}.next, %{name}.span]")
+    span.enter_body()
+    for total, base in zip(totals, bases, strict=True):
+        grown = combine(e, _prepared(e, reduction, [base], span.index, None), total)
+        e.line(f"{total.text}.next = bitcast {vector} {grown.text} to {vector}")
+    mask = Value(span.enter_tail(), "bool")
+    finished = []
+    for total, base in zip(totals, bases, strict=True):
+        rest = e.select(mask, _prepared(e, reduction, [base], span.stop, mask.text), start)
+        finished.append(combine(e, rest, total))
+    span.leave()
+    return [
+        e.value(
+            kind,
+            f"phi {vector} [{total.text}, %{name}.span.rest], [{last.text}, %{name}.span.tail]",
+        )
+        for total, last in zip(totals, finished, strict=True)
+    ]
+
+
+def _store_item(e: Emitter, reduction: Reduction, total: Value, partial: str, index: str) -> None:
+    """Combine a total's lanes and store the one item."""
+    item = _fold_lanes(e, reduction.combine, total)
+    stored = LLVM_TYPE[reduction.accumulate]
+    place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {index}")
+    e.line(f"store {stored} {item}, ptr {place}")
 
 
 def print_columns(reduction: Reduction, vector_bytes: int) -> str:
@@ -295,18 +400,10 @@ def _print_row_groups(
     middle = e.assign(f"sub i64 {bottom}, {rest}")
     entered, begin = "unit.body", top
     for name, end, count in (("group", middle, ROWS_AT_ONCE), ("rows", bottom, 1)):
-        e.line(f"br label %{name}")
-        e.label(name)
-        back = f"[%{name}.next, %{name}.span.done]"
-        e.line(f"%{name}.at = phi i64 [{begin}, %{entered}], {back}")
-        more = e.assign(f"icmp slt i64 %{name}.at, {end}")
-        e.line(f"br i1 {more}, label %{name}.body, label %{name}.done")
-        e.label(f"{name}.body")
+        _open_loop(e, name, entered, begin, end)
         at = e.assign(f"add i64 %{name}.at, {above}")
         _print_group(e, reduction, name, source, target, at, count, columns)
-        e.line(f"%{name}.next = add i64 %{name}.at, {count}")
-        e.line(f"br label %{name}")
-        e.label(f"{name}.done")
+        _close_loop(e, name, count)
         entered, begin = f"{name}.done", end
 
 
@@ -322,12 +419,7 @@ def _print_group(
 ) -> None:
     """Combine `count` rows into the partials, over one strip of columns."""
     first, last, width = columns
-    stored = printer.STORED[reduction.prologue.inputs[0].kind]
-    bases = []
-    for number in range(count):
-        this = e.assign(f"add i64 {row}, {number}")
-        offset = e.assign(f"mul i64 {this}, {width}")
-        bases.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    bases = _row_bases(e, reduction, source, row, count, width)
     span = Span(e, f"{name}.span", f"{name}.body", first, last)
     span.enter_body()
     _combine_rows(e, reduction, bases, target, span.index, None)
@@ -345,6 +437,6 @@ def _combine_rows(
     mask: str | None,
 ) -> None:
     total = load_vector(e, reduction.accumulate, target, index, mask)
-    rows = _prepared(e, reduction, [(base, index) for base in bases], mask)
+    rows = _prepared(e, reduction, bases, index, mask)
     total = COMBINE[reduction.combine](e, rows, total)
     printer.store_vector(e, total, target, index, mask)

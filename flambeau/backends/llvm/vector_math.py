@@ -27,8 +27,6 @@ SMALLEST_NORMAL = {"f32": 2.0**-126, "f64": 2.0**-1022}
 # pi / 2 in three parts, the first two of 32 bits
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 TWO_OVER_PI = 0.6366197723675814
-# sin and cos hold up to here in size
-TRIG_LIMIT = 2.0**20
 
 
 def _clamp(e: Emitter, x: Value, low: float, high: float) -> Value:
