@@ -2,13 +2,24 @@
 
 from flambeau.ops import (
     arithmetic,
+    compare,
+    complex,
+    construct,
     convert,
     copy,
-    construct,
     create,
+    deviation,
+    extrema,
+    functions,
     matmul,
+    polynomials,
     reduce,
+    reduce_extreme,
     shape,
+    special,
+    where,
 )
 
-__all__ = ["arithmetic", "construct", "convert", "copy", "create", "matmul", "reduce", "shape"]
+__all__ = ["arithmetic", "compare", "complex", "construct", "convert", "copy", "create",
+           "deviation", "extrema", "functions", "matmul", "polynomials", "reduce",
+           "reduce_extreme", "shape", "special", "where"]
