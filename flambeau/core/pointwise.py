@@ -107,7 +107,7 @@ def _large(name: str, forward: Callable, *arrays: ndarray) -> ndarray:
 
 def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
     """The short entry of a one-input operator whose ``forward`` takes ``out``, as ufuncs do."""
-    name, node_type = op.scalar or op.name, op.node_type
+    name = op.scalar or op.name
     plan = op.sources
     saves_out = op.saves_out
     differentiable = op.differentiable
@@ -134,7 +134,7 @@ def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
         if saved_hooks or MODES.anomaly:
             record(op, (input,), {}, t)
             return t
-        node = node_type()
+        node = op.node_type()
         node.next = (input if edge is LEAF else edge,)
         if plan:
             version = input._v
@@ -168,7 +168,7 @@ def binary_entry(op: Op, forward: Callable,
 
     ``fallback(op, operands)`` takes every case that is not plain.
     """
-    name, node_type = op.scalar or op.name, op.node_type
+    name = op.scalar or op.name
     differentiable = op.differentiable
     cached: dict[np.dtype, dict] = {F32: {}, F64: {}}
     plans = _binary_plans(op)
@@ -215,7 +215,7 @@ def binary_entry(op: Op, forward: Callable,
             record(op, (input, other if nb is not None or kind is not float and kind is not int
                         else Number(other)), {}, t)
             return t
-        node = node_type()
+        node = op.node_type()
         node.next = (input if na is LEAF else na, other if nb is LEAF else nb)
         plan = plans[(na is not None) + 2 * (nb is not None)]
         if plan:

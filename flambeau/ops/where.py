@@ -1,0 +1,237 @@
+"""Choosing between values by a mask, and filling with one value."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import FROM_NUMPY, category_of
+from flambeau.base.shapes import broadcast
+from flambeau.core.dispatch import TRANSFORMS, Number, apply, finish
+from flambeau.core.face import public, show, with_out
+from flambeau.core.inplace import overwrite
+from flambeau.core.kinds import linear, pointwise
+from flambeau.core.promote import NUMBERS, number_array, result_type
+from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops.copy import cast
+
+ndarray = np.ndarray
+
+
+def _as_mask(condition: ndarray) -> ndarray:
+    return condition if condition.dtype.kind == "b" else condition != 0
+
+
+def _select(condition: ndarray, x: ndarray, y: ndarray) -> ndarray:
+    return np.where(_as_mask(condition), x, y)
+
+
+WHERE = pointwise(
+    "where", _select,
+    (None, lambda g, condition: choose(condition, g, 0), lambda g, condition: choose(condition, 0, g)),
+    inputs=("condition", "input", "other"), places=None).op
+
+
+def _plain_array(x: Any, held: np.dtype) -> ndarray:
+    if isinstance(x, Tensor):
+        return x._a if x._a.dtype is held else x._a.astype(held)
+    return number_array(x, held)
+
+
+def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """``input`` where ``condition`` holds, else ``other``; tensors or numbers, broadcast."""
+    operands = (condition, input, other)
+    for x in operands:
+        if isinstance(x, Tensor) and type(x._a) is not ndarray:
+            return TRANSFORMS.process(WHERE, operands, {})
+    held = result_type((input, other)).np
+    x, y = _plain_array(input, held), _plain_array(other, held)
+    try:
+        out = np.where(_as_mask(condition._a), x, y)
+    except ValueError:
+        broadcast(broadcast(condition._a.shape, x.shape), y.shape)
+        raise
+    wrapped = [x if isinstance(x, Tensor) else Number(x) for x in operands]
+    return finish(WHERE, wrapped, {}, out)
+
+
+def _check_where(condition: Any, input: Any, other: Any) -> None:
+    if not isinstance(condition, Tensor):
+        raise TypeError("where(): argument 'condition' (position 1) must be Tensor, not "
+                        f"{type(condition).__name__}")
+    for x in (input, other):
+        if not isinstance(x, (Tensor, *NUMBERS)):
+            names = ", ".join(type(v).__name__ for v in (condition, input, other) if v is not None)
+            raise TypeError("where() received an invalid combination of arguments - got "
+                            f"({names}), but expected one of:\n"
+                            " * (Tensor condition)\n"
+                            " * (Tensor condition, Tensor or Number input, Tensor or Number "
+                            "other, *, Tensor out = None)")
+    if condition._a.dtype.kind == "b":
+        return
+    if condition._a.dtype != np.uint8:
+        title = condition.dtype.title
+        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor "
+                           f"with dtype {title}\n\n  compare first: condition != 0")
+    warnings.warn("where received a uint8 condition tensor. This behavior is deprecated and will "
+                  "be removed in a future version of PyTorch. Use a boolean condition instead.",
+                  stacklevel=4)
+
+
+@public("torch", out=True)
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, else ``other``; broadcast and promoted.
+
+    With the condition alone, the indices where it holds, as ``nonzero(as_tuple=True)``.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([-1.0, 2.0])
+    >>> torch.where(x > 0, x, 0.0)
+    tensor([0., 2.])
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    _check_where(condition, input, other)
+    return choose(condition, input, other)
+
+
+@public("Tensor", name="where")
+def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """This tensor's elements where ``condition`` holds, else those of ``other``."""
+    _check_where(condition, self, other)
+    return choose(condition, self, other)
+
+
+# Masks
+
+
+def _fill_masked(a: ndarray, mask: ndarray, value: ndarray) -> ndarray:
+    out = np.where(_as_mask(mask), value.astype(a.dtype), a)
+    return out
+
+
+MASKED_FILL = pointwise(
+    "masked_fill", _fill_masked,
+    (lambda g, mask: masked_fill(g, mask, 0), None,
+     lambda g, mask: choose(mask, g, 0)),
+    inputs=("input", "mask", "value"), places=None).op
+
+
+def _fill_value(input: Tensor, value: Any) -> Any:
+    """``value`` in the dtype of ``input``."""
+    if isinstance(value, Tensor):
+        if value._a.ndim:
+            raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got "
+                               f"tensor with {value._a.ndim} dimension(s).")
+        return cast(value, input.dtype)
+    return _converted(value, input.dtype)
+
+
+def _converted(value: Any, to: Any) -> Any:
+    """The number ``value`` as one of the category of ``to``."""
+    if not isinstance(value, NUMBERS):
+        raise TypeError(f"value must be a number or a tensor, not {type(value).__name__}")
+    if category_of(value) <= to.category:
+        return value
+    if isinstance(value, (complex, np.complexfloating)):
+        raise RuntimeError(f"value cannot be converted to type {_C_NAMES.get(to.name, to.name)} "
+                           "without overflow")
+    return bool(value) if to.category == 0 else int(value)
+
+
+_C_NAMES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t"}
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """A copy of ``input`` with ``value``, a number or 0-dim tensor, where ``mask`` holds.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2).masked_fill(torch.tensor([True, False]), 7)
+    tensor([7., 0.])
+    """
+    if mask._a.dtype.kind != "b":
+        if mask._a.dtype != np.uint8:
+            name = {"Long": "long int", "Double": "double", "Float": "float"}
+            title = mask.dtype.title
+            raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with "
+                               f"dtype {name.get(title, title)}")
+        mask = mask != 0
+    value = _fill_value(input, value)
+    operands = (input, mask, value)
+    for x in operands:
+        if isinstance(x, Tensor) and type(x._a) is not ndarray:
+            return TRANSFORMS.process(MASKED_FILL, operands, {})
+    a = input._a
+    try:
+        out = np.where(mask._a, _plain_array(value, a.dtype), a)
+    except ValueError:
+        broadcast(a.shape, mask._a.shape)
+        raise
+    wrapped = (input, mask, value if isinstance(value, Tensor) else Number(value))
+    return finish(MASKED_FILL, wrapped, {}, out)
+
+
+show(with_out(masked_fill), "masked_fill", "torch")
+show(masked_fill, "masked_fill", "Tensor")
+
+
+@public("Tensor")
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """Put ``value`` where ``mask``, broadcast to this tensor's shape, holds; in place."""
+    return overwrite(self, lambda t: masked_fill(t, mask, value), (value,))
+
+
+# Filling
+
+
+def _filled(a: ndarray, value: ndarray) -> ndarray:
+    return np.full_like(a, value)
+
+
+FILL = linear("fill_tensor", lambda v, shape, dtype: np.full(shape, v, dtype.np),
+              lambda g: g.sum(), params=("shape", "dtype"), node="Fill")
+
+
+def _check_fill(value: Any) -> None:
+    if isinstance(value, Tensor) and value._a.ndim:
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with "
+                           f"{value._a.ndim} dimensions.")
+
+
+def _fill(input: Tensor, value: Any) -> Tensor:
+    _check_fill(value)
+    shape, to = tuple(input._a.shape), FROM_NUMPY[input._a.dtype]
+    if isinstance(value, Tensor):
+        return apply(FILL, (value,), {"shape": shape, "dtype": to})
+    return wrap(np.full(shape, number_array(_converted(value, to), to.np), to.np))
+
+
+FILL_NUMBER = pointwise("fill", lambda a, value: np.full_like(a, value), (lambda g: g * 0,),
+                        params=("value",), places=None)
+
+
+@public("torch")
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like ``input`` with ``value``, a number or 0-dim tensor, everywhere."""
+    if isinstance(value, Tensor):
+        return _fill(input, value)
+    number = _converted(value, FROM_NUMPY[input._a.dtype])
+    return FILL_NUMBER(input, value=number_array(number, input._a.dtype))
+
+
+@public("Tensor", "torch")
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Put ``value``, a number or 0-dim tensor, everywhere; in place."""
+    return overwrite(self, lambda t: _fill(t, value), (value,), reads=False)
+
+
+@public("Tensor", "torch")
+def zero_(self: Tensor) -> Tensor:
+    """Put zeros everywhere, in place."""
+    return overwrite(self, lambda t: _fill(t, 0), reads=False)
+
+
+__all__ = ["FILL", "WHERE", "choose", "fill", "fill_", "masked_fill", "masked_fill_", "where",
+           "zero_"]
