@@ -142,11 +142,12 @@ def _run(
             return None
     kernel = _kernel(name, lead.dtype.char, tuple(layouts))
     dtype = np.dtype(np.bool_) if name in _COMPARE else lead.dtype
+    fresh = out is None
     if out is None:
         out = memory.empty(lead.shape, dtype)
     elif not _usable_out(llvm, out, lead.shape, dtype, ins):
         return None
-    kernel.run((out,), ins)
+    kernel.run((out,), ins, fresh)
     return out
 
 
@@ -336,7 +337,7 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
     if llvm is None or not (array.dtype.isnative and dtype.isnative):
         return None
     out = memory.empty(array.shape, dtype)
-    _cast_kernel(array.dtype.char, dtype.char).run((out,), (array,))
+    _cast_kernel(array.dtype.char, dtype.char).run((out,), (array,), True)
     return out
 
 

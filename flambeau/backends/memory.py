@@ -1,4 +1,4 @@
-"""Output arrays: large buffers are kept and handed out again, since fresh pages are slow.
+"""Output arrays: aligned for vectors, and large buffers kept, since fresh pages are slow.
 
 Above 32 MB the C library maps new pages at every allocation, and the first touch of each costs more
 than a simple kernel does. `empty` keeps buffers of that size when the last view of them dies, up to
@@ -15,6 +15,8 @@ import numpy as np
 THRESHOLD = 32 << 20
 DEFAULT_LIMIT = 1 << 30
 ALIGNMENT = 64
+# NumPy's own memory starts 16 bytes into a cache line: that matters from about this size
+ALIGN_FROM = 1 << 16
 # a kept buffer serves requests down to this part of its size
 LEAST_FILL = 0.75
 
@@ -88,7 +90,7 @@ class _Owner:
             "version": 3,
             "typestr": "|u1",
             "shape": (size,),
-            "data": (raw.ctypes.data, False),
+            "data": (raw.__array_interface__["data"][0], False),
         }
 
     def __del__(self) -> None:
@@ -96,7 +98,9 @@ class _Owner:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an uninitialised C-contiguous array, as `np.empty`, from kept memory when it is large.
+    """Return an uninitialised C-contiguous array, as `np.empty`.
+
+    From 64 KB on it starts on a 64-byte boundary; from 32 MB on its memory may be a dead array's.
 
     >>> import numpy as np
     >>> empty((2, 3), np.dtype(np.float32)).shape
@@ -105,8 +109,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = dtype.itemsize
     for length in shape:
         size *= length
-    if size < THRESHOLD or _cache.limit == 0 or dtype.hasobject:
+    if size < ALIGN_FROM or dtype.hasobject:
         return np.empty(shape, dtype)
+    if size < THRESHOLD or _cache.limit == 0:
+        return _aligned(size).view(dtype).reshape(shape)
     owner = _Owner(_cache, _cache.take(size), size)
     return np.asarray(owner).view(dtype).reshape(shape)
 
@@ -123,7 +129,7 @@ def cached_bytes() -> int:
 
 def _aligned(size: int) -> np.ndarray:
     raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]
 
 

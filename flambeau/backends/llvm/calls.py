@@ -24,6 +24,8 @@ KINDS: dict[np.dtype, str] = {
 DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
 CHUNK_BYTES = 1 << 17
+# from this size on an output would push its inputs out of the last cache
+STREAM_BYTES = 1 << 24
 MAX_ITEMS = 16
 METH_FASTCALL = 0x80
 # CPython's and NumPy's object layout, checked against a live array before it is relied on
@@ -194,20 +196,28 @@ def launch(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> Non
 
 
 class PointwiseKernel:
-    """A program compiled for this host."""
+    """A program compiled for this host; a second time, to stream, when that is first of use."""
 
     def __init__(self, program: Pointwise) -> None:
-        text = printer.print_pointwise(program, jit.host().vector_bytes)
-        self.address = jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+        self.program = program
+        self.address = self._compile(False)
+        self._streaming: int | None = None
         self.by_rows = program.by_rows
         self.inputs = [(DTYPES[item.kind], item.layout) for item in program.inputs]
         self.outputs = [DTYPES[program.kinds[number]] for number in program.outputs]
 
-    def run(self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> None:
+    def _compile(self, streaming: bool) -> int:
+        text = printer.print_pointwise(self.program, jit.host().vector_bytes, streaming)
+        return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+
+    def run(
+        self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray], fresh: bool = False
+    ) -> None:
         """Compute `outs`, which share one shape: any, or (..., columns) for a program by rows.
 
         Raises ValueError where an array's dtype or size is not what the program says, TypeError
         where one is not a C-contiguous ndarray. The caller sees to overlaps: `may_overlap`.
+        `fresh` says that no output is an input, so that large ones may be written past the caches.
         """
         shape, count = outs[0].shape, outs[0].size
         if count == 0:
@@ -218,7 +228,13 @@ class PointwiseKernel:
         if self.by_rows:
             launch(self.address, count // columns, chunk, *outs, *ins, columns)
         else:
-            launch(self.address, count, chunk, *outs, *ins)
+            stream = fresh and outs[0].nbytes >= STREAM_BYTES and all(map(_is_aligned, outs))
+            launch(self._stream_address() if stream else self.address, count, chunk, *outs, *ins)
+
+    def _stream_address(self) -> int:
+        if self._streaming is None:
+            self._streaming = self._compile(True)
+        return self._streaming
 
     def _check(
         self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray], count: int, columns: int
@@ -238,6 +254,11 @@ class PointwiseKernel:
 def pointwise_kernel(program: Pointwise) -> PointwiseKernel:
     """Return the kernel of a program, compiled when first asked for."""
     return PointwiseKernel(program)
+
+
+def _is_aligned(array: np.ndarray) -> bool:
+    address: int = array.__array_interface__["data"][0]
+    return address % printer.STREAM_ALIGN == 0
 
 
 def _told(array: np.ndarray) -> str:

@@ -11,6 +11,8 @@ from flambeau.backends.llvm.scalars import TABLE
 
 KERNEL = "kernel"
 STORED = {**LLVM_TYPE, "bool": "i8"}
+# on what bytes the outputs of a streaming kernel start
+STREAM_ALIGN = 64
 
 
 def lanes_for(kinds: tuple[str, ...], vector_bytes: int) -> int:
@@ -62,8 +64,13 @@ def load_vector(e: Emitter, kind: str, base: str, index: str, mask: str | None) 
     return Value(text, kind)
 
 
-def store_vector(e: Emitter, value: Value, base: str, index: str, mask: str | None) -> None:
-    """Write one vector; masked lanes are left as they are."""
+def store_vector(
+    e: Emitter, value: Value, base: str, index: str, mask: str | None, streaming: bool = False
+) -> None:
+    """Write one vector; masked lanes are left as they are.
+
+    Streaming goes past the caches, to places that are multiples of the vector's size.
+    """
     stored = STORED[value.kind]
     vector = f"<{e.lanes} x {stored}>"
     text = value.text
@@ -71,6 +78,10 @@ def store_vector(e: Emitter, value: Value, base: str, index: str, mask: str | No
         text = e.assign(f"zext {e.type('bool')} {text} to {vector}")
     place = e.assign(f"getelementptr {stored}, ptr {base}, i64 {index}")
     align = ITEM_BYTES[value.kind]
+    if mask is None and streaming and value.kind != "bool":
+        align = min(STREAM_ALIGN, align * e.lanes)
+        e.line(f"store {vector} {text}, ptr {place}, align {align}, !nontemporal !0")
+        return
     if mask is None:
         e.line(f"store {vector} {text}, ptr {place}, align {align}")
         return
@@ -150,12 +161,16 @@ def module_text(e: Emitter, vector_bytes: int) -> str:
     """Wrap the emitter's lines as the one kernel of a module."""
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{8 * vector_bytes}" }}'
     head = f"define void @{KERNEL}(ptr %context, i64 %begin, i64 %end) #0 {{"
-    lines = [*sorted(e.declarations), head, *e.lines, "}", attributes]
+    lines = [*sorted(e.declarations), head, *e.lines, "}", attributes, "!0 = !{i32 1}"]
     return "\n".join(lines) + "\n"
 
 
-def print_pointwise(program: Pointwise, vector_bytes: int) -> str:
-    """Return the module of a program, for vectors of this size."""
+def print_pointwise(program: Pointwise, vector_bytes: int, streaming: bool = False) -> str:
+    """Return the module of a program, for vectors of this size.
+
+    A streaming kernel, not for programs by rows, writes past the caches: its outputs start on
+    STREAM_ALIGN bytes, are no inputs, and `begin` is a multiple of the lanes.
+    """
     kinds = program.kinds
     stored = [item.kind for item in program.inputs if item.layout != "scalar"]
     stored += [kinds[number] for number in program.outputs]
@@ -171,7 +186,10 @@ def print_pointwise(program: Pointwise, vector_bytes: int) -> str:
     if program.by_rows:
         _print_rows(e, program, outs, ins, fixed)
     else:
-        _print_span(e, program, "entry", "%begin", "%end", outs, ins, fixed)
+        _print_span(e, program, "entry", "%begin", "%end", outs, ins, fixed, streaming)
+    if streaming:
+        # what went past the caches must be seen before the kernel counts as done
+        e.line("fence seq_cst")
     e.line("ret void")
     return module_text(e, vector_bytes)
 
@@ -185,11 +203,12 @@ def _print_span(
     outs: list[str],
     ins: list[str],
     fixed: dict[int, Value],
+    streaming: bool = False,
 ) -> None:
     """A loop that computes the items from begin to end of these outputs."""
     span = Span(e, "span", entered_from, begin, end)
     span.enter_body()
-    _print_step(e, program, outs, ins, fixed, span.index, None)
+    _print_step(e, program, outs, ins, fixed, span.index, None, streaming)
     mask = span.enter_tail()
     _print_step(e, program, outs, ins, fixed, span.stop, mask)
     span.leave()
@@ -203,6 +222,7 @@ def _print_step(
     fixed: dict[int, Value],
     index: str,
     mask: str | None,
+    streaming: bool = False,
 ) -> None:
     values = [
         fixed[number] if number in fixed else load_vector(e, item.kind, ins[number], index, mask)
@@ -210,7 +230,7 @@ def _print_step(
     ]
     run_steps(e, program.steps, values)
     for base, number in zip(outs, program.outputs, strict=True):
-        store_vector(e, values[number], base, index, mask)
+        store_vector(e, values[number], base, index, mask, streaming)
 
 
 def _print_rows(

@@ -27,6 +27,13 @@ def test_small_arrays_are_numpy_s_own():
     assert array.base is None and array.shape == (1000,) and array.dtype == F32
 
 
+@pytest.mark.parametrize("count", [1 << 14, 1 << 20, BIG[0]])
+def test_from_64_kb_on_arrays_are_aligned(count):
+    array = memory.empty((2, count // 2), F32)
+    assert address(array) % memory.ALIGNMENT == 0
+    assert array.shape == (2, count // 2) and array.flags.c_contiguous and array.flags.writeable
+
+
 def test_a_dead_buffer_is_handed_out_again():
     first = memory.empty(BIG, F32)
     assert address(first) % memory.ALIGNMENT == 0
@@ -87,7 +94,9 @@ def test_what_is_kept_is_bounded(monkeypatch):
 
 def test_it_can_be_turned_off(monkeypatch):
     monkeypatch.setattr(memory._cache, "limit", 0)
-    assert memory.empty(BIG, F32).base is None
+    array = memory.empty(BIG, F32)
+    assert array.shape == BIG
+    del array
     assert memory.cached_bytes() == 0
 
 

@@ -149,6 +149,17 @@ def test_every_tail_at_every_offset(kind):
             assert (less[:start] == 2).all() and (less[start + length :] == 2).all()
 
 
+def test_large_outputs_are_streamed(monkeypatch):
+    monkeypatch.setattr(calls, "STREAM_BYTES", 0)
+    for count in (N, N + 1, N + 37):
+        x = np.arange(count, dtype=np.float32)
+        same(large.pointwise("add", x, x), x + x)
+        same(large.pointwise("lt", x, 77.0), x < 77)
+        same(large.pointwise("add", x[1:], 1.0), x[1:] + 1)
+        same(large.cast(x, np.dtype(np.float64)), x.astype(np.float64))
+        same(large.pointwise("add", x, x, out=x), np.arange(count, dtype=np.float32) * 2)
+
+
 def test_in_place_and_out():
     x = np.arange(N, dtype=np.float32)
     out = np.empty_like(x)
