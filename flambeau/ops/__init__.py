@@ -1,7 +1,9 @@
 """The operators, each declared once, by its kind, in the file of its family."""
 
 from flambeau.ops import (
+    activation,
     arithmetic,
+    class_loss,
     compare,
     complex,
     construct,
@@ -11,15 +13,20 @@ from flambeau.ops import (
     deviation,
     extrema,
     functions,
+    loss,
     matmul,
+    piecewise,
     polynomials,
     reduce,
     reduce_extreme,
+    scan,
     shape,
+    softmax,
     special,
     where,
 )
 
-__all__ = ["arithmetic", "compare", "complex", "construct", "convert", "copy", "create",
-           "deviation", "extrema", "functions", "matmul", "polynomials", "reduce",
-           "reduce_extreme", "shape", "special", "where"]
+__all__ = ["activation", "arithmetic", "class_loss", "compare", "complex", "construct", "convert",
+           "copy", "create", "deviation", "extrema", "functions", "loss", "matmul", "piecewise",
+           "polynomials", "reduce", "reduce_extreme", "scan", "shape", "softmax", "special",
+           "where"]

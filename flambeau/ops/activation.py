@@ -1,0 +1,389 @@
+"""Activation functions: relu and its kin, gelu, silu, softplus, shrinking, gating."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.numpy.erf import erf
+from flambeau.base import dtypes
+from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.core.dispatch import apply
+from flambeau.core.face import public, show
+from flambeau.core.inplace import overwrite
+from flambeau.core.kinds import composite, pointwise
+from flambeau.core.modes import MODES
+from flambeau.core.op import Op
+from flambeau.core.pointwise import unary_entry
+from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops.arithmetic import conj_of
+from flambeau.ops.where import where
+
+ndarray = np.ndarray
+FUNCTIONAL = "nn.functional"
+ZEROS = {np.dtype(d): np.zeros((), d) for d in (np.float32, np.float64)}
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+# The same formula serves arrays and tensors: these are the functions that it is written in.
+ON_ARRAYS = SimpleNamespace(
+    exp=np.exp, log=np.log, log1p=np.log1p, tanh=np.tanh, erf=erf, where=np.where,
+    clip=np.clip, sign=np.sign, sigmoid=lambda x: 1 / (1 + np.exp(-x)))
+ON_TENSORS = SimpleNamespace(
+    exp=lambda t: t.exp(), log=lambda t: t.log(), log1p=lambda t: t.log1p(),
+    tanh=lambda t: t.tanh(), erf=lambda t: t.erf(), where=where, clip=lambda t, low, high: t.clamp(low, high),
+    sign=lambda t: t.sign(), sigmoid=lambda t: t.sigmoid())
+
+
+def require_tensor(name: str, value: Any, argument: str = "input", position: int = 1) -> Any:
+    """The array of ``value``; TypeError where it is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, "
+                        f"not {type(value).__name__}")
+    return value._a
+
+
+def require_float(name: str, kernel: str, input: Any, complex: bool = False) -> None:
+    """Raise where ``input`` is no tensor of a floating (or complex) dtype."""
+    held = FROM_NUMPY[require_tensor(name, input).dtype]
+    if held.category != dtypes.FLOAT and not (complex and held.is_complex):
+        raise not_implemented(kernel, input)
+
+
+def not_implemented(kernel: str, input: Tensor) -> NotImplementedError:
+    """PyTorch's error for a dtype that a kernel lacks."""
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{input.dtype.title}'")
+
+
+def run(op: Op, input: Tensor, params: dict[str, Any], inplace: bool) -> Tensor:
+    """``op`` on ``input``, overwriting it where ``inplace``."""
+    if inplace:
+        return overwrite(input, lambda t: apply(op, (t,), params))
+    return apply(op, (input,), params)
+
+
+def quick(op: Op, g: Tensor, x: Tensor, **params: Any) -> Tensor:
+    """``op`` on a gradient and a saved tensor; straight to the arrays where nothing records."""
+    a, b = g._a, x._a
+    if MODES.grad or type(a) is not ndarray or type(b) is not ndarray or a.dtype.itemsize < 4:
+        return apply(op, (g, x), params)
+    return wrap(np.asarray(op.forward(a, b, **params)))
+
+
+def declare(name: str, forward: Callable, grad: Callable, params: tuple[str, ...] = (),
+            node: str | None = None) -> Op:
+    """A pointwise operator without a public name of its own."""
+    return pointwise(name, forward, (grad,), params=params, node=node, places=None).op
+
+
+def in_place(function: Callable, name: str, *places: str) -> None:
+    """Show ``function`` with ``inplace=True`` as ``name`` in ``places``."""
+    def twin(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, inplace=True, **kwargs)
+
+    twin.__name__ = twin.__qualname__ = name
+    twin.__doc__ = f"In-place version of ``{name.removesuffix('_')}``."
+    show(twin, name, *places)
+
+
+# relu: zero where the result is, also of an infinite gradient
+
+
+def _zero_where_low(g: ndarray, x: ndarray, threshold: float) -> ndarray:
+    zero = ZEROS.get(g.dtype)
+    return np.where(x <= threshold, g.dtype.type(0) if zero is None else zero, g)
+
+
+THRESHOLD_BACKWARD = pointwise(
+    "threshold_backward", _zero_where_low,
+    (lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold), None),
+    inputs=("grad", "input"), params=("threshold",), places=None, node="ThresholdBackward").op
+
+
+def _relu_forward(x: ndarray, out: Any = None) -> ndarray:
+    return np.maximum(x, ZEROS.get(x.dtype, 0), out=out)
+
+
+RELU = declare("relu", _relu_forward,
+               lambda g, out: quick(THRESHOLD_BACKWARD, g, out, threshold=0))
+_relu_floats = unary_entry(RELU, _relu_forward)
+
+
+def _relu(input: Tensor) -> Tensor:
+    """max(input, 0), elementwise.
+
+    >>> import flambeau as torch
+    >>> torch.relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    try:
+        kind = input._a.dtype.kind
+    except AttributeError:
+        require_tensor("relu", input)
+        raise
+    if kind == "b":
+        raise RuntimeError("Boolean inputs not supported for relu")
+    if kind == "c":
+        raise NotImplementedError("clamp is not supported for complex types")
+    return _relu_floats(input)
+
+
+_relu.__name__ = _relu.__qualname__ = "relu"
+show(_relu, "relu", "torch", "Tensor")
+
+
+@public(FUNCTIONAL)
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0), elementwise; ``inplace`` overwrites the input."""
+    return overwrite(input, _relu) if inplace else _relu(input)
+
+
+in_place(relu, "relu_", "torch", "Tensor", FUNCTIONAL)
+
+THRESHOLD = declare(
+    "threshold", lambda x, threshold, value: np.where(x <= threshold, x.dtype.type(value), x),
+    lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold),
+    ("threshold", "value"))
+
+
+@public("torch", FUNCTIONAL, out=True)
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """``input`` where it is greater than ``threshold``, else ``value``."""
+    if require_tensor("threshold", input).dtype.kind in "bc":
+        raise not_implemented("threshold_cpu", input)
+    return run(THRESHOLD, input, {"threshold": threshold, "value": value}, inplace)
+
+
+in_place(threshold, "threshold_", "torch", FUNCTIONAL)
+
+LEAKY_RELU = declare(
+    "leaky_relu", lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
+    lambda g, input, negative_slope: where(input > 0, g, g * negative_slope),
+    ("negative_slope",))
+
+
+@public(FUNCTIONAL, out=True)
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``input`` where positive, else ``negative_slope * input``."""
+    require_float("leaky_relu", "leaky_relu_cpu", input)
+    return run(LEAKY_RELU, input, {"negative_slope": negative_slope}, inplace)
+
+
+in_place(leaky_relu, "leaky_relu_", FUNCTIONAL)
+
+
+def _prelu_slope(g: Tensor, input: Tensor) -> Tensor:
+    return where(input > 0, 0.0, g * input)
+
+
+PRELU = pointwise(
+    "prelu", lambda x, w: np.where(x > 0, x, x * w),
+    (lambda g, input, weight: where(input > 0, g, g * weight), _prelu_slope),
+    inputs=("input", "weight"), node="PreluKernel", places=None).op
+
+
+@public("torch", "Tensor", FUNCTIONAL)
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """``input`` where positive, else ``weight * input``; one weight, or one per channel (dim 1)."""
+    require_tensor("prelu", input)
+    require_tensor("prelu", weight, "weight", 2)
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype.title} and "
+                           f"{weight.dtype.title}")
+    require_float("prelu", "prelu_cpu", input)
+    rank, count = input._a.ndim, weight._a.size
+    if count != 1:
+        if not rank:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input._a.shape[1] if rank > 1 else 1
+        if channels != count:
+            raise RuntimeError("Mismatch of parameter numbers and input channel size. Found "
+                               f"parameter numbers = {count} and channel size = {channels}.")
+    if weight._a.ndim > 1:
+        raise RuntimeError("prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim "
+                           f"= {weight._a.ndim}")
+    shape = [count if i == 1 else 1 for i in range(rank)] if count != 1 else [1] * rank
+    return apply(PRELU, (input, weight.reshape(shape)))
+
+
+# elu, selu, celu: one formula
+
+
+def _elu_forward(x: ndarray, alpha: float, scale: float, input_scale: float) -> ndarray:
+    low = np.expm1(np.minimum(x, 0) * input_scale) * (alpha * scale)
+    return np.where(x <= 0, low, x * scale)
+
+
+def _elu_grad(g: Tensor, input: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    low = (input.clamp(max=0) * input_scale).exp() * (alpha * scale * input_scale)
+    return where(input <= 0, g * low, g * scale)
+
+
+_ELU_PARAMS = ("alpha", "scale", "input_scale")
+ELU = declare("elu", _elu_forward, _elu_grad, _ELU_PARAMS)
+CELU = declare("celu", _elu_forward, _elu_grad, _ELU_PARAMS)
+
+
+@public(FUNCTIONAL, out=True)
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``input`` where positive, else ``alpha * (exp(input) - 1)`` (arXiv:1511.07289)."""
+    require_float("elu", "elu_cpu", input)
+    return run(ELU, input, {"alpha": alpha, "scale": 1.0, "input_scale": 1.0}, inplace)
+
+
+@public("torch", FUNCTIONAL)
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """elu scaled to keep mean 0 and variance 1 (arXiv:1706.02515)."""
+    require_float("selu", "elu_cpu", input)
+    params = {"alpha": SELU_ALPHA, "scale": SELU_SCALE, "input_scale": 1.0}
+    return run(ELU, input, params, inplace)
+
+
+@public("torch", FUNCTIONAL)
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))`` (arXiv:1704.07483)."""
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    require_float("celu", "elu_cpu", input)
+    return run(CELU, input, {"alpha": alpha, "scale": 1.0, "input_scale": 1.0 / alpha}, inplace)
+
+
+in_place(elu, "elu_", FUNCTIONAL)
+in_place(selu, "selu_", "torch", FUNCTIONAL)
+in_place(celu, "celu_", "torch", FUNCTIONAL)
+
+# gelu and silu have their slopes computed in one go, too
+
+_GELU_INNER = math.sqrt(2 / math.pi)
+_GELU_CUBE = 0.044715
+
+
+def _gelu_value(x: Any, approximate: str, on: SimpleNamespace) -> Any:
+    if approximate == "tanh":
+        return 0.5 * x * (1 + on.tanh(_GELU_INNER * (x + _GELU_CUBE * (x * x * x))))
+    return 0.5 * x * (1 + on.erf(x * math.sqrt(0.5)))
+
+
+def _gelu_slope(x: Any, approximate: str, on: SimpleNamespace) -> Any:
+    if approximate == "tanh":
+        square = x * x
+        t = on.tanh(_GELU_INNER * (x + _GELU_CUBE * (square * x)))
+        inner = _GELU_INNER * (1 + 3 * _GELU_CUBE * square)
+        return 0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner)
+    density = on.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
+    return 0.5 * (1 + on.erf(x * math.sqrt(0.5))) + x * density
+
+
+GELU_BACKWARD = composite(
+    "gelu_backward", lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_TENSORS),
+    lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_ARRAYS),
+    inputs=("grad", "input"), params=("approximate",), node="GeluBackward")
+GELU = composite(
+    "gelu", lambda x, approximate: _gelu_value(x, approximate, ON_TENSORS),
+    lambda x, approximate: _gelu_value(x, approximate, ON_ARRAYS),
+    grads=(lambda g, input, approximate: quick(GELU_BACKWARD, g, input, approximate=approximate),),
+    inputs=("input",), params=("approximate",))
+
+
+@public(FUNCTIONAL, out=True)
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    """``x * Phi(x)``, Phi the normal distribution function (arXiv:1606.08415).
+
+    ``approximate="tanh"`` uses the paper's formula with tanh in place of erf.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.gelu(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8413])
+    """
+    require_float("gelu", "GeluKernelImpl", input)
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return apply(GELU, (input,), {"approximate": approximate})
+
+
+def _silu_slope(g: ndarray, x: ndarray) -> ndarray:
+    s = 1 / (1 + np.exp(-x))
+    slope = s * (1 + x * (1 - s))
+    return g * (slope.conj() if slope.dtype.kind == "c" else slope)
+
+
+def _silu_slope_of_tensors(g: Tensor, input: Tensor) -> Tensor:
+    s = input.sigmoid()
+    return g * conj_of(s * (1 + input * (1 - s)))
+
+
+SILU_BACKWARD = composite("silu_backward", _silu_slope_of_tensors, _silu_slope,
+                          inputs=("grad", "input"), node="SiluBackward")
+SILU = declare("silu", lambda x: x / (1 + np.exp(-x)),
+               lambda g, input: quick(SILU_BACKWARD, g, input))
+
+
+@public(FUNCTIONAL)
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * sigmoid(x)``, also called swish."""
+    require_float("silu", "silu_cpu", input, complex=True)
+    return run(SILU, input, {}, inplace)
+
+
+def _mish_grad(g: Tensor, input: Tensor) -> Tensor:
+    t = softplus(input).tanh()
+    return g * (t + input * input.sigmoid() * (1 - t * t))
+
+
+MISH = declare("mish", lambda x: x * np.tanh(np.logaddexp(x, 0)), _mish_grad)
+
+
+@public(FUNCTIONAL)
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * tanh(softplus(x))`` (arXiv:1908.08681)."""
+    require_float("mish", "mish_cpu", input)
+    return run(MISH, input, {}, inplace)
+
+
+def _softplus_forward(x: ndarray, beta: float, threshold: float) -> ndarray:
+    z = x * beta
+    return np.where(z > threshold, x, np.logaddexp(z, 0) / beta)
+
+
+def _softplus_grad(g: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
+    z = input * beta
+    return where(z > threshold, g, g * z.sigmoid())
+
+
+SOFTPLUS = declare("softplus", _softplus_forward, _softplus_grad, ("beta", "threshold"))
+
+
+@public(FUNCTIONAL, out=True)
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """``log(1 + exp(beta * x)) / beta``; the input itself where ``beta * x > threshold``."""
+    require_float("softplus", "softplus_cpu", input)
+    return apply(SOFTPLUS, (input,), {"beta": beta, "threshold": threshold})
+
+
+LOGSIGMOID = declare("logsigmoid", lambda x: -np.logaddexp(-x, 0),
+                     lambda g, input: g * (-input).sigmoid(), node="LogSigmoid")
+
+
+@public(FUNCTIONAL, out=True)
+def logsigmoid(input: Tensor) -> Tensor:
+    """``log(1 / (1 + exp(-x)))``, without overflow."""
+    require_float("logsigmoid", "log_sigmoid_cpu", input)
+    return apply(LOGSIGMOID, (input,))
+
+
+@public(FUNCTIONAL)
+def softsign(input: Tensor) -> Tensor:
+    """``x / (1 + |x|)``."""
+    if require_tensor("softsign", input).dtype.kind == "b":
+        raise not_implemented("abs_cpu", input)
+    return input / (input.abs() + 1)
+
+
+@public(FUNCTIONAL)
+def tanhshrink(input: Tensor) -> Tensor:
+    """``x - tanh(x)``."""
+    return input - input.tanh()

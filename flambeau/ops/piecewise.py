@@ -1,0 +1,177 @@
+"""Activations made of pieces: clipped, shrunk, gated, and with random slopes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.shapes import wrap_dim
+from flambeau.core.dispatch import apply
+from flambeau.core.face import public
+from flambeau.core.kinds import composite
+from flambeau.core.tensor import Tensor
+from flambeau.ops.activation import (
+    FUNCTIONAL,
+    declare,
+    in_place,
+    require_float,
+    require_tensor,
+    run,
+)
+from flambeau.ops.join import cat
+from flambeau.ops.where import where
+
+__all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6", "softshrink"]
+
+ndarray = np.ndarray
+
+
+def _inside(g: Tensor, input: Tensor, low: float, high: float) -> Tensor:
+    """``g`` where ``input`` lies strictly between ``low`` and ``high``, else zero."""
+    return where((input <= low) | (input >= high), 0.0, g)
+
+
+HARDTANH = declare("hardtanh", lambda x, min_val, max_val: np.clip(x, min_val, max_val),
+                   lambda g, input, min_val, max_val: _inside(g, input, min_val, max_val),
+                   ("min_val", "max_val"))
+
+
+@public(FUNCTIONAL, out=True)
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0,
+             inplace: bool = False) -> Tensor:
+    """``input`` clipped to [min_val, max_val]."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    held = require_tensor("hardtanh", input).dtype
+    if held.kind == "b":
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if held.kind == "c":
+        raise NotImplementedError("clamp is not supported for complex types")
+    if held.kind == "u" and (min_val < 0 or max_val < 0):
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    if held.kind in "iu":
+        min_val, max_val = int(min_val), int(max_val)
+    return run(HARDTANH, input, {"min_val": min_val, "max_val": max_val}, inplace)
+
+
+in_place(hardtanh, "hardtanh_", FUNCTIONAL)
+
+
+@public(FUNCTIONAL)
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """``input`` clipped to [0, 6]."""
+    return hardtanh(input, 0, 6, inplace)
+
+
+HARDSIGMOID = declare("hardsigmoid", lambda x: np.clip(x + 3, 0, 6) / 6,
+                      lambda g, input: _inside(g * (1 / 6), input, -3, 3))
+
+
+@public(FUNCTIONAL)
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``relu6(x + 3) / 6``, a sigmoid made of straight lines."""
+    require_float("hardsigmoid", "hardsigmoid_cpu", input)
+    return run(HARDSIGMOID, input, {}, inplace)
+
+
+def _hardswish_grad(g: Tensor, input: Tensor) -> Tensor:
+    middle = g * (input / 3 + 0.5)
+    return where(input <= -3, 0.0, where(input >= 3, g, middle))
+
+
+HARDSWISH = declare("hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6, _hardswish_grad)
+
+
+@public(FUNCTIONAL)
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * relu6(x + 3) / 6`` (arXiv:1905.02244)."""
+    require_float("hardswish", "hardswish_cpu", input)
+    return run(HARDSWISH, input, {}, inplace)
+
+
+def _outside(g: Tensor, input: Tensor, lambd: float) -> Tensor:
+    return where((input >= -lambd) & (input <= lambd), 0.0, g)
+
+
+# x minus its clipped self keeps NaN, as PyTorch does.
+SOFTSHRINK = declare("softshrink", lambda x, lambd: x - np.clip(x, -lambd, lambd), _outside,
+                     ("lambd",))
+HARDSHRINK = declare(
+    "hardshrink", lambda x, lambd: np.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x),
+    _outside, ("lambd",))
+
+
+@public(FUNCTIONAL, out=True)
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``input`` moved towards zero by ``lambd``, and zero within ``lambd`` of it."""
+    require_float("softshrink", "softshrink_check", input)
+    if not 0 <= lambd <= math.inf:
+        raise RuntimeError(f"lambda must be in range [0, {_largest(input)}] for input dtype "
+                           f"{input.dtype.title}, but found {lambd:g}")
+    return apply(SOFTSHRINK, (input,), {"lambd": lambd})
+
+
+def _largest(input: Tensor) -> str:
+    largest = {"Float": 3.40282e+38, "Double": 1.79769e+308, "Half": 65504.0,
+               "BFloat16": 3.38953e+38}[input.dtype.title]
+    return f"{largest:g}"
+
+
+@public("torch", "Tensor", FUNCTIONAL, out=True)
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``input``, but zero within ``lambd`` of zero."""
+    require_float("hardshrink", "hardshrink_cpu", input)
+    return apply(HARDSHRINK, (input,), {"lambd": lambd})
+
+
+# glu
+
+
+def _halves(x: Any, dim: int) -> tuple[Any, Any]:
+    half = x.shape[dim] // 2
+    first = (slice(None),) * dim
+    return x[(*first, slice(None, half))], x[(*first, slice(half, None))]
+
+
+def _glu_compose(input: Tensor, dim: int) -> Tensor:
+    a, b = _halves(input, dim)
+    return a * b.sigmoid()
+
+
+def _glu_forward(x: ndarray, dim: int) -> ndarray:
+    a, b = _halves(x, dim)
+    return a / (1 + np.exp(-b))
+
+
+def _glu_backward_compose(grad: Tensor, input: Tensor, dim: int) -> Tensor:
+    a, b = _halves(input, dim)
+    s = b.sigmoid()
+    return cat((grad * s, grad * (a * (s * (1 - s)))), dim)
+
+
+def _glu_backward_forward(g: ndarray, x: ndarray, dim: int) -> ndarray:
+    a, b = _halves(x, dim)
+    s = 1 / (1 + np.exp(-b))
+    return np.concatenate((g * s, g * (a * (s * (1 - s)))), axis=dim)
+
+
+GLU_BACKWARD = composite("glu_backward", _glu_backward_compose, _glu_backward_forward,
+                         inputs=("grad", "input"), params=("dim",), node="GluBackward")
+GLU = composite("glu", _glu_compose, _glu_forward, inputs=("input",), params=("dim",),
+                grads=(lambda g, input, dim: apply(GLU_BACKWARD, (g, input), {"dim": dim}),))
+
+
+@public(FUNCTIONAL)
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of ``input`` along ``dim`` times the sigmoid of the second half."""
+    a = require_tensor("glu", input)
+    if not a.ndim:
+        raise RuntimeError("glu does not support scalars because halving size must be even")
+    dim = wrap_dim(dim, a.ndim)
+    if a.shape[dim] % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size "
+                           f"{a.shape[dim]}")
+    require_float("glu", "glu_cpu", input)
+    return apply(GLU, (input,), {"dim": dim})
