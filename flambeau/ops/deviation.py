@@ -12,6 +12,7 @@ from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
+from flambeau.core.inplace import write_out
 from flambeau.core.kinds import composite, linear, reduction
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
@@ -302,13 +303,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     else:
         order = 2.0 if p in ("fro", None) else float(p)
         found = vector_norm(input, order, dim, keepdim, dtype=dtype)
-    return found if out is None else _written(out, found)
-
-
-def _written(out: Tensor, found: Tensor) -> Tensor:
-    if out._a.shape != found._a.shape:
-        out.resize_(found._a.shape)  # type: ignore[attr-defined]
-    return out.copy_(found)
+    return found if out is None else write_out("norm", out, found)
 
 
 def _dist(input: Tensor, other: Tensor, p: float) -> Tensor:

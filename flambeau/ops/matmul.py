@@ -89,7 +89,8 @@ def _product(op: Op, input: Tensor, other: Tensor, r: ndarray) -> Tensor:
 def mm_nt(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` of matrices."""
     x, y = a._a, b._a
-    if type(x) is ndarray and type(y) is ndarray and x.dtype is y.dtype and x.dtype in (F32, F64):
+    d = x.dtype
+    if d is y.dtype and (d is F32 or d is F64):
         return _product(MM_NT, a, b, x.dot(y.T))
     return apply(MM_NT, (a, b))
 
@@ -97,7 +98,8 @@ def mm_nt(a: Tensor, b: Tensor) -> Tensor:
 def mm_tn(a: Tensor, b: Tensor) -> Tensor:
     """``a.T @ b`` of matrices."""
     x, y = a._a, b._a
-    if type(x) is ndarray and type(y) is ndarray and x.dtype is y.dtype and x.dtype in (F32, F64):
+    d = x.dtype
+    if d is y.dtype and (d is F32 or d is F64):
         return _product(MM_TN, a, b, x.T.dot(y))
     return apply(MM_TN, (a, b))
 
@@ -140,7 +142,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def _mm(input: Tensor, other: Tensor, x: Any, y: Any) -> Tensor:
     d = x.dtype
-    if d is y.dtype and (d is F32 or d is F64) and type(x) is ndarray and type(y) is ndarray:
+    if d is y.dtype and (d is F32 or d is F64):
         try:
             r = x.dot(y)
         except ValueError:
@@ -328,7 +330,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return reshape(input, x.shape[0], 1) * vec2
 
 
-@public(out=True)
+@public("torch", "Tensor", "linalg", out=True)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, by rank: dot, matrix-vector, matrix-matrix, or broadcast batches.
 
@@ -428,7 +430,7 @@ _LINEAR_NODES = {
                              (False, 1, "Squeeze"), (False, 2, "Mm"), (False, 3, "UnsafeView"))}
 
 
-@public("nn.functional")
+@public("nn.functional", out=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias`` over the last dimension: (..., n), (m, n), (m,) give (..., m).
 
@@ -439,11 +441,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     try:
         x, w = input._a, weight._a
         b = None if bias is None else bias._a
-        plain = (type(x) is ndarray and w.ndim == 2 and x.dtype is w.dtype and x.ndim
+        d = x.dtype
+        plain = ((d is F32 or d is F64) and d is w.dtype and w.ndim == 2 and x.ndim
                  and x.shape[-1] == w.shape[1]
-                 and (x.dtype is F32 or x.dtype is F64)
-                 and (b is None or b.dtype is x.dtype and b.shape == w.shape[:1])
-                 and type(w) is ndarray and (b is None or type(b) is ndarray))
+                 and (b is None or b.dtype is d and b.shape == w.shape[:1]))
     except AttributeError:
         _arrays("linear", ("input", "weight", "bias"), input, weight, bias)
         raise
