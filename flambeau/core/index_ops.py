@@ -10,11 +10,12 @@ import numpy as np
 from flambeau.backends.numpy import scatter
 from flambeau.core.dispatch import apply, make_view, record
 from flambeau.core.kinds import linear, opaque, view
+from flambeau.core.levels import front
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "MAX_INDICES", "PLACE",
-           "SELECT_NODE", "basic", "front", "gather_index", "put_index", "record_index",
-           "select", "slice_of", "write_at"]
+           "SELECT_NODE", "basic", "gather_index", "linear_jvp", "put_index", "record_index",
+           "select", "slice_of", "write_at", "zeros_like"]
 
 ndarray = np.ndarray
 ALL = slice(None)
@@ -32,19 +33,12 @@ def _place_forward(a: ndarray, shape: tuple, index: tuple) -> ndarray:
     return whole
 
 
-def front(t: Tensor, dim: int) -> Tensor:
-    """``t`` with dimension ``dim`` moved to the front."""
-    if not dim:
-        return t
-    return t.permute(dim, *[i for i in range(t._a.ndim) if i != dim])  # type: ignore[attr-defined]
-
-
 def _batch_getitem(op: Any, inputs: Sequence, dims: Sequence, index: tuple) -> tuple:
-    return apply(op, (front(inputs[0], dims[0]),), {"index": (ALL, *index)}), 0
+    return apply(op, (front(inputs[0], dims[0], 0),), {"index": (ALL, *index)}), 0
 
 
 def _batch_place(op: Any, inputs: Sequence, dims: Sequence, shape: tuple, index: tuple) -> tuple:
-    t = front(inputs[0], dims[0])
+    t = front(inputs[0], dims[0], 0)
     return apply(op, (t,), {"shape": (t._a.shape[0], *shape), "index": (ALL, *index)}), 0
 
 
@@ -181,12 +175,24 @@ def _put_input(g: Tensor, dims: tuple, accumulate: bool, *indices: Any) -> Tenso
     return apply(INDEX_PUT, (g, zero, *indices), {"dims": dims, "accumulate": False})
 
 
-def _put_jvp(tangents: Sequence, out: Tensor, input: Tensor, values: Tensor, *indices: Any,
-             dims: tuple, accumulate: bool) -> Tensor:
-    a, b = tangents[:2]
-    a = input * 0 if a is None else a
-    b = values * 0 if b is None else b
-    return apply(INDEX_PUT, (a, b, *indices), {"dims": dims, "accumulate": accumulate})
+def zeros_like(t: Tensor) -> Tensor:
+    """Zeros of the shape and dtype of ``t``, in memory of their own."""
+    return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
+
+
+def linear_jvp(find: Callable, *places: int) -> Callable:
+    """Forward mode of an operator linear in the inputs at ``places`` (all, if none is given).
+
+    ``find()`` gives the operator, which runs on the tangents, zeros where an input has none.
+    """
+
+    def jvp(tangents: Sequence, out: Tensor, *inputs: Any, **params: Any) -> Tensor:
+        moved = list(inputs)
+        for k in places or range(len(moved)):
+            moved[k] = zeros_like(inputs[k]) if tangents[k] is None else tangents[k]
+        return apply(find(), moved, params)
+
+    return jvp
 
 
 def _separated(dims: Sequence[int], indices: Sequence[Any]) -> bool:
@@ -205,7 +211,7 @@ def _batch_index(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) -> tup
     if any(b is not None for b in bdims[1:]):
         return _batch_index_all(op, inputs, bdims, dims)
     live = [i for i in indices if i is not None]
-    out = apply(op, (front(t, bdims[0]), *indices), {"dims": tuple([d + 1 for d in dims])})
+    out = apply(op, (front(t, bdims[0], 0), *indices), {"dims": tuple([d + 1 for d in dims])})
     return out, _index_rank(live) if _separated(dims, live) else 0
 
 
@@ -222,7 +228,7 @@ def _batched_indices(indices: Sequence[Tensor], bdims: Sequence, rank: int) -> l
                                "data-dependent control flow: the number of elements that a mask "
                                "selects may differ over the batch.")
         if b is not None:
-            i = front(i, b)
+            i = front(i, b, 0)
             own = i._a.shape[1:]
             i = i.reshape(i._a.shape[0], *(1,) * (rank - len(own)), *own)  # type: ignore
         found.append(i)
@@ -241,7 +247,7 @@ def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) ->
     size = inputs[0]._a.shape[bdims[0]]
     lead = wrap(np.arange(size).reshape(size, *(1,) * rank))
     at = tuple([d + 1 for d in dims])
-    out = gather_index(front(inputs[0], bdims[0]), (lead, *moved), (0, *at))
+    out = gather_index(front(inputs[0], bdims[0], 0), (lead, *moved), (0, *at))
     if apart or dims[0] == 0:
         return out, 0
     order = (0, *range(1 + rank, 1 + rank + dims[0]), *range(1, 1 + rank))
@@ -255,7 +261,7 @@ INDEX_ADD = linear("index_backward", _add_forward, _at_indices,
                    inputs=("input", *INDEX_NAMES), params=("shape", "dims"), widen=True)
 INDEX_PUT = opaque("index_put", _put_forward, inputs=("input", "values", *INDEX_NAMES),
                    grads=(_put_input, _at_indices, *(None,) * MAX_INDICES),
-                   params=("dims", "accumulate"), node="IndexPut", jvp=_put_jvp)
+                   params=("dims", "accumulate"), node="IndexPut", jvp=linear_jvp(lambda: INDEX_PUT, 0, 1))
 
 
 def record_index(t: Tensor, index: Tensor, out: Tensor) -> None:

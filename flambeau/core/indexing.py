@@ -24,6 +24,7 @@ from flambeau.core.index_ops import (
 )
 from flambeau.core.inplace import bump, check_inplace, overwrite
 from flambeau.core.modes import MODES
+from flambeau.core.node import InferenceVersion
 from flambeau.core.op import OPS
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
@@ -118,7 +119,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _is_plain(t: Tensor, index: Any, value: Any) -> bool:
     """Whether nothing can be recorded, and the value needs no conversion."""
     meta = t._x
-    if meta is not None and (meta.base is not None or meta.was_inference):
+    if meta is not None and meta.base is not None or type(t._v) is InferenceVersion:
         return False
     if not t._a.ndim or not t._a.flags.writeable:
         return False
