@@ -8,16 +8,20 @@ from flambeau.ops import (
     compare,
     complex,
     construct,
+    conv,
     convert,
     copy,
     create,
     deviation,
+    distance,
     extrema,
     functions,
     index,
     join,
     loss,
     matmul,
+    norm,
+    pair_loss,
     part_scatter,
     piecewise,
     polynomials,
@@ -37,7 +41,7 @@ from flambeau.ops import (
 )
 
 __all__ = ["activation", "arithmetic", "blends", "class_loss", "compare", "complex", "construct",
-           "convert", "copy", "create", "deviation", "extrema", "functions", "index", "join",
-           "loss", "matmul", "part_scatter", "piecewise", "polynomials", "powers", "rearrange",
-           "reduce", "reduce_extreme", "scan", "scatter", "shape", "softmax", "special", "split",
-           "view_copies", "views", "where"]
+           "conv", "convert", "copy", "create", "deviation", "distance", "extrema", "functions",
+           "index", "join", "loss", "matmul", "norm", "pair_loss", "part_scatter", "piecewise",
+           "polynomials", "powers", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
+           "shape", "softmax", "special", "split", "view_copies", "views", "where"]

@@ -338,7 +338,8 @@ MULTI_MARGIN = composite(
         {"p": p, "margin": margin, "reduction": reduction}), None, None))
 
 
-def _check_matrix(input: Tensor) -> tuple[int, ...]:
+def check_matrix(input: Tensor) -> tuple[int, ...]:
+    """The shape of a vector or matrix; RuntimeError for anything else."""
     shape = input._a.shape
     if len(shape) > 2 or (shape and shape[-1] == 0):
         raise RuntimeError("Expected non-empty vector or matrix with optional 0-dim batch size, "
@@ -356,7 +357,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
-    shape = _check_matrix(input)
+    shape = check_matrix(input)
     items, classes = (1, shape[0] if shape else 1) if len(shape) < 2 else shape
     if target._a.ndim > 1 or target._a.size != items:
         raise RuntimeError(
