@@ -31,8 +31,10 @@ from flambeau.ops import (
     reduce_extreme,
     scan,
     scatter,
+    search,
     shape,
     softmax,
+    sort,
     special,
     split,
     view_copies,
@@ -44,4 +46,5 @@ __all__ = ["activation", "arithmetic", "blends", "class_loss", "compare", "compl
            "conv", "convert", "copy", "create", "deviation", "distance", "extrema", "functions",
            "index", "join", "loss", "matmul", "norm", "pair_loss", "part_scatter", "piecewise",
            "polynomials", "powers", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
-           "shape", "softmax", "special", "split", "view_copies", "views", "where"]
+           "search", "shape", "softmax", "sort", "special", "split", "view_copies", "views",
+           "where"]

@@ -68,4 +68,26 @@ def spill_reduced(g: Tensor, index: Tensor, dim: int, keepdim: bool,
     return spill(g, index, dim, shape)
 
 
-__all__ = ["PICK", "SPILL", "pick", "spill", "spill_reduced"]
+def placed_grad(g: Any, input_shape: tuple, out: Any, dim: int) -> list:
+    """The gradient of an operator whose results are elements of its input and their places."""
+    return [spill(g[0], out[1].detach(), dim, input_shape)]
+
+
+def placed_jvp(tangents: Any, out: Any, input: Tensor, *, dim: int, **params: Any) -> tuple:
+    """The tangent of an operator whose results are elements of its input and their places."""
+    return pick(tangents[0], out[1], dim), None
+
+
+def along_batch(op: Op, inputs: Any, dims: Any, dim: int, **params: Any) -> tuple:
+    """A batching rule for what runs along ``dim``: the batch in front, ``dim`` one further."""
+    value = front(inputs[0], dims[0], 0)
+    if value._a.ndim > 1:
+        return apply(op, (value,), {"dim": dim + 1, **params}), 0
+    found = apply(op, (value.unsqueeze(1),), {"dim": 1, **params})  # numbers: rows of one
+    if isinstance(found, tuple):
+        return tuple([f.squeeze(1) for f in found]), 0
+    return found.squeeze(1), 0
+
+
+__all__ = ["PICK", "SPILL", "along_batch", "pick", "placed_grad", "placed_jvp", "spill",
+           "spill_reduced"]

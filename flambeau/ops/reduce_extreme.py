@@ -23,7 +23,7 @@ from flambeau.ops.reduce import LARGE, dims_of, unreduced
 ndarray = np.ndarray
 
 
-def _shared(g: Tensor, input: Tensor, out: Tensor, dims: tuple[int, ...],
+def shared_grad(g: Tensor, input: Tensor, out: Tensor, dims: tuple[int, ...],
             keepdim: bool) -> Tensor:
     """``g`` in equal parts for all elements that equal the extreme one."""
     shape = input._a.shape
@@ -47,10 +47,10 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
     return forward
 
 
-AMAX = reduction("amax", _extreme_forward("max", np.maximum), _shared)
-AMIN = reduction("amin", _extreme_forward("min", np.minimum), _shared)
-MAX_ALL = reduction("max_all", _extreme_forward("max", np.maximum), _shared)
-MIN_ALL = reduction("min_all", _extreme_forward("min", np.minimum), _shared)
+AMAX = reduction("amax", _extreme_forward("max", np.maximum), shared_grad)
+AMIN = reduction("amin", _extreme_forward("min", np.minimum), shared_grad)
+MAX_ALL = reduction("max_all", _extreme_forward("max", np.maximum), shared_grad)
+MIN_ALL = reduction("min_all", _extreme_forward("min", np.minimum), shared_grad)
 MAX_ALL.node_type.__name__ = "MaxBackward1"
 MIN_ALL.node_type.__name__ = "MinBackward1"
 
@@ -91,7 +91,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 def _aminmax_grad(g: Any, input: Tensor, out: Any, dims: tuple[int, ...], keepdim: bool) -> list:
-    low, high = (_shared(gi, input, o, dims, keepdim) for gi, o in zip(g, out))
+    low, high = (shared_grad(gi, input, o, dims, keepdim) for gi, o in zip(g, out))
     return [low + high]
 
 
@@ -248,4 +248,4 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 __all__ = ["AMAX", "AMIN", "amax", "amin", "aminmax", "argmax", "argmin",
-           "check_nonempty", "max", "min", "selecting", "selecting_grad"]
+           "check_nonempty", "max", "min", "selecting", "selecting_grad", "shared_grad"]

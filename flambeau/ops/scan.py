@@ -14,22 +14,14 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.kinds import linear, opaque
-from flambeau.core.levels import front
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.copy import cast
-from flambeau.ops.pick import pick, spill
+from flambeau.ops.pick import along_batch, placed_grad, placed_jvp
 
 ndarray = np.ndarray
 _WIDE = {np.dtype(np.float32): np.float64}
-
-
-def _batch(op: Op, inputs: Any, dims: Any, dim: int, **params: Any) -> tuple:
-    value = front(inputs[0], dims[0], 0)
-    if value._a.ndim == 1:  # numbers: a scan of one element
-        return apply(op, (value.unsqueeze(1),), {"dim": 1, **params}), 0
-    return apply(op, (value,), {"dim": dim + 1, **params}), 0
 
 
 def _accumulated(ufunc: np.ufunc, a: ndarray, dim: int, dtype: Any, reverse: bool) -> ndarray:
@@ -46,7 +38,7 @@ def _accumulated(ufunc: np.ufunc, a: ndarray, dim: int, dtype: Any, reverse: boo
 CUMSUM = linear(
     "cumsum", lambda a, dim, dtype, reverse: _accumulated(np.add, a, dim, dtype, reverse),
     lambda g, dim, reverse: _cumsum(g, dim, not reverse), params=("dim", "dtype", "reverse"),
-    widen=True, batch=_batch)
+    widen=True, batch=along_batch)
 
 
 def _cumsum(t: Tensor, dim: int, reverse: bool) -> Tensor:
@@ -70,7 +62,7 @@ def _cumprod_grad(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
 
 CUMPROD = opaque("cumprod",
                  lambda a, dim, dtype: _accumulated(np.multiply, a, dim, dtype, False),
-                 grads=(_cumprod_grad,), params=("dim", "dtype"), widen=True, batch=_batch)
+                 grads=(_cumprod_grad,), params=("dim", "dtype"), widen=True, batch=along_batch)
 
 
 def _scanned(input: Tensor, dim: int, dtype: dtype | None) -> tuple[Tensor, int, Any]:
@@ -115,17 +107,9 @@ def _running(ufunc: np.ufunc) -> Callable:
     return forward
 
 
-def _running_grad(g: Any, input_shape: tuple, out: Any, dim: int) -> list:
-    return [spill(g[0], out[1].detach(), dim, input_shape)]
-
-
-def _running_jvp(tangents: Any, out: Any, input: Tensor, *, dim: int) -> tuple:
-    return pick(tangents[0], out[1], dim), None
-
-
 def _running_op(name: str, ufunc: np.ufunc) -> Op:
-    return opaque(name, _running(ufunc), joint=_running_grad, params=("dim",), multiple=True,
-                  jvp=_running_jvp, batch=_batch)
+    return opaque(name, _running(ufunc), joint=placed_grad, params=("dim",), multiple=True,
+                  jvp=placed_jvp, batch=along_batch)
 
 
 CUMMAX = _running_op("cummax", np.maximum)
@@ -174,6 +158,8 @@ def _log_add(a: ndarray, b: ndarray) -> ndarray:
 
 def _log_grad(g: Tensor, input: Tensor, out: Tensor, dim: int, reverse: bool) -> Tensor:
     """In logarithms, positive and negative gradients apart, so that nothing overflows."""
+    if not g._a.ndim:
+        return g
     back = not reverse
     if input._a.dtype.kind == "c":
         return (_log_scan(g.log() - out.conj(), dim, back) + input.conj()).exp()
@@ -189,7 +175,7 @@ def _log_scan(t: Tensor, dim: int, reverse: bool) -> Tensor:
 
 
 LOGCUMSUMEXP = opaque("logcumsumexp", _log_forward, grads=(_log_grad,), params=("dim", "reverse"),
-                      widen=True, batch=_batch)
+                      widen=True, batch=along_batch)
 
 
 @public("torch", "Tensor", out=True)
