@@ -2,7 +2,7 @@
 
 Run `python benchmarks/large_arrays.py [--threads 2] [--items 4194304] [--rounds 5]`. Each framework
 runs in processes of its own, in turn, since idle workers of one slow the other down; the ratio is
-PyTorch's time over ours, each the least of all rounds.
+PyTorch's time over ours, each the least of all calls in all rounds.
 """
 
 import argparse
@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 
 COLUMNS = 1024
-TARGET_SECONDS = 0.15
-SAMPLES = 5
+SECONDS = 0.2
 OPERATIONS = (
     "add", "mul", "exp", "tanh", "sigmoid", "relu",
     "sum", "mean", "max", "sum(0)", "sum(1)",
@@ -62,17 +61,13 @@ def theirs(items: int, threads: int) -> dict[str, Callable[[], object]]:
 
 
 def least_time(call: Callable[[], object]) -> float:
-    """Return the least seconds a call took, each sample long enough to be measured."""
+    """Return the least seconds that one of many calls took."""
     call()
-    start = time.perf_counter()
-    call()
-    repeats = max(1, int(TARGET_SECONDS / SAMPLES / (time.perf_counter() - start)))
     best = float("inf")
-    for _ in range(SAMPLES):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        best = min(best, (time.perf_counter() - start) / repeats)
+    end = time.perf_counter() + SECONDS
+    while (start := time.perf_counter()) < end:
+        call()
+        best = min(best, time.perf_counter() - start)
     return best
 
 

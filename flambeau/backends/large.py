@@ -315,7 +315,7 @@ def _finish(
         shape = tuple(1 if axis in reduced else n for axis, n in enumerate(array.shape))
     else:
         shape = tuple(n for axis, n in enumerate(array.shape) if axis not in reduced)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return found.astype(dtype).reshape(shape)
 
 

@@ -1,0 +1,380 @@
+"""Prints reductions as LLVM text: blocks of long rows, short rows together, strips of columns.
+
+Every piece of work ("unit") writes one partial result, in the kind that accumulates.
+"""
+
+from collections.abc import Callable
+
+from flambeau.backends.llvm import printer
+from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
+from flambeau.backends.llvm.printer import Span, load_vector, run_steps
+from flambeau.backends.llvm.program import ITEM_BYTES, Reduction
+from flambeau.backends.llvm.scalars import TABLE
+
+# items in one block of a long row, columns in one strip
+BLOCK = 1 << 15
+COLUMN_BLOCK = 1024
+# places read side by side, which memory serves faster than one: rows when columns are reduced,
+# parts of a long row, short rows
+ROWS_AT_ONCE = 8
+PARTS = 4
+ROWS_TOGETHER = 4
+
+COMBINE: dict[str, Callable[..., Value]] = {
+    "sum": TABLE["add"],
+    "prod": TABLE["mul"],
+    "max": TABLE["maximum"],
+    "min": TABLE["minimum"],
+}
+
+
+def identity(combine: str, kind: str) -> float | int:
+    """Return the value that a combine ignores."""
+    floating = kind in FLOATS
+    if combine == "prod":
+        return 1
+    if combine == "sum":
+        # -0 + x is x for every x, -0 too
+        return -0.0 if floating else 0
+    if floating:
+        return float("-inf") if combine == "max" else float("inf")
+    top = (1 << (8 * ITEM_BYTES[kind] - 1)) - 1
+    return -top - 1 if combine == "max" else top
+
+
+def _emitter(reduction: Reduction, vector_bytes: int) -> Emitter:
+    e = Emitter(printer.lanes_for((reduction.prologue.inputs[0].kind,), vector_bytes))
+    e.label("entry")
+    return e
+
+
+def _load_sizes(e: Emitter, first: int, count: int) -> list[str]:
+    found = []
+    for number in range(first, first + count):
+        place = e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
+        found.append(e.assign(f"load i64, ptr {place}"))
+    return found
+
+
+def _open_units(e: Emitter, back: str) -> None:
+    """Open the loop over pieces of work; it is come back to from the label `back`."""
+    e.line("br label %units")
+    e.label("units")
+    e.line(f"%unit = phi i64 [%begin, %entry], [%unit.next, %{back}]")
+    more = e.assign("icmp slt i64 %unit, %end")
+    e.line(f"br i1 {more}, label %unit.body, label %units.done")
+    e.label("unit.body")
+
+
+def _close_units(e: Emitter) -> None:
+    e.line("%unit.next = add i64 %unit, 1")
+    e.line("br label %units")
+    e.label("units.done")
+    e.line("ret void")
+
+
+def _prepared(
+    e: Emitter, reduction: Reduction, bases: list[str], index: str, mask: str | None
+) -> Value:
+    """Load the vectors at these bases and this index, take them through the prologue, combine them.
+
+    float32 sums add these few in float32, pairwise, and go to float64 from there.
+    """
+    program = reduction.prologue
+    items = []
+    for base in bases:
+        values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
+        run_steps(e, program.steps, values)
+        item = values[program.outputs[0]]
+        early = not (reduction.combine == "sum" and item.kind == "f32")
+        items.append(e.convert(item, reduction.accumulate) if early else item)
+    while len(items) > 1:
+        pairs = zip(items[::2], items[1::2], strict=True)
+        items = [COMBINE[reduction.combine](e, a, b) for a, b in pairs]
+    return e.convert(items[0], reduction.accumulate)
+
+
+def _least(e: Emitter, a: str, b: str) -> str:
+    less = e.assign(f"icmp slt i64 {a}, {b}")
+    return e.assign(f"select i1 {less}, i64 {a}, i64 {b}")
+
+
+def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is one block of one row.
+
+    Context: partials, input, blocks in a row, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    partial, source = printer.load_pointers(e, 2)
+    blocks, columns = _load_sizes(e, 2, 2)
+    _open_units(e, "span.done")
+    row = e.assign(f"udiv i64 %unit, {blocks}")
+    block = e.assign(f"urem i64 %unit, {blocks}")
+    first = e.assign(f"mul i64 {block}, {BLOCK}")
+    last = _least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
+    offset = e.assign(f"mul i64 {row}, {columns}")
+    begin = e.assign(f"add i64 {offset}, {first}")
+    end = e.assign(f"add i64 {offset}, {last}")
+    total = _print_total(e, reduction, source, begin, end)
+    _store_item(e, reduction, total, partial, "%unit")
+    _close_units(e)
+    return printer.module_text(e, vector_bytes)
+
+
+def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end: str) -> Value:
+    """The lanes' totals over [begin, end), at the label span.done."""
+    kind = reduction.accumulate
+    combine = COMBINE[reduction.combine]
+    start = e.const(kind, identity(reduction.combine, kind))
+    length = e.assign(f"sub i64 {end}, {begin}")
+    rounds = e.assign(f"udiv i64 {length}, {PARTS * e.lanes}")
+    part = e.assign(f"mul i64 {rounds}, {e.lanes}")
+    covered = e.assign(f"mul i64 {part}, {PARTS}")
+    starts = [source]
+    for number in range(1, PARTS):
+        offset = e.assign(f"mul i64 {part}, {number}")
+        stored = printer.STORED[reduction.prologue.inputs[0].kind]
+        starts.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    part_end = e.assign(f"add i64 {begin}, {part}")
+    left = e.assign(f"add i64 {begin}, {covered}")
+    wide = Span(e, "wide", "unit.body", begin, part_end)
+    total = _print_running(e, reduction, wide, starts, start, "unit.body")
+    wide.leave_early()
+    span = Span(e, "span", "wide.rest", left, end)
+    total = _print_running(e, reduction, span, [source], total, "wide.rest")
+    mask = span.enter_tail()
+    rest = _prepared(e, reduction, [source], span.stop, mask)
+    finished = combine(e, e.select(Value(mask, "bool"), rest, start), total)
+    span.leave()
+    ends = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
+    return e.value(kind, f"phi {e.type(kind)} {ends}")
+
+
+def _print_running(
+    e: Emitter,
+    reduction: Reduction,
+    span: Span,
+    bases: list[str],
+    start: Value,
+    entered_from: str,
+) -> Value:
+    """Print the body of a span that reads all bases at its index; returns the running total."""
+    kind, name = reduction.accumulate, f"%{span.name}.total"
+    vector = e.type(kind)
+    e.line(f"{name} = phi {vector} [{start.text}, %{entered_from}], [{name}.next, %{span.name}]")
+    total = Value(name, kind)
+    span.enter_body()
+    item = _prepared(e, reduction, bases, span.index, None)
+    grown = COMBINE[reduction.combine](e, item, total)
+    e.line(f"{name}.next = bitcast {vector} {grown.text} to {vector}")
+    return total
+
+
+def _fold_lanes(e: Emitter, combine: str, total: Value) -> str:
+    """Combine the lanes in halves down to one; returns the scalar."""
+    lanes = e.lanes
+    while e.lanes > 1:
+        wide, half = e.type(total.kind), e.lanes // 2
+        parts = []
+        for first in (0, half):
+            picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
+            text = f"shufflevector {wide} {total.text}, {wide} poison, <{half} x i32> <{picks}>"
+            parts.append(e.value(total.kind, text))
+        e.lanes = half
+        total = COMBINE[combine](e, *parts)
+    item = e.assign(f"extractelement {e.type(total.kind)} {total.text}, i64 0")
+    e.lanes = lanes
+    return item
+
+
+def print_rows(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is a row, several of them walked together.
+
+    Context: partials, input, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    # several rows' totals stay in registers
+    e.lanes //= 2
+    length = e.assign("sub i64 %end, %begin")
+    part = e.assign(f"udiv i64 {length}, {ROWS_TOGETHER}")
+    part_end = e.assign(f"add i64 %begin, {part}")
+    covered = e.assign(f"mul i64 {part}, {ROWS_TOGETHER}")
+    left = e.assign(f"add i64 %begin, {covered}")
+    # a row of every part together, then what remains one by one
+    _print_row_loop(e, reduction, "group", ("entry", "%begin", part_end), ROWS_TOGETHER, part)
+    _print_row_loop(e, reduction, "row", ("group.done", left, "%end"), 1, "1")
+    e.line("ret void")
+    return printer.module_text(e, vector_bytes)
+
+
+def _print_row_loop(
+    e: Emitter,
+    reduction: Reduction,
+    name: str,
+    bounds: tuple[str, str, str],
+    count: int,
+    apart: str,
+) -> None:
+    """Totals of `count` rows at a time; bounds: the label come from, the first row, the end."""
+    _open_loop(e, name, *bounds)
+    partial, source = printer.load_pointers(e, 2)
+    (columns,) = _load_sizes(e, 2, 1)
+    bases = _row_bases(e, reduction, source, f"%{name}.at", count, columns, apart)
+    for number, total in enumerate(_print_totals(e, reduction, name, bases, columns)):
+        offset = e.assign(f"mul i64 {apart}, {number}")
+        this = e.assign(f"add i64 %{name}.at, {offset}")
+        _store_item(e, reduction, total, partial, this)
+    _close_loop(e, name, 1)
+
+
+def _open_loop(e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
+    """Open a loop whose body holds the span name.span."""
+    e.line(f"br label %{name}")
+    e.label(name)
+    back = f"[%{name}.next, %{name}.span.done]"
+    e.line(f"%{name}.at = phi i64 [{begin}, %{entered_from}], {back}")
+    more = e.assign(f"icmp slt i64 %{name}.at, {end}")
+    e.line(f"br i1 {more}, label %{name}.body, label %{name}.done")
+    e.label(f"{name}.body")
+
+
+def _close_loop(e: Emitter, name: str, step: int) -> None:
+    e.line(f"%{name}.next = add i64 %{name}.at, {step}")
+    e.line(f"br label %{name}")
+    e.label(f"{name}.done")
+
+
+def _row_bases(
+    e: Emitter, reduction: Reduction, source: str, row: str, count: int, columns: str, apart: str
+) -> list[str]:
+    """Return where `count` rows start, from `row` on and so many apart."""
+    stored = printer.STORED[reduction.prologue.inputs[0].kind]
+    bases = []
+    for number in range(count):
+        step = e.assign(f"mul i64 {apart}, {number}")
+        this = e.assign(f"add i64 {row}, {step}")
+        offset = e.assign(f"mul i64 {this}, {columns}")
+        bases.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
+    return bases
+
+
+def _print_totals(
+    e: Emitter, reduction: Reduction, name: str, bases: list[str], columns: str
+) -> list[Value]:
+    """The lanes' totals of every row, at the label name.span.done."""
+    kind, combine = reduction.accumulate, COMBINE[reduction.combine]
+    start = e.const(kind, identity(reduction.combine, kind))
+    vector = e.type(kind)
+    span = Span(e, f"{name}.span", f"{name}.body", "0", columns)
+    totals = [Value(f"%{name}.total{number}", kind) for number in range(len(bases))]
+    for total in totals:
+        first = f"[{start.text}, %{name}.body]"
+        e.line(f"{total.text} = phi {vector} {first}, [{total.text}.next, %{name}.span]")
+    span.enter_body()
+    for total, base in zip(totals, bases, strict=True):
+        grown = combine(e, _prepared(e, reduction, [base], span.index, None), total)
+        e.line(f"{total.text}.next = bitcast {vector} {grown.text} to {vector}")
+    mask = Value(span.enter_tail(), "bool")
+    finished = []
+    for total, base in zip(totals, bases, strict=True):
+        rest = e.select(mask, _prepared(e, reduction, [base], span.stop, mask.text), start)
+        finished.append(combine(e, rest, total))
+    span.leave()
+    return [
+        e.value(
+            kind,
+            f"phi {vector} [{total.text}, %{name}.span.rest], [{last.text}, %{name}.span.tail]",
+        )
+        for total, last in zip(totals, finished, strict=True)
+    ]
+
+
+def _store_item(e: Emitter, reduction: Reduction, total: Value, partial: str, index: str) -> None:
+    """Combine a total's lanes and store the one item."""
+    item = _fold_lanes(e, reduction.combine, total)
+    stored = LLVM_TYPE[reduction.accumulate]
+    place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {index}")
+    e.line(f"store {stored} {item}, ptr {place}")
+
+
+def print_columns(reduction: Reduction, vector_bytes: int) -> str:
+    """Return the kernel whose unit is one strip of columns over one piece of rows of one batch.
+
+    Context: partials (already holding the identity), input, pieces, strips, height, rows, columns.
+    """
+    e = _emitter(reduction, vector_bytes)
+    partial, source = printer.load_pointers(e, 2)
+    pieces, strips, height, rows, columns = _load_sizes(e, 2, 5)
+    _open_units(e, "rows.done")
+    strip = e.assign(f"urem i64 %unit, {strips}")
+    outer = e.assign(f"udiv i64 %unit, {strips}")
+    piece = e.assign(f"urem i64 {outer}, {pieces}")
+    batch = e.assign(f"udiv i64 {outer}, {pieces}")
+    first = e.assign(f"mul i64 {strip}, {COLUMN_BLOCK}")
+    last = _least(e, e.assign(f"add i64 {first}, {COLUMN_BLOCK}"), columns)
+    top = e.assign(f"mul i64 {piece}, {height}")
+    bottom = _least(e, e.assign(f"add i64 {top}, {height}"), rows)
+    stored = LLVM_TYPE[reduction.accumulate]
+    out_offset = e.assign(f"mul i64 {outer}, {columns}")
+    target = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {out_offset}")
+    above = e.assign(f"mul i64 {batch}, {rows}")
+    _print_row_groups(e, reduction, source, target, (above, top, bottom), (first, last, columns))
+    _close_units(e)
+    return printer.module_text(e, vector_bytes)
+
+
+def _print_row_groups(
+    e: Emitter,
+    reduction: Reduction,
+    source: str,
+    target: str,
+    rows: tuple[str, str, str],
+    columns: tuple[str, str, str],
+) -> None:
+    """Rows several at a time, then one at a time; ends at the label rows.done."""
+    above, top, bottom = rows
+    length = e.assign(f"sub i64 {bottom}, {top}")
+    rest = e.assign(f"urem i64 {length}, {ROWS_AT_ONCE}")
+    middle = e.assign(f"sub i64 {bottom}, {rest}")
+    entered, begin = "unit.body", top
+    for name, end, count in (("group", middle, ROWS_AT_ONCE), ("rows", bottom, 1)):
+        _open_loop(e, name, entered, begin, end)
+        at = e.assign(f"add i64 %{name}.at, {above}")
+        _print_group(e, reduction, name, source, target, at, count, columns)
+        _close_loop(e, name, count)
+        entered, begin = f"{name}.done", end
+
+
+def _print_group(
+    e: Emitter,
+    reduction: Reduction,
+    name: str,
+    source: str,
+    target: str,
+    row: str,
+    count: int,
+    columns: tuple[str, str, str],
+) -> None:
+    """Combine `count` rows into the partials, over one strip of columns."""
+    first, last, width = columns
+    bases = _row_bases(e, reduction, source, row, count, width, "1")
+    span = Span(e, f"{name}.span", f"{name}.body", first, last)
+    span.enter_body()
+    _combine_rows(e, reduction, bases, target, span.index, None)
+    mask = span.enter_tail()
+    _combine_rows(e, reduction, bases, target, span.stop, mask)
+    span.leave()
+
+
+def _combine_rows(
+    e: Emitter,
+    reduction: Reduction,
+    bases: list[str],
+    target: str,
+    index: str,
+    mask: str | None,
+) -> None:
+    total = load_vector(e, reduction.accumulate, target, index, mask)
+    rows = _prepared(e, reduction, bases, index, mask)
+    total = COMBINE[reduction.combine](e, rows, total)
+    printer.store_vector(e, total, target, index, mask)
