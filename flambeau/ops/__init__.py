@@ -14,6 +14,7 @@ from flambeau.ops import (
     create,
     deviation,
     distance,
+    embedding,
     extrema,
     functions,
     index,
@@ -43,8 +44,8 @@ from flambeau.ops import (
 )
 
 __all__ = ["activation", "arithmetic", "blends", "class_loss", "compare", "complex", "construct",
-           "conv", "convert", "copy", "create", "deviation", "distance", "extrema", "functions",
-           "index", "join", "loss", "matmul", "norm", "pair_loss", "part_scatter", "piecewise",
-           "polynomials", "powers", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
-           "search", "shape", "softmax", "sort", "special", "split", "view_copies", "views",
-           "where"]
+           "conv", "convert", "copy", "create", "deviation", "distance", "embedding", "extrema",
+           "functions", "index", "join", "loss", "matmul", "norm", "pair_loss", "part_scatter",
+           "piecewise", "polynomials", "powers", "rearrange", "reduce", "reduce_extreme", "scan",
+           "scatter", "search", "shape", "softmax", "sort", "special", "split", "view_copies",
+           "views", "where"]

@@ -45,7 +45,8 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0,
                          reduction: str = "mean") -> Tensor:
     """``input`` where target is 1, ``max(0, margin - input)`` where it is -1."""
     reduction = chosen_reduction(size_average, reduce, reduction)
-    apart = where(target == 1, 0, (margin - input).clamp_min(0))
+    held = wrap(np.asarray(margin, input._a.dtype))  # PyTorch rounds the margin, too
+    apart = where(target == 1, 0, (held - input).clamp_min(0))
     together = where(target == -1, 0, input)
     return reduced(apart + together, reduction)
 
