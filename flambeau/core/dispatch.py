@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 import weakref
 from collections.abc import Sequence
@@ -10,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
-from flambeau.core.modes import MODES
+from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
 from flambeau.core.op import INPUT, INPUTS, OUT, PARAM, SHAPE, Op
-from flambeau.core.tensor import Meta, Tensor, new_tensor, wrap
+from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
 __all__ = ["apply", "edge_of", "make_view", "record", "saved_hooks"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 NOTHING: dict[str, Any] = {}
+# Pairs of pack and unpack hooks, with the thread that put them here; a string forbids hooks.
 saved_hooks: list[tuple] = []
 
 
@@ -84,8 +86,8 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
     t._x = None
     if input._node is not None and op.differentiable and MODES.grad:
         record(op, (input,), params, t)
-    elif MODES.inference:
-        t._meta().was_inference = True
+    elif INFERENCE:
+        mark_inference(t)
     return t
 
 
@@ -100,9 +102,6 @@ def finish(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> A
             if t is not None and t._node is not None:
                 record(op, inputs, params, results)
                 break
-    if MODES.inference:
-        for r in results if op.multiple else (results,):
-            r._meta().was_inference = True
     return results
 
 
@@ -215,9 +214,13 @@ def _shape(inputs: Sequence[Any], at: int) -> tuple:
     return value._a.shape if isinstance(value, Tensor) else ()
 
 
-def _pack(value: Any) -> Any:
+def _pack(value: Any, own: bool = False) -> Any:
+    """``value`` as the hooks of this thread keep it; itself where there are none."""
     if saved_hooks and isinstance(value, Tensor):
-        return Packed(value, saved_hooks[-1])
+        thread = threading.get_ident()
+        for owner, hooks in reversed(saved_hooks):
+            if owner == thread:
+                return Packed(value, hooks, own)
     return value
 
 
@@ -232,7 +235,9 @@ def _save_out(node: Node, results: Any, inside: bool) -> Any:
     if type(results) is tuple:
         return tuple([r._a for r in results])
     if saved_hooks:
-        return Packed(results, saved_hooks[-1])
+        packed = _pack(wrap(results._a), True)
+        if type(packed) is Packed:
+            return packed
     if results._v is None:
         results._v = [0]
     node.out_version = results._v
@@ -250,7 +255,7 @@ def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
     results = []
     for array in out:
         view = make_view(op, source, array, params, register=False)
-        view._x.multi_view = op.node_type.__name__
+        view._x.multi_view = op.node_name
         results.append(view)
     if node is not None and MODES.grad:
         record(op, inputs, params, tuple(results))
@@ -285,7 +290,7 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
                 if node_type is not None:
                     node.__class__ = node_type
     else:
-        meta.made_without_grad = True
+        meta.made_without_grad = "inference" if MODES.inference else "no_grad"
     return t
 
 

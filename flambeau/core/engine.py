@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
+from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.modes import MODES
@@ -19,6 +21,9 @@ from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["run"]
 
+# Threads that go backward at once may share leaves.
+ONE_AT_A_TIME = threading.Lock()
+
 
 def run(roots: Sequence[tuple[Any, Tensor]], create_graph: bool = False, retain: bool = False,
         wanted: Sequence[Any] | None = None, accumulate: bool = True) -> list:
@@ -27,16 +32,19 @@ def run(roots: Sequence[tuple[Any, Tensor]], create_graph: bool = False, retain:
     Leaves gather them in ``.grad`` where ``accumulate``; with ``wanted``, a sequence of edges,
     only nodes that lead to those run, and the list returned has their gradients (or None).
     """
-    before = MODES.grad
+    before, outer = MODES.grad, MODES.task
     MODES.grad = create_graph
     try:
-        task = _Task(create_graph, retain, wanted, accumulate)
+        task = MODES.task = _Task(create_graph, retain, wanted, accumulate)
         for edge, g in roots:
             task.send(edge, g, True)
         task.loop()
+        task.finish()
+        for call in task.done:
+            call()
         return task.captured
     finally:
-        MODES.grad = before
+        MODES.grad, MODES.task = before, outer
 
 
 def _key(edge: Any) -> Any:
@@ -53,19 +61,25 @@ class _Task:
         self.accumulate = accumulate
         self.heap: list[tuple[int, Node]] = []
         self.pending: dict[Node, Any] = {}
+        # A leaf gets the sum of all that arrives, once: its hooks see it whole.
+        self.leaves: dict[Tensor, tuple[Tensor, bool]] = {}
         self.wanted: dict | None = None
         self.captured: list = []
         self.useful: set | None = None
+        self.done: list[Callable] = []
         if wanted is not None:
             self.captured = [None] * len(wanted)
             self.wanted = {}
             for i, edge in enumerate(wanted):
                 self.wanted.setdefault(_key(edge), []).append(i)
 
+    def when_done(self, call: Callable) -> None:
+        """Call ``call()`` when this pass has ended."""
+        self.done.append(call)
+
     def send(self, edge: Any, g: Any, shared: bool) -> None:
         """Add ``g`` to what ``edge`` has; ``shared`` says that others hold ``g`` too."""
-        kind = type(edge)
-        if kind is Output:
+        if type(edge) is Output:
             self._send_output(edge, g)
         elif isinstance(edge, Tensor):
             self._send_leaf(edge, g, shared)
@@ -76,7 +90,7 @@ class _Task:
             old = pending.get(edge)
             if old is None:
                 pending[edge] = g
-                heapq.heappush(self.heap, (-edge.seq, edge))
+                heappush(self.heap, (-edge.seq, edge))
             else:
                 pending[edge] = add(old, g)
 
@@ -88,63 +102,70 @@ class _Task:
         grads = self.pending.get(node)
         if grads is None:
             grads = self.pending[node] = [None] * len(node.outputs)  # type: ignore[arg-type]
-            heapq.heappush(self.heap, (-node.seq, node))
+            heappush(self.heap, (-node.seq, node))
         grads[nr] = g if grads[nr] is None else add(grads[nr], g)
 
     def _send_leaf(self, leaf: Tensor, g: Tensor, shared: bool) -> None:
         if g._a.shape != leaf._a.shape or g._a.dtype is not leaf._a.dtype:
             g = fit(g, leaf._a.shape, leaf._a.dtype)
-        meta = leaf._x
-        if self.wanted is not None:
-            places = self.wanted.get((leaf, 0))
-            if places is None:
-                return
+        if self.wanted is not None and (leaf, 0) not in self.wanted:
+            return
+        old = self.leaves.get(leaf)
+        self.leaves[leaf] = (g, shared) if old is None else (add(old[0], g), False)
+
+    def finish(self) -> None:
+        """Give the leaves what arrived for them."""
+        for leaf, (g, shared) in self.leaves.items():
+            meta = leaf._x
+            if meta is None:
+                meta = leaf._meta()
+            elif meta.hooks:
+                g, shared = run_hooks(meta.hooks, g), True
             if not self.accumulate:
-                if meta is not None and meta.hooks:
-                    g = run_hooks(meta.hooks, g)
-                for i in places:
-                    old = self.captured[i]
-                    self.captured[i] = g if old is None else add(old, g)
-                return
-        if meta is None:
-            meta = leaf._meta()
-        if meta.hooks:
-            g = run_hooks(meta.hooks, g)
-        gather(leaf, meta, g, shared, self.create_graph)
+                for i in self.wanted[leaf, 0]:  # type: ignore[index]
+                    self.captured[i] = g
+            elif meta.accumulator is None:
+                gather(leaf, meta, g, shared, self.create_graph)
+            else:
+                gather_hooked(leaf, meta, g, self.create_graph)
 
     def loop(self) -> None:
-        heap, pending = self.heap, self.pending
+        heap, pending, useful = self.heap, self.pending, None
         if self.wanted is not None:
-            self.useful = leading_to(heap, self.wanted)
+            useful = self.useful = leading_to(heap, self.wanted)
+        hooked = MODES.anomaly
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             g = pending.pop(node)
             if node.tensor_hooks is not None or node.retained is not None:
                 g = run_tensor_hooks(node, g)
-            if self.wanted is not None:
+            if useful is not None:
                 self._capture(node, g)
-                if node not in self.useful:  # type: ignore[operator]
+                if node not in useful:
                     continue
-            if node.outputs is not None:
+            if node.outputs is not None and node.materialize:
                 g = [zeros_for(node, i) if v is None else v for i, v in enumerate(g)]
-            self._run_node(node, g)
-
-    def _run_node(self, node: Node, g: Any) -> None:
-        if node.pre_hooks or node.post_hooks or MODES.anomaly:
-            grads = run_with_hooks(node, g)
-        else:
-            grads = node.run(g)
-        if not self.retain:
-            node.release()
-        useful = self.useful
-        for edge, gi in zip(node.next, grads):
-            if gi is None or edge is None:
-                continue
-            if useful is not None and not self._leads(edge):
-                continue
-            array = gi._a
-            shared = gi is g or type(array) is not np.ndarray or array.base is not None
-            self.send(edge, gi, shared)
+            if hooked or node.pre_hooks or node.post_hooks:
+                grads = run_with_hooks(node, g)
+            else:
+                grads = node.run(g)
+            if not self.retain:
+                node.release()
+            for edge, gi in zip(node.next, grads):
+                if gi is None or edge is None or useful is not None and not self._leads(edge):
+                    continue
+                if isinstance(edge, Node):
+                    array = gi._a
+                    if array.shape != edge.shape or array.dtype is not edge.dtype:
+                        gi = fit(gi, edge.shape, edge.dtype)
+                    old = pending.get(edge)
+                    if old is None:
+                        pending[edge] = gi
+                        heappush(heap, (-edge.seq, edge))
+                    else:
+                        pending[edge] = add(old, gi)
+                else:
+                    self.send(edge, gi, gi is g or node.may_share)
 
     def _leads(self, edge: Any) -> bool:
         if isinstance(edge, Tensor):
@@ -192,25 +213,48 @@ def _reaches(edge: Any, wanted: dict, useful: set) -> bool:
 
 def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool) -> None:
     """Add ``g`` to the leaf's ``.grad``."""
-    old = meta.grad
-    if old is None:
-        if create_graph:
-            meta.grad = g
-        elif shared:
-            meta.grad = wrap(np.array(g._a)) if type(g._a) is np.ndarray else g
+    with ONE_AT_A_TIME:
+        old = meta.grad
+        array = g._a
+        if old is None:
+            if create_graph:
+                meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
+            elif type(array) is np.ndarray and (shared or array.base is not None):
+                meta.grad = wrap(np.array(array))
+            else:
+                meta.grad = g
+        elif create_graph or type(old._a) is not np.ndarray or type(array) is not np.ndarray:
+            meta.grad = add(old, g)
         else:
-            meta.grad = g
-    elif create_graph or type(old._a) is not np.ndarray or type(g._a) is not np.ndarray:
-        meta.grad = add(old, g)
-    else:
-        np.add(old._a, g._a, out=old._a)
-        if old._v is None:
-            old._v = [1]
-        else:
-            old._v[0] += 1
+            np.add(old._a, array, out=old._a)
+            count_gathered(meta, old)
     if meta.post_hooks:
         for hook in list(meta.post_hooks.values()):
             hook(leaf)
+
+
+def count_gathered(meta: Any, grad: Tensor) -> None:
+    """Count the change of ``grad``, and how often in a row nothing else changed it."""
+    version = grad._v
+    if version is None:
+        grad._v = version = [0]
+    meta.gathered = meta.gathered + 1 if version[0] == meta.gathered_at else 1
+    version[0] += 1
+    meta.gathered_at = version[0]
+
+
+def gather_hooked(leaf: Tensor, meta: Any, g: Tensor, create_graph: bool) -> None:
+    """As ``gather``, between the hooks of the leaf's AccumulateGrad node."""
+    node = meta.accumulator()
+    if node is None or not (node.pre_hooks or node.post_hooks):
+        gather(leaf, meta, g, True, create_graph)
+        return
+    given = (g,)
+    for hook in list((node.pre_hooks or {}).values()):
+        given = changed_values(hook, given, hook(given))
+    gather(leaf, meta, given[0], True, create_graph)
+    for hook in list((node.post_hooks or {}).values()):
+        hook((), given)
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
@@ -248,6 +292,8 @@ def _sum_to(g: Tensor, have: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
                            f"but expected shape compatible with {list(shape)}")
     dims = (*range(lead), *(i + lead for i, n in enumerate(shape)
                             if n == 1 and have[i + lead] != 1))
+    if dims and not MODES.grad and type(g._a) is np.ndarray:
+        return wrap(OPS["sum"].forward(g._a, dims, False, None).reshape(shape))
     if dims:
         g = apply(OPS["sum"], (g,), {"dims": dims, "keepdim": False, "dtype": None})
     return g if g._a.shape == shape else g.reshape(shape)
@@ -258,11 +304,41 @@ def run_hooks(hooks: dict, g: Tensor) -> Tensor:
     for hook in list(hooks.values()):
         changed = hook(g)
         if changed is not None:
-            if not isinstance(changed, Tensor):
-                raise TypeError(f"hook '{getattr(hook, '__name__', hook)}' has returned an "
-                                "incorrect type, expected a Tensor or None")
+            check_changed(hook, g, changed)
             g = changed
     return g
+
+
+def check_changed(hook: Any, old: Any, new: Any) -> None:
+    """Raise where what a hook returned cannot take the place of ``old``."""
+    if not isinstance(new, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+    if old is None:
+        return
+    name = getattr(hook, "__name__", "<unknown>")
+    if new._a.dtype != old._a.dtype:
+        have, got = (f"{naming.prefix()}.{t.dtype.title}Tensor" for t in (old, new))
+        raise RuntimeError(f"hook '{name}' has changed the type of value (was {have} got {got})")
+    if new._a.shape != old._a.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+
+
+def changed_values(hook: Any, old: tuple, new: Any) -> tuple:
+    """The gradients that a hook of a node left: what it returned, checked, or ``old``."""
+    if new is None:
+        return old
+    if isinstance(new, Tensor):
+        new = (new,)
+    if not isinstance(new, tuple):
+        raise TypeError(f"expected tuple, but hook returned '{type(new).__name__}'")
+    if len(new) != len(old):
+        name = getattr(hook, "__name__", "<unknown>")
+        raise RuntimeError(f"hook '{name}' has returned an incorrect number of values (got "
+                           f"{len(new)}, but expected {len(old)})")
+    for before, after in zip(old, new):
+        if after is not None:
+            check_changed(hook, before, after)
+    return new
 
 
 def run_tensor_hooks(node: Node, g: Any) -> Any:
@@ -274,7 +350,7 @@ def run_tensor_hooks(node: Node, g: Any) -> Any:
             grads[nr] = run_hooks(hooks, grads[nr])
     for nr, ref in (node.retained or {}).items():
         t = ref()
-        if t is not None and grads[nr] is not None:
+        if t is not None and grads[nr] is not None and t.grad_fn is node:
             meta = t._meta()
             meta.grad = grads[nr] if meta.grad is None else add(meta.grad, grads[nr])
     return grads if several else grads[0]
@@ -285,9 +361,7 @@ def run_with_hooks(node: Node, g: Any) -> Sequence:
     several = node.outputs is not None
     incoming = tuple(g) if several else (g,)
     for hook in list((node.pre_hooks or {}).values()):
-        changed = hook(incoming)
-        if changed is not None:
-            incoming = changed if isinstance(changed, tuple) else (changed,)
+        incoming = changed_values(hook, incoming, hook(incoming))
     try:
         grads = node.run(list(incoming) if several else incoming[0])
     except Exception:
@@ -297,9 +371,7 @@ def run_with_hooks(node: Node, g: Any) -> Sequence:
     if MODES.anomaly and MODES.anomaly_nan:
         _refuse_nan(node, grads)
     for hook in list((node.post_hooks or {}).values()):
-        changed = hook(grads, incoming)
-        if changed is not None:
-            grads = changed if isinstance(changed, tuple) else (changed,)
+        grads = changed_values(hook, grads, hook(grads, incoming))
     return grads
 
 

@@ -8,22 +8,40 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau.base import naming
 from flambeau.core.modes import MODES
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from flambeau.core.tensor import Tensor
 
 next_sequence = itertools.count(1).__next__
 
-FREED = ("freed",)
+ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 TWICE = ("Trying to backward through the graph a second time (or directly access saved tensors "
          "after they have already been freed). Saved intermediate values of the graph are freed "
          "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
          "backward through the graph a second time or if you need to access saved tensors after "
          "calling backward.")
+
+
+class InferenceVersion(list):
+    """The version counter of tensors made in inference mode: it counts nothing.
+
+    Where gradients are recorded a tensor's version is read in order to save the tensor, which is
+    what inference tensors refuse.
+    """
+
+    def __getitem__(self, at: Any) -> Any:
+        if MODES.grad:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created "
+                "in inference mode in computation tracked by autograd. To work around this, you "
+                "can make a clone to get a normal tensor and use it in autograd, or use "
+                "`torch.no_grad()` instead of `torch.inference_mode()`.")
+        return 0
 
 
 class _Leaf:
@@ -71,6 +89,10 @@ class Node:
     retained: dict | None = None
     trace: list | None = None
     freed = False
+    # Whether outputs without a gradient get zeros, and gradients may be tensors others hold.
+    materialize = True
+    may_share = False
+    requires_grad = True
 
     def run(self, g: Any) -> Any:
         """Gradients for ``next``, given the gradient(s) of the output(s)."""
@@ -141,10 +163,27 @@ class RemovableHandle:
 class AccumulateGrad(Node):
     """Stands for a leaf in ``next_functions``; ``variable`` is the leaf."""
 
+    seq = (1 << 64) - 1
+
     def __init__(self, variable: Tensor) -> None:
         self.variable = variable
         self.shape = variable._a.shape
         self.dtype = variable._a.dtype
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        self._stay()
+        return super().register_hook(hook)
+
+    def register_prehook(self, hook: Callable) -> RemovableHandle:
+        self._stay()
+        return super().register_prehook(hook)
+
+    def _stay(self) -> None:
+        """Live as long as the leaf: the hooks shall be called also where nobody holds the node."""
+        self.variable._meta().accumulator = lambda: self
 
 
 def accumulator(leaf: Tensor) -> AccumulateGrad:
@@ -178,6 +217,10 @@ class OpNode(Node):
 
     def run(self, g: Any) -> Any:
         op = self.op
+        if op.bare and not MODES.grad:
+            grads = self.run_bare(g)
+            if grads is not None:
+                return grads
         if op.saved_tensors or self.freed:
             values: Any = self.unpack()
         else:
@@ -196,42 +239,76 @@ class OpNode(Node):
                 grads.append(formula[0](g, *[values[k] for k in formula[1]]))
         return grads
 
+    def run_bare(self, g: Tensor) -> list | None:
+        """The formulas on arrays, where nothing is recorded; None where that does not apply."""
+        a = g._a
+        d = a.dtype
+        if type(a) is not ndarray or self.freed or d is not F32 and d is not F64:
+            return None
+        values = self.bare_values(d)
+        if values is None:
+            return None
+        grads: list = []
+        for edge, formula in zip(self.next, self.op.formulas):
+            if edge is None or formula is None:
+                grads.append(None)
+                continue
+            r = formula[0](a, *[values[k] for k in formula[1]])
+            grads.append(g if r is a else OpNode.rebuild(r if type(r) is ndarray
+                                                         else np.asarray(r), None))
+        return grads
+
+    def bare_values(self, d: np.dtype) -> list | None:
+        """What was saved, as arrays of dtype ``d``; None where a value is not so plain."""
+        values: list = []
+        versions = self.versions
+        for at, value in enumerate(self.saved):
+            if type(value) is ndarray:
+                version = self.out_version
+                if value.dtype is not d or version is None or version[0] != self.out_at:
+                    return None
+            elif hasattr(value, "_v"):
+                version = value._v
+                value = value._a
+                if version is not None and version[0] != (versions[at] if versions else 0):
+                    return None
+                if value.dtype is not d:
+                    if type(value) is not ndarray or value.dtype.kind != "i":
+                        return None
+                    value = value.astype(d)
+            elif type(value) is Packed:
+                return None
+            values.append(value)
+        return values
+
     def unpack(self) -> list:
         """The saved values, checked against in-place changes since they were saved."""
         if self.freed:
             raise RuntimeError(TWICE)
         values = list(self.saved)
+        versions = self.versions
         for at, kind in self.op.saved_tensors:
             value = values[at]
-            if value is None:
-                continue
             if kind == "out":
-                values[at] = self._unpack_out(value)
+                if value is not None:
+                    values[at] = self._unpack_out(value)
             elif kind == "inputs":
                 values[at] = [self._unpack_input(v, n) for v, n in value]
-            else:
-                values[at] = self._unpack_packed(value, at)
+            elif value is not None and (type(value) is Packed or hasattr(value, "_v")):
+                values[at] = self._unpack_input(value, versions[at] if versions else 0)
         return values
-
-    def _unpack_packed(self, value: Any, at: int) -> Any:
-        if type(value) is Packed:
-            return value.unpack()
-        versions = self.versions
-        expected = versions[at] if versions is not None else 0
-        return self._unpack_input(value, expected)
 
     def _unpack_input(self, value: Any, expected: int) -> Any:
         if type(value) is Packed:
             return value.unpack()
-        version = getattr(value, "_v", None)
-        now = 0 if version is None else version[0]
-        if now != expected:
-            raise changed_in_place(value, self, now, expected)
+        version = value._v
+        if version is not None and version[0] != expected:
+            raise changed_in_place(value, self, version[0], expected)
         return value
 
     def _unpack_out(self, saved: Any) -> Any:
         if type(saved) is Packed:
-            return saved.unpack()
+            return saved.unpack(self)
         version = self.out_version
         if version is not None and version[0] != self.out_at:
             raise changed_in_place(OpNode.rebuild(saved, self), self, version[0], self.out_at)
@@ -256,17 +333,47 @@ class OpNode(Node):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
 
 
+class Same(Node):
+    """Leads on to a leaf: the history of what stands for the leaf's value."""
+
+    def __init__(self, leaf: Tensor) -> None:
+        self.next = (leaf,)
+        self.seq = next_sequence()
+        self.shape = leaf._a.shape
+        self.dtype = leaf._a.dtype
+
+    def run(self, g: Any) -> Any:
+        return (g,)
+
+
 class Packed:
-    """A saved tensor put away by a user's pack hook."""
+    """A saved tensor put away by a user's pack hook, and its history.
 
-    __slots__ = ("packed", "unpack_hook")
+    The history of a node's own output is not kept here, for it would keep the node alive.
+    """
 
-    def __init__(self, value: Tensor, hooks: tuple[Callable, Callable]) -> None:
-        self.packed = hooks[0](value)
+    __slots__ = ("edge", "packed", "unpack_hook")
+
+    def __init__(self, value: Tensor, hooks: tuple[Callable, Callable], own: bool = False) -> None:
+        before = MODES.grad
+        MODES.grad = False
+        try:
+            self.packed = hooks[0](value)
+        finally:
+            MODES.grad = before
         self.unpack_hook = hooks[1]
+        self.edge = None if own else value if value._node is LEAF else value._node
 
-    def unpack(self) -> Tensor:
-        return self.unpack_hook(self.packed)
+    def unpack(self, edge: Any = None) -> Tensor:
+        """The tensor; ``edge`` is its history where it was kept elsewhere."""
+        found = self.unpack_hook(self.packed)
+        if not hasattr(found, "_node"):
+            raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor but got "
+                            f"result of type {type(found).__name__}")
+        edge = edge or self.edge
+        if not MODES.grad or edge is None:
+            return found
+        return OpNode.rebuild(found._a, Same(edge) if hasattr(edge, "_a") else edge)
 
 
 def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeError:

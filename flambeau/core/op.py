@@ -24,7 +24,8 @@ class Op:
     shape of ``input`` (a tuple) and does not keep its memory. ``joint`` is one such function
     for all inputs at once (it may also name ``needs``, a bool per input) and returns a sequence.
     ``variadic`` operators take any number of tensors, named ``inputs``. ``refuses`` has, per
-    kind of dtype, what a pointwise operator raises for operands of that kind.
+    kind of dtype, what a pointwise operator raises for operands of that kind; ``numbers`` says
+    which of its operands may be Python numbers: "any", "one", "second", "none".
     """
 
     def __init__(self, name: str, forward: Callable, inputs: Sequence[str], *, kind: str,
@@ -51,10 +52,19 @@ class Op:
         self.scalar = scalar
         self.result = result
         self.refuses: dict[str, Any] = {}
+        self.numbers = "any"
         self._plan(formulas, joint)
-        title = node or name.title().replace("_", "")
-        self.node_type: type[OpNode] = type(f"{title}Backward0", (OpNode,), {"op": self})
+        self.node_name = f"{node or name.title().replace('_', '')}Backward0"
         OPS[name] = self
+
+    node_type: type[OpNode]
+
+    def __getattr__(self, name: str) -> Any:
+        # Making a class takes longer than declaring an operator, and few are ever recorded.
+        if name != "node_type":
+            raise AttributeError(f"'Op' object has no attribute '{name}'")
+        self.node_type = type(self.node_name, (OpNode,), {"op": self})
+        return self.node_type
 
     def _plan(self, formulas: Sequence[Callable | None], joint: Callable | None) -> None:
         slots: list[str] = []
@@ -71,6 +81,7 @@ class Op:
         self.saves_out = "out" in slots
         self.sources = tuple([self._source(s) for s in slots])
         self.plans: dict[tuple, tuple] = {}
+        self.bare = joint is None and all(_is_bare(f) for f in formulas if f is not None)
 
     def _source(self, slot: str) -> int | str | tuple[str, int]:
         """Where a slot's value comes from: an input's number, its shape, a parameter's name."""
@@ -110,6 +121,16 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name} ({self.kind})>"
+
+
+# What a formula may call and still mean the same on arrays as on tensors.
+_BARE_NAMES = frozenset(("conj_of", "reshape"))
+
+
+def _is_bare(formula: Callable) -> bool:
+    """Whether a formula is made of operators alone, so that it may be given plain arrays."""
+    code = getattr(formula, "__code__", None)
+    return code is not None and not code.co_freevars and _BARE_NAMES.issuperset(code.co_names)
 
 
 def _picks(formula: Callable, slots: list[str]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ dtype, or an array with a Python number) and hands everything else to ``apply_po
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,22 +14,26 @@ import numpy as np
 
 from flambeau.backends import large
 from flambeau.base import dtypes
-from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
+from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish, record, saved_hooks
-from flambeau.core.modes import MODES
+from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.promote import NUMBERS, number_array, result_type
-from flambeau.core.tensor import Tensor, new_tensor
+from flambeau.core.tensor import Tensor, mark_inference, new_tensor
 
-__all__ = ["apply_pointwise", "binary_entry", "in_place_entry", "operator_fallback",
-           "refuse_operand", "unary_entry"]
+__all__ = ["apply_pointwise", "binary_entry", "constant", "in_place_entry", "is_plain",
+           "operator_fallback", "refuse_operand", "short_entry", "unary_entry"]
 
 ndarray = np.ndarray
 F32, F64, I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+BOOL = np.dtype(np.bool_)
 LARGE = 1 << 15
 _NUMBER_CACHE_LIMIT = 4096
+_ZEROS = {(d, sign): np.array(sign * 0.0, d) for d in (F32, F64) for sign in (1.0, -1.0)}
+for _zero in _ZEROS.values():
+    _zero.flags.writeable = False
 
 
 def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
@@ -40,6 +45,8 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
                 return TRANSFORMS.process(op, operands, params)
         elif not isinstance(x, NUMBERS):
             raise refuse_operand(op, at, x)
+    if op.numbers != "any":
+        _check_numbers(op, operands)
     common = result_type(operands)
     if op.refuses:
         _check_kind(op, common)
@@ -62,6 +69,20 @@ def refuse_operand(op: Op, at: int, value: Any) -> TypeError:
     """The error for an operand that is neither a tensor nor a number."""
     return TypeError(f"{op.name}(): argument '{op.inputs[at]}' (position {at + 1}) must be "
                      f"Tensor, not {type(value).__name__}")
+
+
+def _check_numbers(op: Op, operands: Sequence[Any]) -> None:
+    """Raise where a Python number stands for what must be a tensor."""
+    at = [i for i, x in enumerate(operands) if not isinstance(x, Tensor)]
+    if not at:
+        return
+    if op.numbers == "none":
+        raise refuse_operand(op, at[0], operands[at[0]])
+    if len(at) == len(operands) or op.numbers == "second" and at[0] == 0:
+        got = ", ".join([type(x).__name__ for x in operands])
+        raise TypeError(f"{op.name}() received an invalid combination of arguments - got ({got}), "
+                        f"but expected one of:\n * (Tensor {op.inputs[0]}, Tensor "
+                        f"{op.inputs[1]})\n * (Tensor {op.inputs[0]}, Number {op.inputs[1]})")
 
 
 def _check_kind(op: Op, common: dtype) -> None:
@@ -130,6 +151,8 @@ def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
         edge = input._node
         if edge is None or not differentiable or not MODES.grad:
             t._node = None
+            if INFERENCE:
+                mark_inference(t)
             return t
         if saved_hooks or MODES.anomaly:
             record(op, (input,), {}, t)
@@ -170,28 +193,30 @@ def binary_entry(op: Op, forward: Callable,
     """
     name = op.scalar or op.name
     differentiable = op.differentiable
-    cached: dict[np.dtype, dict] = {F32: {}, F64: {}}
+    cached: dict[np.dtype, dict] = {F32: {}, F64: {}, I64: {}}
     plans = _binary_plans(op)
-    integers = op.result in ("same", "bool") and "i" not in op.refuses
+    f32, f64, i64, truth = _quick_dtypes(op)
+    real, whole = (None, None) if op.numbers == "none" else (float, int)
 
     def entry(input: Tensor, other: Any) -> Tensor:
         kind = type(other)
         try:
             x = input._a
             d = x.dtype
-            if kind is float or kind is int:
-                if d is F32 or d is F64:
-                    y = cached[d].get(other)
-                    if y is None:
-                        y = _remember(cached[d], other, d)
-                elif d is I64 and integers and kind is int:
-                    y = number_array(other, d)
-                else:
+            if kind is real or kind is whole:
+                if not (d is f32 or d is f64 or d is i64 and kind is whole):
                     return fallback(op, (input, other))
+                y = cached[d].get(other)
+                if y is None:
+                    y = _remember(cached[d], other, d)
                 nb = None
             else:
                 y = other._a
-                if d is not y.dtype or not (d is F32 or d is F64 or (d is I64 and integers)):
+                if d is not y.dtype:
+                    x, y = floats(x, y)
+                    if x is None or f32 is None:
+                        return fallback(op, (input, other))
+                elif not (d is f32 or d is f64 or d is i64 or d is truth):
                     return fallback(op, (input, other))
                 nb = other._node
         except AttributeError:
@@ -210,6 +235,8 @@ def binary_entry(op: Op, forward: Callable,
         na = input._node
         if (na is None and nb is None) or not differentiable or not MODES.grad:
             t._node = None
+            if INFERENCE:
+                mark_inference(t)
             return t
         if saved_hooks or MODES.anomaly:
             record(op, (input, other if nb is not None or kind is not float and kind is not int
@@ -229,6 +256,73 @@ def binary_entry(op: Op, forward: Callable,
     return entry
 
 
+def _quick_dtypes(op: Op) -> tuple:
+    """The dtypes that a short entry takes, None for those it does not: F32, F64, I64, BOOL."""
+    whole = op.result in ("same", "bool")
+    real = "f" not in op.refuses
+    return (F32 if real else None, F64 if real else None,
+            I64 if whole and "i" not in op.refuses else None,
+            BOOL if whole and "b" not in op.refuses else None)
+
+
+def floats(x: Any, y: Any) -> tuple:
+    """A floating array and an int64 array as two floating ones; a pair of None for others."""
+    if x.dtype is I64 and (y.dtype is F32 or y.dtype is F64):
+        return x.astype(y.dtype), y
+    if y.dtype is I64 and (x.dtype is F32 or x.dtype is F64):
+        return x, y.astype(x.dtype)
+    return None, None
+
+
+def constant(value: float, like: Tensor) -> Any:
+    """``value`` as a tensor that a short entry takes beside ``like``; else ``value`` itself."""
+    d = like._a.dtype
+    if not (d is F32 or d is F64):
+        return value
+    t = new_tensor(Tensor)
+    t._a = number_array(value, d)
+    t._node = t._v = t._x = None
+    return t
+
+
+def short_entry(op: Op, forward: Callable) -> Callable[[Sequence, dict], Any]:
+    """The short entry for any number of operands and parameters: ``entry(operands, params)``."""
+    cached: dict[np.dtype, dict] = {F32: {}, F64: {}}
+
+    def entry(operands: Sequence[Any], params: dict[str, Any]) -> Any:
+        d = None
+        arrays = []
+        tensors = []
+        try:
+            for x in operands:
+                if type(x) is float or type(x) is int:
+                    arrays.append(x)
+                    tensors.append(Number(x))
+                    continue
+                a = x._a
+                if d is None:
+                    d = a.dtype
+                elif a.dtype is not d:
+                    return apply_pointwise(op, operands, params)
+                arrays.append(a)
+                tensors.append(x)
+        except AttributeError:
+            return apply_pointwise(op, operands, params)
+        if not (d is F32 or d is F64) or op.numbers != "any" and len(operands) > 1:
+            return apply_pointwise(op, operands, params)
+        for at, a in enumerate(arrays):
+            if type(a) is not ndarray:
+                found = cached[d].get(a)
+                arrays[at] = _remember(cached[d], a, d) if found is None else found
+        try:
+            out = forward(*arrays, **params)
+        except ValueError:
+            return apply_pointwise(op, operands, params)
+        return finish(op, tensors, params, out)
+
+    return entry
+
+
 def in_place_entry(op: Op, forward: Callable, fallback: Callable) -> Callable[..., Tensor]:
     """The short entry of a two-input operator's in-place form, for what needs no history.
 
@@ -243,7 +337,7 @@ def in_place_entry(op: Op, forward: Callable, fallback: Callable) -> Callable[..
         try:
             x = self._a
             d = x.dtype
-            if not (d is F32 or d is F64) or MODES.grad and not _plain(self):
+            if not (d is F32 or d is F64) or MODES.grad and not is_plain(self):
                 return fallback(self, other)
             if kind is float or kind is int:
                 y = cached[d].get(other)
@@ -270,7 +364,7 @@ def in_place_entry(op: Op, forward: Callable, fallback: Callable) -> Callable[..
     return twin
 
 
-def _plain(t: Tensor) -> bool:
+def is_plain(t: Tensor) -> bool:
     """Whether neither ``t`` nor what it is a view of has a history to keep."""
     if t._node is not None:
         return False
@@ -303,8 +397,10 @@ def _save_binary(node: Any, plan: tuple, a: Tensor, b: Any, t: Tensor) -> None:
 
 
 def _remember(cache: dict, value: float, d: np.dtype) -> ndarray:
+    if value == 0 and d is not I64:
+        return _ZEROS[d, math.copysign(1, value)]  # 0.0 and -0.0 are one key of a dict
     array = number_array(value, d)
-    if value != 0 and value == value:
+    if value == value:
         if len(cache) >= _NUMBER_CACHE_LIMIT:
             cache.clear()
         array.flags.writeable = False

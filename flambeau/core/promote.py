@@ -64,5 +64,4 @@ def number_array(value: Any, held: np.dtype) -> np.ndarray:
             value &= (1 << 8 * held.itemsize) - 1
             if held.kind == "i" and value > info.max:
                 value -= 1 << 8 * held.itemsize
-    with np.errstate(all="ignore"):
-        return np.asarray(value, held)
+    return np.asarray(value, held)

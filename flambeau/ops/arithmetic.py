@@ -1,4 +1,4 @@
-"""Addition, multiplication, division, powers and their operators on tensors and numbers."""
+"""Addition, multiplication, division and their operators on tensors and numbers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import (
     apply_pointwise,
     binary_entry,
+    constant,
     in_place_entry,
     operator_fallback,
 )
@@ -26,11 +27,20 @@ PAIR = ("input", "other")
 
 def conj_of(x: Any) -> Any:
     """The conjugate of a saved tensor or number; real ones as they are."""
+    if type(x) is float or type(x) is ndarray:
+        return x
     if isinstance(x, Tensor):
         return x.conj() if x._a.dtype.kind == "c" else x
     return x.conjugate() if isinstance(x, complex) else x
 
 
+def zero_slope(g: Any) -> Any:
+    """The gradient of what is flat: zeros, also where ``g`` is infinite."""
+    return _zeros(g)
+
+
+_zeros = pointwise("zero", lambda a, out=...: np.zeros_like(a), (zero_slope,), quick=True,
+                   places=None)
 _add = pointwise("add", np.add, (lambda g: g, lambda g: g), inputs=PAIR, places=None)
 _sub = pointwise("sub", np.subtract, (lambda g: g, lambda g: -g), inputs=PAIR, places=None)
 _mul = pointwise("mul", np.multiply,
@@ -106,6 +116,11 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public("torch")
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``, broadcast."""
+    if not isinstance(input, Tensor):
+        got = f"({type(input).__name__}, {type(other).__name__})"
+        raise TypeError(f"rsub() received an invalid combination of arguments - got {got}, but "
+                        "expected one of:\n * (Tensor input, Tensor other, *, Number alpha = 1)"
+                        "\n * (Tensor input, Number other, Number alpha = 1)")
     return _sub(other, _scaled(other, input, alpha))
 
 
@@ -149,13 +164,9 @@ def _fmod(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     return np.fmod(x, y, out=out)
 
 
-def _no_slope(g: Any) -> Any:
-    return g * 0
-
-
-_div_floor = pointwise("div_floor", _floor_quotient, (_no_slope, _no_slope), inputs=PAIR,
+_div_floor = pointwise("div_floor", _floor_quotient, (zero_slope, zero_slope), inputs=PAIR,
                        places=None, quick=True, node="Div", refuses={"bc": "div_floor_cpu"})
-_div_trunc = pointwise("div_trunc", _trunc_quotient, (_no_slope, _no_slope), inputs=PAIR,
+_div_trunc = pointwise("div_trunc", _trunc_quotient, (zero_slope, zero_slope), inputs=PAIR,
                        places=None, quick=True, node="Div", refuses={"bc": "div_trunc_cpu"})
 
 
@@ -193,119 +204,12 @@ floor_divide = pointwise("floor_divide", _floor_quotient, (_refuse_derivative,) 
                          quick=True, node="NotImplemented", refuses={"bc": "div_floor_cpu"})
 remainder = pointwise("remainder", _remainder,
                       (lambda g: g, lambda g, input, other: -g * _div_floor(input, other)),
-                      inputs=PAIR, quick=True, refuses={"bc": "remainder_cpu"})
+                      inputs=PAIR, quick=True, refuses={"bc": "remainder_cpu"},
+                      numbers="one")
 fmod = pointwise("fmod", _fmod,
                  (lambda g: g, lambda g, input, other: -g * _div_trunc(input, other)),
-                 inputs=PAIR, quick=True, refuses={"bc": "fmod_cpu"})
-
-
-# Powers
-
-
-def _rsqrt(x: ndarray, out: Any = ...) -> ndarray:
-    out = np.sqrt(x, out=out)
-    return np.divide(1, out, out=out)
-
-
-def _cube(x: ndarray, out: Any = ...) -> ndarray:
-    return np.multiply(np.square(x), x, out=out)
-
-
-def _inverse_square(x: ndarray, out: Any = ...) -> ndarray:
-    out = np.square(x, out=out)
-    return np.divide(1, out, out=out)
-
-
-# What PyTorch computes for these exponents, which are also quicker than a general power.
-_POWERS: dict[float, Callable[..., ndarray]] = {
-    2.0: np.square, 3.0: _cube, 0.5: np.sqrt, -0.5: _rsqrt, -1.0: np.reciprocal,
-    -2.0: _inverse_square}
-
-
-def _power(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
-    if x.dtype.kind in "iu":
-        return _integer_power(x, y)
-    if not y.ndim and x.dtype.kind == "f":
-        special = _POWERS.get(y.item())
-        if special is not None:
-            return special(x, out=out)
-    return np.power(x, y, out=out)
-
-
-def _integer_power(x: ndarray, y: ndarray) -> ndarray:
-    """Integer powers; a negative exponent gives 0, but for the bases 1 and -1."""
-    if x.dtype.kind == "u" or not (y < 0).any():
-        return np.power(x, y, out=...)
-    whole = np.power(x, np.maximum(y, 0))
-    sign = np.where(y & 1, x, 1)
-    return np.where(y >= 0, whole, np.where(np.abs(x) == 1, sign, 0)).astype(x.dtype)
-
-
-def _power_base_grad(g: Any, input: Any, other: Any) -> Any:
-    if not isinstance(other, Tensor):
-        if other == 0:
-            return g * 0
-        if other == 2:
-            return g * (conj_of(input) * 2)
-        return g * conj_of(other * input ** (other - 1))
-    slope = g * conj_of(other * input ** (other - 1))
-    return slope.masked_fill(other == 0, 0)
-
-
-def _power_exponent_grad(g: Any, out: Any, input: Any, other: Any) -> Any:
-    if isinstance(input, Tensor):
-        slope, zero = out * input.log(), (input == 0).logical_and(_not_negative(other))
-        return (g * conj_of(slope)).masked_fill(zero, 0)
-    if input == 0:
-        return (g * conj_of(out * -np.inf)).masked_fill(_not_negative(other), 0)
-    log = np.log(complex(input)) if out._a.dtype.kind == "c" else np.log(float(input))
-    return g * conj_of(out * log.item())
-
-
-def _not_negative(x: Tensor) -> Tensor:
-    return (x.real if x._a.dtype.kind == "c" else x) >= 0
-
-
-def _pow_fallback(op: Op, operands: tuple) -> Any:
-    base, exponent = operands
-    if isinstance(exponent, (int, np.integer)) and exponent < 0 and isinstance(base, Tensor):
-        if base._a.dtype.kind in "biu":
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return apply_pointwise(op, operands)
-
-
-def _pow_operator_fallback(op: Op, operands: tuple) -> Any:
-    return _pow_fallback(op, operands) if operand(operands[1]) else NotImplemented
-
-
-_pow_op = pointwise("pow", _power, (_power_base_grad, _power_exponent_grad), inputs=PAIR,
-                    places=None, quick=True, refuses={"b": "pow"}).op
-_pow = binary_entry(_pow_op, _power, _pow_fallback)
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def pow(input: Any, exponent: Any) -> Tensor:
-    """``input ** exponent``, broadcast; one of the two may be a number.
-
-    Integers stay integers; a negative number as exponent of integers is refused.
-
-    >>> import flambeau as torch
-    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
-    tensor([1., 4., 9.])
-    """
-    return _pow(input, exponent)
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def float_power(input: Any, exponent: Any) -> Tensor:
-    """``input ** exponent`` in float64 (or complex128)."""
-    return _pow(_wide(input), _wide(exponent))
-
-
-def _wide(x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return x.to(dtypes.complex128 if x._a.dtype.kind == "c" else dtypes.float64)
-    return x if isinstance(x, complex) else float(x)
+                 inputs=PAIR, quick=True, refuses={"bc": "fmod_cpu"},
+                 numbers="second")
 
 
 # One input
@@ -318,25 +222,6 @@ def _refuse_bool_sign(name: str, text: str) -> dict[str, Exception]:
 neg = pointwise("neg", np.negative, (lambda g: -g,), aliases=("negative",), refuses=_refuse_bool_sign(
     "Negation, the `-` operator", " If you are trying to invert a mask, use the `~` or "
     "`logical_not()` operator instead."))
-sqrt = pointwise("sqrt", np.sqrt, (lambda g, out: g / (2 * conj_of(out)),), result="float")
-rsqrt = pointwise("rsqrt", _rsqrt, (lambda g, out: g * conj_of(out * out * out * -0.5),),
-                  result="float", quick=True)
-reciprocal = pointwise("reciprocal", np.reciprocal, (lambda g, out: -g * conj_of(out * out),),
-                       result="float")
-
-
-_square_op = pointwise("square", np.square, (lambda g, input: g * (conj_of(input) * 2),),
-                       places=None, node="Pow")
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def square(input: Tensor) -> Tensor:
-    """``input * input``; of bools, as integers."""
-    if isinstance(input, Tensor) and input._a.dtype.kind == "b":
-        input = input.to(dtypes.int64)
-    return _square_op(input)
-
-
 @public("torch", "Tensor")
 def positive(input: Tensor) -> Tensor:
     """The tensor itself; bool tensors are refused."""
@@ -361,6 +246,8 @@ def reflected(function: Callable, name: str) -> Callable:
     """The method that computes ``function(other, self)``, for numbers and arrays on the left."""
 
     def method(self: Tensor, other: Any) -> Any:
+        if type(other) is float or type(other) is int:
+            return function(constant(other, self), self)
         return function(_as_operand(other), self) if operand(other) else NotImplemented
 
     method.__name__ = method.__qualname__ = f"__r{name}__"
@@ -387,7 +274,9 @@ def install_operator(name: str, function: Callable, forward: Callable, *,
     method = binary_entry(function.op, forward, fallback)  # type: ignore[attr-defined]
     method.__name__ = method.__qualname__ = f"__{name}__"
     setattr(Tensor, f"__{name}__", method)
-    if reflect:
+    if name in ("add", "mul"):
+        setattr(Tensor, f"__r{name}__", method)
+    elif reflect:
         setattr(Tensor, f"__r{name}__", reflected(function, name))
     if twin is not None:
         setattr(Tensor, f"__i{name}__", in_place_operator(twin, name))
@@ -441,9 +330,6 @@ def _install_arithmetic() -> None:
 
 
 def _install_division() -> None:
-    _pow.op = _pow_op  # type: ignore[attr-defined]
-    install_operator("pow", _pow, _power, fallback=_pow_operator_fallback,
-                     twin=in_place_twin(_pow, "pow"))
     install_operator("floordiv", floor_divide, _floor_quotient,
                      twin=in_place_twin(floor_divide, "floor_divide"))
     install_operator("mod", remainder, _remainder, twin=in_place_twin(remainder, "remainder"))
@@ -456,92 +342,5 @@ Tensor.__div__ = Tensor.__truediv__  # type: ignore[attr-defined]
 Tensor.__neg__ = neg  # type: ignore[attr-defined]
 Tensor.__pos__ = positive  # type: ignore[attr-defined]
 
-
-# Products added
-
-
-def _addcmul(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
-    product = np.multiply(a, b, out=...)
-    if value != 1:
-        product = np.multiply(product, _as_scalar(value, x.dtype), out=...)
-    return np.add(x, product, out=...)
-
-
-def _addcdiv(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
-    scaled = a if value == 1 else np.multiply(a, _as_scalar(value, a.dtype), out=...)
-    return np.add(x, np.divide(scaled, b, out=...), out=...)
-
-
-def _as_scalar(value: Any, held: np.dtype) -> ndarray:
-    return np.asarray(value).astype(held)
-
-
-_TRIPLE = ("input", "tensor1", "tensor2")
-_addcmul_op = pointwise(
-    "addcmul", _addcmul,
-    (lambda g: g, lambda g, tensor2, value: g * conj_of(tensor2 * value),
-     lambda g, tensor1, value: g * conj_of(tensor1 * value)),
-    inputs=_TRIPLE, params=("value",), places=None, refuses={"b": "addcmul_cpu_out"})
-_addcdiv_op = pointwise(
-    "addcdiv", _addcdiv,
-    (lambda g: g, lambda g, tensor2, value: g * conj_of(value / tensor2),
-     lambda g, tensor1, tensor2, value: -g * conj_of(value * tensor1 / (tensor2 * tensor2))),
-    inputs=_TRIPLE, params=("value",), places=None)
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``, broadcast."""
-    return _addcmul_op(input, tensor1, tensor2, value=value)
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``, broadcast; of floating tensors."""
-    if result_type([tensor1, tensor2]).category < dtypes.FLOAT:
-        raise RuntimeError(
-            "Integer division with addcdiv is no longer supported, and in a future  release "
-            "addcdiv will perform a true division of tensor1 and tensor2. The historic addcdiv "
-            "behavior can be implemented as (input + value * torch.trunc(tensor1 / tensor2))"
-            ".to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for "
-            "float inputs. The future addcdiv behavior is just the latter implementation: (input "
-            "+ value * tensor1 / tensor2), for all dtypes.")
-    return _addcdiv_op(input, tensor1, tensor2, value=value)
-
-
-def _lerp(start: ndarray, end: ndarray, weight: ndarray) -> ndarray:
-    # From the nearer end, so that weights 0 and 1 give exactly the ends.
-    step = np.subtract(end, start, out=...)
-    if not weight.ndim:
-        if abs(weight) < 0.5:
-            return np.add(start, weight * step, out=...)
-        return np.subtract(end, step * (1 - weight), out=...)
-    near = np.abs(weight) < 0.5
-    return np.where(near, start + weight * step, end - step * (1 - weight))
-
-
-_lerp_op = pointwise(
-    "lerp", _lerp,
-    (lambda g, weight: g * conj_of(1 - weight), lambda g, weight: g * conj_of(weight),
-     lambda g, input, end: g * conj_of(end - input)),
-    inputs=("input", "end", "weight"), places=None, refuses={"bi": "lerp_kernel_scalar"})
-
-
-@public("torch", "Tensor", out=True, inplace=True)
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """``input + weight * (end - input)``; all tensors of one dtype.
-
-    >>> import flambeau as torch
-    >>> torch.lerp(torch.zeros(2), torch.ones(2), 0.25)
-    tensor([0.2500, 0.2500])
-    """
-    for name, t in (("end", end), ("weight", weight)):
-        if isinstance(t, Tensor) and t._a.dtype != input._a.dtype:
-            have, want = (str(x.dtype).split(".")[-1].replace("32", "").replace("float64", "double")
-                          for x in (t, input))
-            raise RuntimeError(f"expected dtype {want} for `{name}` but got dtype {have}")
-    return _lerp_op(input, end, weight)
-
-
 __all__ = ["PAIR", "add", "conj_of", "div", "in_place_operator", "install_operator", "mul", "neg",
-           "operand", "reflected", "show", "sub", "with_out"]
+           "operand", "reflected", "show", "sub", "with_out", "zero_slope"]

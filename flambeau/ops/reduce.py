@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod as prod_of
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from flambeau.base.shapes import wrap_dims
 from flambeau.core.dispatch import apply, record, saved_hooks
 from flambeau.core.face import public
 from flambeau.core.kinds import reduction
-from flambeau.core.modes import MODES
+from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, next_sequence
 from flambeau.core.op import Op
-from flambeau.core.tensor import Tensor, new_tensor, wrap
+from flambeau.core.tensor import Tensor, mark_inference, new_tensor, wrap
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.copy import cast
 
@@ -87,14 +88,13 @@ def _sum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
     return _add(a, axis=dims, dtype=dtype, keepdims=keepdim, out=...)
 
 
-def _filled(g: Tensor, shape: tuple[int, ...], n: int = 1) -> Tensor:
+def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     """A gradient of ``shape`` that is ``g / n``, a number, everywhere."""
-    a = g._a
-    if MODES.grad or type(a) is not ndarray or a.dtype.itemsize < 4:
+    if type(g) is not ndarray:
         return (g if n == 1 else g / n).expand(shape)
-    r = np.empty(shape, a.dtype)
-    r.fill(a if n == 1 else a / n)
-    return wrap(r)
+    r = np.empty(shape, g.dtype)
+    r.fill(g.item() / n)
+    return r
 
 
 def plain_result(op: Op, input: Tensor, r: ndarray) -> Tensor:
@@ -106,6 +106,8 @@ def plain_result(op: Op, input: Tensor, r: ndarray) -> Tensor:
     edge = input._node
     if edge is None or not MODES.grad:
         t._node = None
+        if INFERENCE:
+            mark_inference(t)
         return t
     if saved_hooks or MODES.anomaly:
         record(op, (input,), {}, t)
@@ -166,13 +168,10 @@ MEAN = reduction("mean", _mean_forward,
                  lambda g, input_shape, dims, keepdim: spread(
                      g / count_of(input_shape, dims), input_shape, dims, keepdim))
 MEAN_ALL = reduction(
-    "mean_all", _mean_all, lambda g, input_shape: _filled(g, input_shape, _size(input_shape)),
+    "mean_all", _mean_all, lambda g, input_shape: _filled(g, input_shape, prod_of(input_shape)),
     params=(), node="Mean")
 MEAN.node_type.__name__ = "MeanBackward1"
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return count_of(shape, tuple(range(len(shape))))
+SUM_ALL.bare = MEAN_ALL.bare = True
 
 
 @public("torch", "Tensor", out=True)

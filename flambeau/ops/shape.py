@@ -30,9 +30,9 @@ def sizes_of(args: Sequence[Any]) -> tuple[int, ...]:
     return tuple([n if type(n) is int else operator.index(n) for n in args])
 
 
-def shifted(op: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple:
+def shifted(op: Any, inputs: Sequence[Any], bdims: Sequence[Any], /, **params: Any) -> tuple:
     """The batch rule of operators whose only shape parameter is ``shape``, or who have none."""
-    t = front(inputs[0], dims[0], 0)
+    t = front(inputs[0], bdims[0], 0)
     if "shape" in params:
         params["shape"] = (t._a.shape[0], *params["shape"])
     return apply(op, (t, *inputs[1:]), params), 0
@@ -41,8 +41,8 @@ def shifted(op: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any) 
 def shifting(*names: str) -> Callable:
     """A batch rule that moves the dimensions named by the parameters ``names`` by one."""
 
-    def rule(op: Any, inputs: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple:
-        t = front(inputs[0], dims[0], 0)
+    def rule(op: Any, inputs: Sequence[Any], bdims: Sequence[Any], /, **params: Any) -> tuple:
+        t = front(inputs[0], bdims[0], 0)
         for name in names:
             d = params[name]
             params[name] = d + 1 if type(d) is int else tuple([n + 1 for n in d])
@@ -118,9 +118,9 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
 
 
 VIEW = view("view", lambda a, shape: a.reshape(shape, copy=False),
-            lambda g, input_shape: reshape(g, input_shape), params=("shape",), batch=shifted)
+            lambda g, input_shape: g.reshape(input_shape), params=("shape",), batch=shifted)
 RESHAPE = linear("reshape_copy", lambda a, shape: np.array(a.reshape(shape), order="C"),
-                 lambda g, input_shape: reshape(g, input_shape), params=("shape",),
+                 lambda g, input_shape: g.reshape(input_shape), params=("shape",),
                  node="UnsafeView", batch=shifted)
 VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=("dtype",),
                   batch=shifted)
@@ -349,7 +349,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 
 SQUEEZE = view("squeeze", lambda a, dims: a.squeeze(dims),
-               lambda g, input_shape: reshape(g, input_shape), params=("dims",),
+               lambda g, input_shape: g.reshape(input_shape), params=("dims",),
                batch=shifting("dims"))
 SQUEEZE_DIM = type("SqueezeBackward1", (SQUEEZE.node_type,), {})
 SQUEEZE_DIMS = type("SqueezeBackward2", (SQUEEZE.node_type,), {})
