@@ -22,7 +22,7 @@ from flambeau.core.index_ops import (
     record_index,
     write_at,
 )
-from flambeau.core.inplace import bump, check_inplace, overwrite
+from flambeau.core.inplace import bump, check_inplace, overlaps, overwrite
 from flambeau.core.modes import MODES
 from flambeau.core.node import InferenceVersion
 from flambeau.core.op import OPS
@@ -121,7 +121,7 @@ def _is_plain(t: Tensor, index: Any, value: Any) -> bool:
     meta = t._x
     if meta is not None and meta.base is not None or type(t._v) is InferenceVersion:
         return False
-    if not t._a.ndim or not t._a.flags.writeable:
+    if not t._a.ndim or not t._a.flags.writeable or 0 in t._a.strides:
         return False
     if type(index) is slice and not (index.step is None or type(index.step) is int):
         return False
@@ -200,7 +200,7 @@ def put(t: Tensor, value: Tensor, indices: Sequence[Tensor], dims: Sequence[int]
     try:
         if plain and (not MODES.grad or t._node is None and value._node is None):
             check_inplace(t)
-            if not t._a.flags.writeable:
+            if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
                 raise RuntimeError(OVERLAP)
             write_at(t._a, value._a, [i._a for i in indices], dims, accumulate)
             bump(t)

@@ -150,6 +150,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
             [4]])
     """
     dim = wrap_dim(dim, input._a.ndim)
+    if not index._a.size:
+        index = index.to(int64)
     index_array("gather", index)
     _check_gather(input, dim, index)
     return apply(GATHER, (input, index), {"dim": dim})
@@ -186,9 +188,18 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     own, asked = have[dim], want[dim]
     have[dim] = want[dim] = 1
     shape = list(np.broadcast_shapes(tuple(have), tuple(want)))
+    indices = _from_front(indices, own)
     wide, index_shape = shape.copy(), shape.copy()
     wide[dim], index_shape[dim] = own, asked
     return gather(expand(input, wide), dim, expand(indices, index_shape))
+
+
+def _from_front(index: Tensor, size: int) -> Tensor:
+    """Positions below zero, which count from the end, counted from the front."""
+    a = index._a
+    if type(a) is np.ndarray and a.size and a.min() < 0 and a.min() >= -size:
+        return wrap(np.where(a < 0, a + size, a))
+    return index
 
 
 # Positions in the flattened tensor.

@@ -39,6 +39,12 @@ def _batch_join(op: Any, inputs: Sequence[Tensor], bdims: Sequence[Any], dim: in
     return apply(op, _aligned(inputs, bdims), {"dim": dim + 1}), 0
 
 
+def _batch_cat(op: Any, inputs: Sequence[Tensor], bdims: Sequence[Any], dim: int) -> tuple:
+    ranks = [t._a.ndim - (d is not None) for t, d in zip(inputs, bdims)]
+    full = [(t, d) for t, d, n in zip(inputs, bdims, ranks) if n == max(ranks)]
+    return _batch_join(op, [t for t, _ in full], [d for _, d in full], dim)
+
+
 def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     rank = max(a.ndim for a in arrays)
     if rank > 1:
@@ -47,7 +53,7 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
 
 
 CAT = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),
-             variadic=True, jvp=linear_jvp(lambda: CAT), batch=_batch_join)
+             variadic=True, jvp=linear_jvp(lambda: CAT), batch=_batch_cat)
 STACK = opaque("stack", lambda *arrays, dim: np.stack(arrays, axis=dim), inputs=("tensors",),
                joint=lambda g, dim: list(unbind(g, dim)), params=("dim",), variadic=True,
                jvp=linear_jvp(lambda: STACK), batch=_batch_join)

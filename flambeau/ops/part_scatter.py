@@ -57,7 +57,7 @@ def _written(op: Any, input: Tensor, src: Tensor, shape: tuple, params: dict) ->
     return apply(op, (input, cast(src, input.dtype)), params)
 
 
-@public()
+@public("torch", "Tensor", out=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with ``src`` at position ``index`` of dimension ``dim``.
 
@@ -72,7 +72,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return _written(SELECT_SCATTER, input, src, part._a.shape, {"index": key})
 
 
-@public()
+@public("torch", "Tensor", out=True)
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None,
                   end: int | None = None, step: int = 1) -> Tensor:
     """A copy with ``src`` at the positions ``start`` to ``end``, every ``step``, of ``dim``."""
@@ -85,7 +85,7 @@ def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = 
     return _written(SLICE_SCATTER, input, src, tuple(shape), {"index": key})
 
 
-@public()
+@public("torch", "Tensor", out=True)
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
                      dim2: int = 1) -> Tensor:
     """A copy with ``src`` on the diagonal of two dimensions."""
@@ -95,7 +95,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     return _written(DIAGONAL_SCATTER, input, src, shape, params)
 
 
-@public()
+@public("torch", "Tensor", out=True)
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
                        storage_offset: int | None = None) -> Tensor:
     """A copy with ``src`` where ``as_strided`` of the same arguments would look."""

@@ -26,14 +26,14 @@ FLIP = linear("flip", lambda a, dims: np.array(np.flip(a, dims), order="C"),
 
 
 @public()
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """A copy with the order along ``dims`` reversed.
 
     >>> import flambeau as torch
     >>> torch.arange(3).flip(0)
     tensor([2, 1, 0])
     """
-    wanted = sizes_of(dims)
+    wanted = sizes_of(order if dims is None else (dims,))
     found = wrap_dims(wanted, input._a.ndim) if wanted else ()
     return apply(FLIP, (input,), {"dims": found if input._a.ndim else ()})
 
@@ -73,9 +73,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, "
                            f"dims:{len(dims)}")
-    if not input._a.ndim:
-        return clone(input)
-    found = tuple([wrap_dim(d, input._a.ndim) for d in dims])
+    found = tuple([wrap_dim(d, input._a.ndim, scalar_ok=False) for d in dims])
     return apply(ROLL, (input,), {"shifts": shifts, "dims": found})
 
 
@@ -143,9 +141,9 @@ def repeat(self: Tensor, *sizes: Any, repeats: Any = None) -> Tensor:
 
 
 @public()
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *sizes: Any, dims: Any = None) -> Tensor:
     """A copy laid out ``dims`` times; missing leading counts are 1."""
-    times = sizes_of(dims)
+    times = sizes_of(sizes if dims is None else (dims,))
     return repeat(input, (*(1,) * (input._a.ndim - len(times)), *times))
 
 

@@ -344,6 +344,12 @@ def _filled(g: Tensor, index: Tensor, dim: int) -> Tensor:
     return apply(INDEX_FILL, (g, index, zero), {"dim": dim})
 
 
+def _fill_value_grad(g: Tensor, index: Tensor, dim: int) -> Tensor:
+    one = wrap(np.ones((), np.dtype(g._a.dtype.type)))
+    nowhere = wrap(np.zeros(g._a.shape, np.dtype(g._a.dtype.type)))
+    return (g * apply(INDEX_FILL, (nowhere, index, one), {"dim": dim})).sum()
+
+
 def _at_index(g: Tensor, index: Tensor, source_shape: tuple, dim: int) -> Tensor:
     return reshape(index_select(g, dim, index), source_shape)
 
@@ -376,7 +382,7 @@ INDEX_COPY = opaque(
     jvp=linear_jvp(lambda: INDEX_COPY, 0, 2))
 INDEX_FILL = opaque(
     "index_fill", _index_fill_forward, inputs=("input", "index", "value"),
-    grads=(_filled, None, lambda g, index, dim: index_select(g, dim, index).sum()),
+    grads=(_filled, None, _fill_value_grad),
     params=("dim",), node="IndexFill", jvp=linear_jvp(lambda: INDEX_FILL, 0, 2))
 INDEX_REDUCE = opaque(
     "index_reduce", _index_reduce_forward, inputs=("input", "index", "source"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.base.shapes import wrap_dim
 from flambeau.core import index_ops
 from flambeau.core.face import public
 from flambeau.core.tensor import Tensor
 from flambeau.ops import shape, split, views
 from flambeau.ops.copy import clone, detach
-from flambeau.base.shapes import wrap_dim
 
 
 def _slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
@@ -24,7 +24,7 @@ def _alias(input: Tensor) -> Tensor:
     return index_ops.basic(input, (...,))
 
 
-def _declare(name: str, of: Callable) -> None:
+def _declare(name: str, of: Callable, places: tuple = ()) -> None:
     def copied(*args: Any, **kwargs: Any) -> Any:
         found = of(*args, **kwargs)
         if isinstance(found, tuple):
@@ -32,7 +32,7 @@ def _declare(name: str, of: Callable) -> None:
         return clone(found).contiguous()
 
     copied.__doc__ = f"As ``{name}``, but a copy."
-    public("torch", name=f"{name}_copy", out=True)(copied)
+    public("torch", *places, name=f"{name}_copy", out=True)(copied)
 
 
 for _name, _of in {
@@ -42,6 +42,6 @@ for _name, _of in {
         "split_with_sizes": split.split_with_sizes, "squeeze": shape.squeeze, "t": shape.t,
         "transpose": shape.transpose, "unbind": split.unbind, "unfold": views.unfold,
         "unsqueeze": shape.unsqueeze, "view": shape.view_of}.items():
-    _declare(_name, _of)
+    _declare(_name, _of, ("Tensor",) if _name == "narrow" else ())
 
 __all__: list[str] = []

@@ -24,7 +24,7 @@ from flambeau.core.storage import (
     start_of,
 )
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.shape import contiguous_strides, shifting, sizes_of
+from flambeau.ops.shape import contiguous_strides, shifting, sizes_of, unsqueeze
 
 
 @public()
@@ -113,8 +113,6 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 
 def _unfold_forward(a: np.ndarray, dimension: int, size: int, step: int) -> np.ndarray:
-    if not a.ndim:
-        return a.reshape(1)[:size]
     count = (a.shape[dimension] - size) // step + 1
     shape = (*a.shape[:dimension], count, *a.shape[dimension + 1:], size)
     along = a.strides[dimension]
@@ -125,9 +123,6 @@ def _unfold_forward(a: np.ndarray, dimension: int, size: int, step: int) -> np.n
 
 def _fold(g: np.ndarray, shape: tuple, dimension: int, size: int, step: int) -> np.ndarray:
     whole = np.zeros(shape, g.dtype)
-    if not shape:
-        whole[...] = g.sum()
-        return whole
     count = g.shape[dimension]
     lines = np.moveaxis(whole, dimension, -1)
     pieces = np.moveaxis(g, dimension, -2)
@@ -168,6 +163,8 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(f"size is {size} but must be >= 0")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
+    if not shape:
+        return index_ops.slice_of(unsqueeze(self, 0), 0, 0, size)
     return apply(UNFOLD, (self,), {"dimension": dimension, "size": size, "step": step})
 
 
@@ -335,7 +332,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return _restate(self, restrided(bytes_of(whole), held, size, stride, start))
 
 
-@public("Tensor")
+@public("torch", "Tensor")
 def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """Give this tensor the size of another."""
     return resize_(self, the_template._a.shape)

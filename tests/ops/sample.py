@@ -19,7 +19,8 @@ class Sample:
     ``torch_compare`` is False where PyTorch's values may rightly differ (random numbers, signs of
     eigenvectors). ``reference`` computes the expected arrays from the arrays, without PyTorch.
     ``second``, ``forward_mode`` and ``batch`` are False where PyTorch has no such derivative or
-    no batching rule either. ``dtypes`` is False where only the inputs' own dtypes make sense.
+    no batching rule either. ``dtypes`` is False where only the inputs' own dtypes make sense,
+    ``layouts`` where it matters how they lie in memory.
     ``atol`` and ``rtol`` widen the comparison of values.
     """
 
@@ -32,5 +33,6 @@ class Sample:
     forward_mode: bool = True
     batch: bool = True
     dtypes: bool = True
+    layouts: bool = True
     atol: float = 1e-9
     rtol: float = 1e-7
