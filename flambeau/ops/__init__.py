@@ -2,6 +2,7 @@
 
 from flambeau.ops import (
     activation,
+    adaptive_pool,
     arithmetic,
     blends,
     class_loss,
@@ -26,7 +27,9 @@ from flambeau.ops import (
     part_scatter,
     piecewise,
     polynomials,
+    pool,
     powers,
+    product,
     rearrange,
     reduce,
     reduce_extreme,
@@ -43,9 +46,9 @@ from flambeau.ops import (
     where,
 )
 
-__all__ = ["activation", "arithmetic", "blends", "class_loss", "compare", "complex", "construct",
-           "conv", "convert", "copy", "create", "deviation", "distance", "embedding", "extrema",
-           "functions", "index", "join", "loss", "matmul", "norm", "pair_loss", "part_scatter",
-           "piecewise", "polynomials", "powers", "rearrange", "reduce", "reduce_extreme", "scan",
-           "scatter", "search", "shape", "softmax", "sort", "special", "split", "view_copies",
-           "views", "where"]
+__all__ = ["activation", "adaptive_pool", "arithmetic", "blends", "class_loss", "compare",
+           "complex", "construct", "conv", "convert", "copy", "create", "deviation", "distance",
+           "embedding", "extrema", "functions", "index", "join", "loss", "matmul", "norm",
+           "pair_loss", "part_scatter", "piecewise", "polynomials", "pool", "powers", "product",
+           "rearrange", "reduce", "reduce_extreme", "scan", "scatter", "search", "shape",
+           "softmax", "sort", "special", "split", "view_copies", "views", "where"]
