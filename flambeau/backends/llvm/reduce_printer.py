@@ -80,18 +80,33 @@ def _prepared(
 
     float32 sums add these few in float32, pairwise, and go to float64 from there.
     """
-    program = reduction.prologue
-    items = []
-    for base in bases:
-        values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
-        run_steps(e, program.steps, values)
-        item = values[program.outputs[0]]
-        early = not (reduction.combine == "sum" and item.kind == "f32")
-        items.append(e.convert(item, reduction.accumulate) if early else item)
+    items = [_loaded(e, reduction, base, index, mask) for base in bases]
     while len(items) > 1:
         pairs = zip(items[::2], items[1::2], strict=True)
         items = [COMBINE[reduction.combine](e, a, b) for a, b in pairs]
     return e.convert(items[0], reduction.accumulate)
+
+
+def _loaded(e: Emitter, reduction: Reduction, base: str, index: str, mask: str | None) -> Value:
+    """One vector after the prologue: float32 to be summed as it is, others as they accumulate."""
+    program = reduction.prologue
+    values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
+    run_steps(e, program.steps, values)
+    item = values[program.outputs[0]]
+    if reduction.combine == "sum" and item.kind == "f32":
+        return item
+    return e.convert(item, reduction.accumulate)
+
+
+def _halves(e: Emitter, item: Value) -> list[Value]:
+    """Return the lower and the upper half of the lanes."""
+    wide, half = e.type(item.kind), e.lanes // 2
+    parts = []
+    for first in (0, half):
+        picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
+        text = f"shufflevector {wide} {item.text}, {wide} poison, <{half} x i32> <{picks}>"
+        parts.append(e.value(item.kind, text))
+    return parts
 
 
 def _least(e: Emitter, a: str, b: str) -> str:
@@ -116,7 +131,7 @@ def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     begin = e.assign(f"add i64 {offset}, {first}")
     end = e.assign(f"add i64 {offset}, {last}")
     total = _print_total(e, reduction, source, begin, end)
-    _store_item(e, reduction, total, partial, "%unit")
+    _store_item(e, reduction, total, e.lanes, partial, "%unit")
     _close_units(e)
     return printer.module_text(e, vector_bytes)
 
@@ -170,20 +185,15 @@ def _print_running(
     return total
 
 
-def _fold_lanes(e: Emitter, combine: str, total: Value) -> str:
-    """Combine the lanes in halves down to one; returns the scalar."""
-    lanes = e.lanes
+def _fold_lanes(e: Emitter, combine: str, total: Value, lanes: int) -> str:
+    """Combine the lanes of `total` in halves down to one; returns the scalar."""
+    before, e.lanes = e.lanes, lanes
     while e.lanes > 1:
-        wide, half = e.type(total.kind), e.lanes // 2
-        parts = []
-        for first in (0, half):
-            picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
-            text = f"shufflevector {wide} {total.text}, {wide} poison, <{half} x i32> <{picks}>"
-            parts.append(e.value(total.kind, text))
-        e.lanes = half
+        parts = _halves(e, total)
+        e.lanes //= 2
         total = COMBINE[combine](e, *parts)
     item = e.assign(f"extractelement {e.type(total.kind)} {total.text}, i64 0")
-    e.lanes = lanes
+    e.lanes = before
     return item
 
 
@@ -193,8 +203,6 @@ def print_rows(reduction: Reduction, vector_bytes: int) -> str:
     Context: partials, input, columns.
     """
     e = _emitter(reduction, vector_bytes)
-    # several rows' totals stay in registers
-    e.lanes //= 2
     length = e.assign("sub i64 %end, %begin")
     part = e.assign(f"udiv i64 {length}, {ROWS_TOGETHER}")
     part_end = e.assign(f"add i64 %begin, {part}")
@@ -223,7 +231,7 @@ def _print_row_loop(
     for number, total in enumerate(_print_totals(e, reduction, name, bases, columns)):
         offset = e.assign(f"mul i64 {apart}, {number}")
         this = e.assign(f"add i64 %{name}.at, {offset}")
-        _store_item(e, reduction, total, partial, this)
+        _store_item(e, reduction, total, e.lanes // 2, partial, this)
     _close_loop(e, name, 1)
 
 
@@ -262,9 +270,11 @@ def _print_totals(
     e: Emitter, reduction: Reduction, name: str, bases: list[str], columns: str
 ) -> list[Value]:
     """The lanes' totals of every row, at the label name.span.done."""
-    kind, combine = reduction.accumulate, COMBINE[reduction.combine]
+    kind = reduction.accumulate
+    # totals of half the lanes: those of several rows stay in registers
+    half = e.lanes // 2
+    vector = f"<{half} x {LLVM_TYPE[kind]}>"
     start = e.const(kind, identity(reduction.combine, kind))
-    vector = e.type(kind)
     span = Span(e, f"{name}.span", f"{name}.body", "0", columns)
     totals = [Value(f"%{name}.total{number}", kind) for number in range(len(bases))]
     for total in totals:
@@ -272,26 +282,43 @@ def _print_totals(
         e.line(f"{total.text} = phi {vector} {first}, [{total.text}.next, %{name}.span]")
     span.enter_body()
     for total, base in zip(totals, bases, strict=True):
-        grown = combine(e, _prepared(e, reduction, [base], span.index, None), total)
+        grown = _with_halves(e, reduction, total, base, span.index, None)
         e.line(f"{total.text}.next = bitcast {vector} {grown.text} to {vector}")
-    mask = Value(span.enter_tail(), "bool")
-    finished = []
-    for total, base in zip(totals, bases, strict=True):
-        rest = e.select(mask, _prepared(e, reduction, [base], span.stop, mask.text), start)
-        finished.append(combine(e, rest, total))
+    mask = span.enter_tail()
+    finished = [
+        _with_halves(e, reduction, total, base, span.stop, mask)
+        for total, base in zip(totals, bases, strict=True)
+    ]
     span.leave()
-    return [
-        e.value(
-            kind,
-            f"phi {vector} [{total.text}, %{name}.span.rest], [{last.text}, %{name}.span.tail]",
-        )
+    ends = [
+        f"phi {vector} [{total.text}, %{name}.span.rest], [{last.text}, %{name}.span.tail]"
         for total, last in zip(totals, finished, strict=True)
     ]
+    return [e.value(kind, text) for text in ends]
 
 
-def _store_item(e: Emitter, reduction: Reduction, total: Value, partial: str, index: str) -> None:
+def _with_halves(
+    e: Emitter, reduction: Reduction, total: Value, base: str, index: str, mask: str | None
+) -> Value:
+    """Combine a vector's halves, as `_prepared` does vectors, and then them with the total."""
+    combine = COMBINE[reduction.combine]
+    item = _loaded(e, reduction, base, index, mask)
+    if mask is not None:
+        ignored = identity(reduction.combine, item.kind)
+        item = e.select(Value(mask, "bool"), item, e.const(item.kind, ignored))
+    low, high = _halves(e, item)
+    e.lanes //= 2
+    both = e.convert(combine(e, low, high), reduction.accumulate)
+    grown = combine(e, both, total)
+    e.lanes *= 2
+    return grown
+
+
+def _store_item(
+    e: Emitter, reduction: Reduction, total: Value, lanes: int, partial: str, index: str
+) -> None:
     """Combine a total's lanes and store the one item."""
-    item = _fold_lanes(e, reduction.combine, total)
+    item = _fold_lanes(e, reduction.combine, total, lanes)
     stored = LLVM_TYPE[reduction.accumulate]
     place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {index}")
     e.line(f"store {stored} {item}, ptr {place}")
