@@ -13,8 +13,8 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.shape import permute, reshape
 
-__all__ = ["batch_leading", "channels_last", "check_tensor", "expand_front", "fold_front", "int_of", "ints_of",
-           "refuse_dtype", "to_front"]
+__all__ = ["batch_leading", "channels_last", "check_tensor", "expand_front", "fold_front",
+           "int_of", "ints_of", "refuse_dtype", "to_front"]
 
 
 def channels_last(out: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -80,6 +80,7 @@ class _Axis(NamedTuple):
     first: np.ndarray  # and its number
     empty: np.ndarray | None  # windows with no cell inside the input
     taps: list[tuple[int, slice, slice]]  # (number, windows with it, cells they read)
+    whole: list[slice] | None  # the cells of each tap, where every window has all of them
 
 
 class _Places(NamedTuple):
@@ -117,6 +118,9 @@ def _axis_plan(axis: tuple[int, ...], edge: np.ndarray, weight: int, cells: int)
         part = tap(t * dilation - pad, stride, size, edge.size)
         if part:
             taps.append((t * weight, *part))
+    every = slice(0, edge.size)
+    full = len(taps) == kernel and all(windows == every for _, windows, _ in taps)
+    whole = [cells for _, _, cells in taps] if full else None
     if not skipped.any():
         taps = taps[1:]
     return _Axis(
@@ -126,6 +130,7 @@ def _axis_plan(axis: tuple[int, ...], edge: np.ndarray, weight: int, cells: int)
         (skipped * weight).astype(numbers),
         empty if empty.any() else None,
         taps,
+        whole,
     )
 
 
@@ -176,6 +181,46 @@ def _max_axis(
 def _lowest(dtype: np.dtype) -> object:
     """The value no element is below: a window without any input cell has it."""
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+def max_values_nd(
+    x: np.ndarray,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """The maxima of max_pool_nd alone, which takes less time than finding their places.
+
+    >>> max_values_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,), (1,))
+    array([[3., 2.]])
+    """
+    lead = x.ndim - len(kernel)
+    axes = tuple(zip(x.shape[lead:], kernel, stride, padding, dilation, strict=True))
+    plans, _ = _plan(axes, ceil_mode)
+    for axis in reversed(range(lead, x.ndim)):
+        x = _max_values_axis(x, axis, plans[axis - lead])
+    return x
+
+
+def _max_values_axis(x: np.ndarray, axis: int, plan: _Axis) -> np.ndarray:
+    if plan.whole is not None:
+        first, *others = plan.whole
+        best = x[along(x.ndim, axis, first)]
+        if not others:
+            return best.copy()
+        best = np.maximum(best, x[along(x.ndim, axis, others[0])])
+        for cells in others[1:]:
+            np.maximum(best, x[along(x.ndim, axis, cells)], out=best)
+        return best
+    best = x.take(plan.start, axis)
+    if plan.empty is not None:
+        best[along(x.ndim, axis, plan.empty)] = _lowest(x.dtype)
+    for _, windows, cells in plan.taps:
+        held = best[along(x.ndim, axis, windows)]
+        np.maximum(held, x[along(x.ndim, axis, cells)], out=held)
+    return best
 
 
 def pool_gather(x: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
