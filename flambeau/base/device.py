@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau.base import naming
+from flambeau.base.errors import told
 
 __all__ = ["CPU", "META", "as_device", "device", "layout", "memory_format"]
 
@@ -110,11 +111,7 @@ def as_device(value: device | str | int | None) -> device:
 def _refuse(found: device) -> None:
     if found.type == "cuda":
         raise AssertionError(
-            "Torch not compiled with CUDA enabled\n\n"
-            f"  asked for: device '{found}'\n"
-            "  flambeau computes on the CPU; its CUDA backend is not part of this version.\n"
-            "  Write device = 'cuda' if torch.cuda.is_available() else 'cpu' and it runs here.")
-    raise NotImplementedError(
+            told("Torch not compiled with CUDA enabled", "no_cuda"))
+    raise NotImplementedError(told(
         f"Could not run 'aten::empty.memory_format' with arguments from the "
-        f"'{found.type.upper()}' backend.\n\n"
-        f"  asked for: device '{found}'\n  flambeau computes on the CPU: write device='cpu'.")
+        f"'{found.type.upper()}' backend.", "no_device"))

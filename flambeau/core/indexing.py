@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.errors import told
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.index_ops import (
     ALL,
@@ -22,7 +23,7 @@ from flambeau.core.index_ops import (
     record_index,
     write_at,
 )
-from flambeau.core.inplace import bump, check_inplace, overlaps, overwrite
+from flambeau.core.inplace import OVERLAP, bump, check_inplace, overlaps, overwrite
 from flambeau.core.modes import MODES
 from flambeau.core.node import InferenceVersion
 from flambeau.core.op import OPS
@@ -42,8 +43,6 @@ SEQUENCE = ("Using a non-tuple sequence for multidimensional indexing is depreca
             "changed in pytorch 2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this "
             "will be interpreted as tensor index, x[torch.tensor(seq)], which will result either "
             "in an error or a different result")
-OVERLAP = ("unsupported operation: more than one element of the written-to tensor refers to a "
-           "single memory location. Please clone() the tensor before performing the operation.")
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
@@ -371,7 +370,9 @@ def _bad_integer(shape: tuple, at: Any, dim: int) -> IndexError:
     if not shape:
         return IndexError(SCALAR if type(at) is int else
                           "slice() cannot be applied to a 0-dim tensor.")
-    return IndexError(f"index {at} is out of bounds for dimension {dim} with size {shape[dim]}")
+    n = shape[dim]
+    first = f"index {at} is out of bounds for dimension {dim} with size {n}"
+    return IndexError(told(first, "index", low=-n, high=n - 1) if n else first)
 
 
 def checked_indices(shape: tuple, indices: Sequence[Any]) -> tuple[list[Tensor], list[int]]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY, can_cast
+from flambeau.base.errors import told
 from flambeau.core.dispatch import TRANSFORMS, apply, edge_of
 from flambeau.core.modes import MODES
-from flambeau.core.node import LEAF, TWICE, Node, Output, next_sequence
+from flambeau.core.node import LEAF, TWICE, InferenceVersion, Node, Output, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "write_out"]
+__all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "retain",
+           "write_out"]
 
 ndarray = np.ndarray
+OVERLAP = ("unsupported operation: more than one element of the written-to tensor refers to a "
+           "single memory location. Please clone() the tensor before performing the operation.")
 
 
 def bump(t: Tensor) -> None:
@@ -32,8 +37,7 @@ def bump(t: Tensor) -> None:
 def check_inplace(t: Tensor, others_need: bool = False) -> None:
     """Raise where autograd does not allow ``t`` to be changed in place."""
     meta = t._x
-    if meta is not None and meta.was_inference and not MODES.inference and (
-            t._node is not None or others_need):
+    if type(t._v) is InferenceVersion and not MODES.inference:
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not "
                            "allowed.You can make a clone to get a normal tensor before doing "
                            "inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
@@ -41,17 +45,14 @@ def check_inplace(t: Tensor, others_need: bool = False) -> None:
     if not MODES.grad:
         return
     if t._node is LEAF:
-        raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation.\n\n"
-            "  Parameters are updated where nothing is recorded:\n"
-            "      with torch.no_grad():\n          w -= lr * w.grad")
+        raise RuntimeError(told("a leaf Variable that requires grad is being used in an in-place "
+                                "operation.", "leaf", (t,)))
     if meta is None or meta.base is None:
         return
     base = meta.base
     if base._node is LEAF:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an "
-                           "in-place operation.\n\n  Wrap the change in torch.no_grad(), or "
-                           "change a clone() instead.")
+        raise RuntimeError(told("a view of a leaf Variable that requires grad is being used in an "
+                                "in-place operation.", "view_of_leaf", (t,)))
     if t._node is not None or base._node is not None or others_need:
         _check_view(t, meta)
 
@@ -65,13 +66,23 @@ def _check_view(t: Tensor, meta: Any) -> None:
             "output of a function that returns multiple views. Such functions do not allow the "
             "output views to be modified inplace. You should replace the inplace operation by an "
             "out-of-place one.")
-    if meta.made_without_grad:
+    if meta.custom_view is not None:
         raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode "
-            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You "
-            "can clarify your code by moving both the view and the inplace either both inside the "
-            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
-            "want the inplace to be tracked).")
+            f"Output {t.output_nr} of {meta.custom_view} is a view and is being modified inplace. "
+            "This view was created inside a custom Function (or because an input was returned "
+            "as-is) and the autograd logic to handle view+inplace would override the custom "
+            "backward associated with the custom Function, leading to incorrect gradients. This "
+            "behavior is forbidden. You can fix this by cloning the output of the custom Function.")
+    if meta.made_without_grad:
+        mode = meta.made_without_grad
+        now = "with grad mode enabled" if mode == "no_grad" else "in normal mode"
+        block = mode if mode == "no_grad" else "inference_mode"
+        raise RuntimeError(
+            f"A view was created in {mode} mode and is being modified inplace {now}. Given that "
+            "this use case is ambiguous and error-prone, it is forbidden. You can clarify your "
+            f"code by moving both the view and the inplace either both inside the {block} block "
+            "(if you don't want the inplace to be tracked) or both outside (if you want the "
+            "inplace to be tracked).")
 
 
 def overwrite(t: Tensor, compute: Callable[[Tensor], Tensor], others: Sequence[Any] = (),
@@ -123,12 +134,15 @@ def _check_dtype(t: Tensor, result: Tensor) -> None:
                                f"type {want.title}")
 
 
+def overlaps(a: ndarray) -> bool:
+    """Whether a dimension repeats the same memory, as expanded ones do."""
+    return any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape)) and a.size > 0
+
+
 def store(t: Tensor, values: Any) -> None:
     """Write ``values`` into ``t``'s memory and count the change."""
-    if not t._a.flags.writeable:
-        raise RuntimeError("unsupported operation: more than one element of the written-to tensor "
-                           "refers to a single memory location. Please clone() the tensor before "
-                           "performing the operation.")
+    if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
+        raise RuntimeError(OVERLAP)
     with np.errstate(all="ignore"):
         t._a[...] = values
     bump(t)
@@ -167,9 +181,9 @@ def rebase(t: Tensor, edge: Any) -> None:
     if base is None:
         t._node = _as_history(t, edge)
         _refresh_views(t)
-        return
-    base._node = CopySlices(base, meta.replay, edge)  # type: ignore[union-attr]
-    _refresh_views(base)
+    else:
+        base._node = CopySlices(base, meta.replay, edge)  # type: ignore[union-attr]
+        _refresh_views(base)
 
 
 def _as_history(t: Tensor, edge: Any) -> Any:
@@ -182,12 +196,27 @@ def _as_history(t: Tensor, edge: Any) -> Any:
 
 def _refresh_views(base: Tensor) -> None:
     meta = base._x
-    if meta is None or not meta.views:
+    if meta is None:
+        return
+    if meta.retain:
+        retain(base)
+    if not meta.views:
         return
     live = [(ref, v) for ref, v in ((r, r()) for r in meta.views) if v is not None]
     meta.views[:] = [ref for ref, _ in live]
     for _, view in live:
         view._node = replay_view(base, view._x.replay)._node
+        if view._x.retain:
+            retain(view)
+
+
+def retain(t: Tensor) -> None:
+    """Let the node that made ``t`` give it its gradient; ``t`` alone, where it has a new node."""
+    node, nr = (t._node.node, t._node.nr) if type(t._node) is Output else (t._node, 0)
+    if isinstance(node, Node):
+        if node.retained is None:
+            node.retained = {}
+        node.retained[nr] = weakref.ref(t)
 
 
 def replay_view(base: Tensor, replay: Sequence[tuple]) -> Tensor:
@@ -210,7 +239,7 @@ class CopySlices(Node):
 
     def run(self, g: Tensor) -> list:
         if self.freed:
-            raise RuntimeError(TWICE)
+            raise RuntimeError(told(TWICE, "twice"))
         whole = clone_of(g)
         part = replay_view(whole, self.saved[0])
         own = clone_of(part) if self.next[1] is not None else None
@@ -273,6 +302,8 @@ def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()
                            "differentiation, but one of the arguments requires grad.")
     _check_dtype(out, result)
     shape = result._a.shape
+    if 0 in out._a.strides and overlaps(out._a):
+        raise RuntimeError(OVERLAP)
     if out._a.shape != shape:
         if out._a.size:
             warnings.warn(

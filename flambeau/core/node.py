@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.base import naming
+from flambeau.base.errors import told
 from flambeau.core.modes import MODES
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ class OpNode(Node):
     def unpack(self) -> list:
         """The saved values, checked against in-place changes since they were saved."""
         if self.freed:
-            raise RuntimeError(TWICE)
+            raise RuntimeError(told(TWICE, "twice"))
         values = list(self.saved)
         versions = self.versions
         for at, kind in self.op.saved_tensors:
@@ -384,8 +385,7 @@ def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeErro
     made = ""
     if isinstance(source, Node):
         made = f", which is output 0 of {re.sub('Backward[0-9]*$', '', source.name())},"
-    where = _forward_trace(node)
-    return RuntimeError(
+    first = (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{made} is at version {now}; expected version "
         f"{expected} instead. Hint: "
@@ -393,11 +393,8 @@ def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeErro
            "The variable in question was changed in there or anywhere later. Good luck!"
            if MODES.anomaly else
            "enable anomaly detection to find the operation that failed to compute its gradient, "
-           "with torch.autograd.set_detect_anomaly(True, check_nan=False).")
-        + "\n\n"
-        f"  {node.name()} saved this tensor in the forward pass and needs its old values.\n"
-        "  Change a copy instead: write x = x + 1 for x += 1 (or x.add_(1)), or clone() first."
-        + where)
+           "with torch.autograd.set_detect_anomaly(True, check_nan=False)."))
+    return RuntimeError(told(first, "changed", (t,), False, node=node.name()) + _forward_trace(node))
 
 
 def _forward_trace(node: Node) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from flambeau.backends import large
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
+from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish, record, saved_hooks
 from flambeau.core.modes import INFERENCE, MODES
@@ -55,7 +56,7 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
     try:
         out = op.forward(*arrays, **params)
     except ValueError:
-        _check_broadcast(arrays)
+        _check_broadcast(arrays, operands)
         raise
     if type(out) is not ndarray:
         out = np.asarray(out)
@@ -115,10 +116,13 @@ def _operand(x: Any, compute: np.dtype) -> ndarray:
     return number_array(x, compute)
 
 
-def _check_broadcast(arrays: Sequence[ndarray]) -> None:
+def _check_broadcast(arrays: Sequence[ndarray], operands: Sequence[Any]) -> None:
     shape: tuple[int, ...] = ()
     for a in arrays:
-        shape = broadcast(shape, a.shape)
+        try:
+            shape = broadcast(shape, a.shape)
+        except RuntimeError as error:
+            raise RuntimeError(told(str(error), "broadcast", operands)) from None
 
 
 def _large(name: str, forward: Callable, *arrays: ndarray) -> ndarray:
@@ -132,6 +136,7 @@ def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
     plan = op.sources
     saves_out = op.saves_out
     differentiable = op.differentiable
+    f32, f64, i64, truth = _quick_dtypes(op)
     assert all(s in (0, "out") for s in plan), "a short entry saves its input or its output"
 
     def entry(input: Tensor) -> Tensor:
@@ -140,7 +145,7 @@ def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
             d = x.dtype
         except AttributeError:
             raise refuse_operand(op, 0, input) from None
-        if d is F32 or d is F64:
+        if d is f32 or d is f64 or d is i64 or d is truth:
             r = forward(x, out=...) if x.size < LARGE else _large(name, forward, x)
         else:
             return apply_pointwise(op, (input,))

@@ -11,9 +11,10 @@ import numpy as np
 from flambeau.base import dtypes, naming
 from flambeau.base.device import CPU, device
 from flambeau.base.dtypes import FROM_NUMPY, dtype
+from flambeau.base.errors import told
 from flambeau.base.shapes import Size
-from flambeau.core.modes import MODES
-from flambeau.core.node import LEAF, Node, OpNode, Output
+from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.node import LEAF, InferenceVersion, Node, OpNode, Output
 
 __all__ = ["Meta", "Tensor", "wrap"]
 
@@ -38,8 +39,10 @@ class Meta:
     retain = False
     accumulator: Any = None
     multi_view: str | None = None
-    made_without_grad = False
-    was_inference = False
+    made_without_grad: str | None = None
+    gathered_at = 0
+    gathered = 0
+    custom_view: str | None = None
 
     def remember_accumulator(self, node: Node) -> None:
         """Keep the leaf's AccumulateGrad node for as long as somebody holds it."""
@@ -152,8 +155,9 @@ class Tensor:
             self._node = None
         elif node is None:
             if FROM_NUMPY[self._a.dtype].category < dtypes.FLOAT:
-                raise RuntimeError("only Tensors of floating point dtype can require gradients")
-            if self._x is not None and self._x.was_inference and not MODES.inference:
+                raise RuntimeError(told("only Tensors of floating point dtype can require "
+                                        "gradients", "integer_grad", (self,)))
+            if type(self._v) is InferenceVersion and not MODES.inference:
                 raise RuntimeError("Setting requires_grad=True on inference tensor outside "
                                    "InferenceMode is not allowed.")
             self._node = LEAF
@@ -199,7 +203,14 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return 0 if self._v is None else self._v[0]
+        version = self._v
+        if type(version) is InferenceVersion:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return 0 if version is None else version[0]
+
+    def is_inference(self) -> bool:
+        """Whether this tensor was made in inference mode."""
+        return type(self._v) is InferenceVersion
 
     @property
     def _base(self) -> Tensor | None:
@@ -259,7 +270,15 @@ def wrap(array: Any) -> Tensor:
     t._node = None
     t._v = None
     t._x = None
+    if INFERENCE:
+        mark_inference(t)
     return t
+
+
+def mark_inference(t: Tensor) -> None:
+    """Note where ``t`` was just made in inference mode."""
+    if MODES.inference:
+        t._v = InferenceVersion((0,))
 
 
 def _rebuild_saved(array: Any, node: Any) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.base import dtypes, naming
 from flambeau.base.device import as_device
+from flambeau.base.errors import told
 from flambeau.base.dtypes import BY_NAME, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
 from flambeau.core.face import FACES, show
@@ -25,9 +26,8 @@ def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
     t = wrap(array)
     if requires_grad:
         if array.dtype.kind in "biu":
-            raise RuntimeError("Only Tensors of floating point and complex dtype can require "
-                               "gradients\n\n  integers have no slope: give dtype=torch.float32, "
-                               "or write 1.0 for 1.")
+            raise RuntimeError(told("Only Tensors of floating point and complex dtype can require "
+                                    "gradients", "integer_grad"))
         t.requires_grad_(True)
     return t
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau.base import naming
 from flambeau.base.device import device, strided
+from flambeau.base.errors import told
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.core.face import public, show
 from flambeau.core.node import LEAF
@@ -54,8 +55,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if force:
         self = detach(self)
     elif self._node is not None:
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use "
-                           "tensor.detach().numpy() instead.")
+        raise RuntimeError(told("Can't call numpy() on Tensor that requires grad. Use "
+                                "tensor.detach().numpy() instead.", "numpy", (self,)))
     a = plain(self, ".numpy()")
     if a.dtype.kind == "V":
         raise TypeError(f"Got unsupported ScalarType {self.dtype.title}")
@@ -87,9 +88,8 @@ def __bool__(self: Tensor) -> bool:
     if a.size != 1:
         if not a.size:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous\n\n"
-                           f"  it holds {a.size} values of shape {list(a.shape)}: ask "
-                           "x.any() or x.all(), or compare one element.")
+        raise RuntimeError(told("Boolean value of Tensor with more than one value is ambiguous",
+                                "bool", (self,), count=a.size, shape=list(a.shape)))
     return bool(plain(self, "bool()").reshape(()))
 
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, record, saved_hooks
 from flambeau.core.face import public
 from flambeau.core.inplace import overwrite
 from flambeau.core.kinds import bilinear, composite
-from flambeau.core.modes import MODES
+from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, OpNode, next_sequence
 from flambeau.core.op import Op
-from flambeau.core.tensor import Tensor, new_tensor
+from flambeau.core.tensor import Tensor, mark_inference, new_tensor
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.shape import permute, reshape, squeeze, transpose, unsqueeze
 
@@ -66,6 +67,8 @@ def _product(op: Op, input: Tensor, other: Tensor, r: ndarray) -> Tensor:
     na, nb = input._node, other._node
     if (na is None and nb is None) or not MODES.grad:
         t._node = None
+        if INFERENCE:
+            mark_inference(t)
         return t
     if saved_hooks or MODES.anomaly:
         record(op, (input, other), {}, t)
@@ -108,14 +111,21 @@ def check_matrices(x: Any, y: Any, rows: int | None = None) -> None:
     """Raise where two matrices cannot be multiplied: shapes, dtypes, bool."""
     if x.shape[-1] != y.shape[0]:
         n = x.shape[0] if rows is None else rows
-        raise RuntimeError(
+        raise RuntimeError(told(
             f"mat1 and mat2 shapes cannot be multiplied ({n}x{x.shape[-1]} and "
-            f"{y.shape[0]}x{y.shape[1]})\n\n  The columns of the first ({x.shape[-1]}) must be "
-            f"as many as the rows of the second ({y.shape[0]}).")
+            f"{y.shape[0]}x{y.shape[1]})", "matmul", (x, y), **_sides(x, y)))
     if x.dtype != y.dtype:
         one, two = (C_NAMES.get(FROM_NUMPY[a.dtype].name, "") for a in (x, y))
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {one} != {two}")
+        raise RuntimeError(told(f"expected m1 and m2 to have the same dtype, but got: {one} != "
+                                f"{two}", "dtype", (x, y), dtype=y.dtype.name))
     _refuse_bool(x)
+
+
+def _sides(x: Any, y: Any) -> dict[str, Any]:
+    """The sizes that should agree, and whether transposing the right side would make them."""
+    before = y.shape[-2] if y.ndim > 1 else y.shape[0]
+    swapped = y.ndim > 1 and y.shape[-1] == x.shape[-1]
+    return {"inner": x.shape[-1], "other": before, "key_fix": "matmul_transpose" * swapped}
 
 
 def _refuse_bool(x: Any) -> None:
@@ -225,17 +235,19 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def check_batches(x: Any, y: Any) -> None:
     """Raise where two batches of matrices cannot be multiplied in pairs."""
     if x.shape[0] != y.shape[0] or x.shape[-1] != y.shape[-2]:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: "
-                           f"[{x.shape[0]}, {x.shape[-1]}] but got: [{y.shape[0]}, "
-                           f"{y.shape[-2]}].")
+        raise RuntimeError(told(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{x.shape[0]}, "
+            f"{x.shape[-1]}] but got: [{y.shape[0]}, {y.shape[-2]}].", "matmul", (x, y),
+            **_sides(x, y)))
     _check_types(x, y)
     _refuse_bool(x)
 
 
 def _check_types(x: Any, y: Any) -> None:
     if x.dtype != y.dtype:
-        raise RuntimeError(f"expected scalar type {FROM_NUMPY[x.dtype].title} but found "
-                           f"{FROM_NUMPY[y.dtype].title}")
+        raise RuntimeError(told(f"expected scalar type {FROM_NUMPY[x.dtype].title} but found "
+                                f"{FROM_NUMPY[y.dtype].title}", "dtype", (x, y),
+                                dtype=y.dtype.name))
 
 
 MV = bilinear("mv", lambda a, b: a.dot(b), lambda g, vec: outer(g, conj_of(vec)),
@@ -360,8 +372,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if m == 1:
         if x.shape[-1] != y.shape[0]:
             rows = prod(x.shape[:-1])
-            raise RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{x.shape[-1]}), "
-                               f"vec ({y.shape[0]})")
+            raise RuntimeError(told(
+                f"size mismatch, got input ({rows}), mat ({rows}x{x.shape[-1]}), vec "
+                f"({y.shape[0]})", "matmul", (x, y), **_sides(x, y)))
         return squeeze(matmul(input, unsqueeze(other, 1)), -1)
     _check_batched(x, y)
     return apply(MATMUL, (input, other))
@@ -372,13 +385,16 @@ def _check_batched(x: Any, y: Any) -> None:
         check_matrices(x, y, prod(x.shape[:-1]))
         return
     if x.ndim == 2 and x.shape[-1] != y.shape[-2]:
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(y.shape[:-2])}x"
-                           f"{y.shape[-2]} and {x.shape[1]}x{x.shape[0]})")
+        raise RuntimeError(told(
+            f"mat1 and mat2 shapes cannot be multiplied ({prod(y.shape[:-2])}x{y.shape[-2]} and "
+            f"{x.shape[1]}x{x.shape[0]})", "matmul", (x, y), **_sides(x, y)))
     shape = broadcast(x.shape[:-2], y.shape[:-2])
     if x.shape[-1] != y.shape[-2]:
         count = prod(shape)
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: "
-                           f"[{count}, {x.shape[-1]}] but got: [{count}, {y.shape[-2]}].")
+        raise RuntimeError(told(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{count}, "
+            f"{x.shape[-1]}] but got: [{count}, {y.shape[-2]}].", "matmul", (x, y),
+            **_sides(x, y)))
     _check_types(x, y)
     _refuse_bool(x)
 
