@@ -4,11 +4,13 @@ from flambeau.ops import (
     activation,
     adaptive_pool,
     arithmetic,
+    attention,
     blends,
     class_loss,
     compare,
     complex,
     construct,
+    contract,
     conv,
     convert,
     copy,
@@ -46,9 +48,10 @@ from flambeau.ops import (
     where,
 )
 
-__all__ = ["activation", "adaptive_pool", "arithmetic", "blends", "class_loss", "compare",
-           "complex", "construct", "conv", "convert", "copy", "create", "deviation", "distance",
-           "embedding", "extrema", "functions", "index", "join", "loss", "matmul", "norm",
-           "pair_loss", "part_scatter", "piecewise", "polynomials", "pool", "powers", "product",
-           "rearrange", "reduce", "reduce_extreme", "scan", "scatter", "search", "shape",
-           "softmax", "sort", "special", "split", "view_copies", "views", "where"]
+__all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "class_loss",
+           "compare", "complex", "construct", "contract", "conv", "convert", "copy", "create",
+           "deviation", "distance", "embedding", "extrema", "functions", "index", "join", "loss",
+           "matmul", "norm", "pair_loss", "part_scatter", "piecewise", "polynomials", "pool",
+           "powers", "product", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
+           "search", "shape", "softmax", "sort", "special", "split", "view_copies", "views",
+           "where"]
