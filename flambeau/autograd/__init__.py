@@ -1,6 +1,13 @@
 """Automatic differentiation: backward, grad, modes, hooks, custom functions."""
 
-from flambeau.autograd.backward import backward, grad
-from flambeau.autograd.modes import enable_grad, no_grad, set_grad_enabled
+from __future__ import annotations
 
-__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+from flambeau.autograd import anomaly_mode, graph, hooks
+from flambeau.autograd import modes as grad_mode
+from flambeau.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
+from flambeau.autograd.backward import backward, grad
+from flambeau.autograd.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = ["anomaly_mode", "backward", "detect_anomaly", "enable_grad", "grad", "grad_mode",
+           "graph", "hooks", "inference_mode", "no_grad", "set_detect_anomaly",
+           "set_grad_enabled"]

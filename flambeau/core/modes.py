@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 
 class _Modes(threading.local):
@@ -10,7 +11,9 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     anomaly_nan = True
-    recorded_views = True
+    task: Any = None
 
 
 MODES = _Modes()
+# Not empty while any thread is in inference mode: spares the others a look at their modes.
+INFERENCE: list[bool] = []
