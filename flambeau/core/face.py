@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from flambeau.core.inplace import overwrite, write_out
 from flambeau.core.tensor import Tensor
 
@@ -27,10 +29,11 @@ def show(function: Callable, name: str, *places: str) -> None:
             FACES.setdefault(place, {})[name] = function
 
 
-def with_out(function: Callable) -> Callable:
+def with_out(function: Callable, apart: bool = False) -> Callable:
     """``function`` with an ``out=`` argument, and NumPy's spellings of argument names.
 
-    Where ``out`` is given the result (or each result of a tuple) is written into it.
+    Where ``out`` is given the result (or each result of a tuple) is written into it. With
+    ``apart`` it must not share memory with an input.
     """
     name = function.__name__
 
@@ -39,6 +42,8 @@ def with_out(function: Callable) -> Callable:
         if not kwargs:
             return function(*args)
         out = kwargs.pop("out", None)
+        if apart and out is not None:
+            refuse_shared(out, args)
         if out is None:
             if not kwargs.keys().isdisjoint(_SPELLINGS):
                 kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
@@ -66,18 +71,29 @@ def _write_results(name: str, out: Any, result: Any) -> Any:
     return type(result)(written)
 
 
-def public(*places: str, out: bool = False, name: str | None = None, inplace: bool = False,
-           aliases: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+def refuse_shared(out: Any, inputs: Any) -> None:
+    """Raise where an input, alone or in a sequence, shares memory with ``out``."""
+    for x in inputs:
+        if isinstance(x, (list, tuple)):
+            refuse_shared(out, x)
+        elif isinstance(x, Tensor) and (x is out or np.may_share_memory(x._a, out._a)):
+            raise RuntimeError("unsupported operation: some elements of the input tensor and the "
+                               "written-to tensor refer to a single memory location. Please "
+                               "clone() the tensor before performing the operation.")
+
+
+def public(*places: str, out: bool = False, apart: bool = False, name: str | None = None,
+           inplace: bool = False, aliases: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
     """Declare a Python function public in ``places`` (``torch`` and ``Tensor`` if none given).
 
-    ``out`` adds the ``out=`` argument; ``inplace`` adds the method ``name_``, which overwrites
-    its tensor with the result.
+    ``out`` adds the ``out=`` argument (``apart``: in memory of its own); ``inplace`` adds the
+    method ``name_``, which overwrites its tensor with the result.
     """
 
     def declare(function: Callable) -> Callable:
         shown = name or function.__name__
         function.__name__ = function.__qualname__ = shown
-        face = with_out(function) if out else function
+        face = with_out(function, apart) if out else function
         for spelled in (shown, *aliases):
             show(face, spelled, *places)
             if inplace:

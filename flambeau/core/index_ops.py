@@ -18,7 +18,7 @@ __all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "MAX_IND
            "select", "slice_of", "write_at", "zeros_like"]
 
 ndarray = np.ndarray
-ALL = slice(None)
+ALL = slice(None)  # by identity: what an index does not mention
 MAX_INDICES = 8
 INDEX_NAMES = tuple([f"index{i}" for i in range(MAX_INDICES)])
 BOOL = np.dtype(np.bool_)
@@ -59,13 +59,13 @@ def _named(key: tuple) -> type:
     """The node that PyTorch would show: that of the last step."""
     for step in reversed(key):
         if type(step) is slice:
-            if step != ALL:
+            if step is not ALL:
                 return GETITEM.node_type
         elif step is None:
             return _UNSQUEEZE
         elif step is not Ellipsis:
             return SELECT_NODE
-    return GETITEM.node_type if ALL in key else _ALIAS
+    return _ALIAS
 
 
 def basic(t: Tensor, key: tuple) -> Tensor:

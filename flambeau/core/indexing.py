@@ -112,7 +112,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if dims:
         put(_viewed(self, key), value, indices, dims, accumulate=False)
     else:
-        copy_into(self if key == (...,) else basic(self, key), value)
+        copy_into(_viewed(self, key), value)
 
 
 def _is_plain(t: Tensor, index: Any, value: Any) -> bool:
@@ -206,7 +206,7 @@ def put(t: Tensor, value: Tensor, indices: Sequence[Tensor], dims: Sequence[int]
             return t
         return overwrite(t, lambda s: put_index(s, value, indices, dims, accumulate), (value,),
                          reads=False)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, TypeError) as error:
         raise index_error(error, t._a.shape, indices, dims, value) from None
 
 
@@ -400,7 +400,7 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
                 dims: Sequence[int], value: Tensor | None = None) -> Exception:
     """PyTorch's error for what NumPy refused."""
     sizes = []
-    for i, d in zip(indices, dims):
+    for at, (i, d) in enumerate(zip(indices, dims)):
         a = i._a
         if a.dtype == BOOL:
             try:
@@ -412,7 +412,8 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
         sizes.append(a.shape)
         outside = a[(a < -shape[d]) | (a >= shape[d])] if type(a) is ndarray else ()
         if len(outside):
-            return _bad_integer(shape, outside[0], d)
+            return IndexError(f"index {outside[0]} is out of bounds for dimension {at} with size "
+                              f"{shape[d]}")
     try:
         np.broadcast_shapes(*sizes)
     except ValueError:

@@ -78,7 +78,7 @@ INDEX_SELECT = linear("index_select", _select_forward, _select_back, inputs=("in
                       params=("dim",), node="IndexSelect", batch=_batch_select)
 
 
-@public("torch", "Tensor", out=True)
+@public("torch", "Tensor", out=True, apart=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """A copy of the positions ``index`` of dimension ``dim``.
 
@@ -109,6 +109,8 @@ def _part(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
 
 
 def _gather_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+    if not index.size:
+        return np.empty(index.shape, a.dtype)
     if not a.ndim:
         return np.array(np.broadcast_to(a, index.shape))
     return np.take_along_axis(_part(a, index, dim), index, axis=dim)
@@ -140,7 +142,7 @@ GATHER = linear("gather", _gather_forward, _gather_back, inputs=("input", "index
                 params=("dim",), batch=_batch_gather)
 
 
-@public("torch", "Tensor", out=True)
+@public("torch", "Tensor", out=True, apart=True)
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` (for ``dim`` 0), and so for every dimension.
 
@@ -222,7 +224,7 @@ TAKE = linear("take", lambda a, index: np.asarray(a.take(index)), _take_back,
               inputs=("input", "index"))
 
 
-@public("torch", "Tensor", out=True)
+@public("torch", "Tensor", out=True, apart=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at positions of the flattened tensor."""
     if index.dtype is not int64:
@@ -297,7 +299,7 @@ MASKED_SELECT = linear(
     _masked_back, inputs=("input", "mask"), node="MaskedSelect")
 
 
-@public("torch", "Tensor", out=True)
+@public("torch", "Tensor", out=True, apart=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask``, broadcast with the input, is true, in one dimension."""
     if mask._a.dtype != np.bool_:

@@ -42,7 +42,10 @@ def _batch_join(op: Any, inputs: Sequence[Tensor], bdims: Sequence[Any], dim: in
 def _batch_cat(op: Any, inputs: Sequence[Tensor], bdims: Sequence[Any], dim: int) -> tuple:
     ranks = [t._a.ndim - (d is not None) for t, d in zip(inputs, bdims)]
     full = [(t, d) for t, d, n in zip(inputs, bdims, ranks) if n == max(ranks)]
-    return _batch_join(op, [t for t, _ in full], [d for _, d in full], dim)
+    kept, places = [t for t, _ in full], [d for _, d in full]
+    if all(d is None for d in places):
+        return apply(op, kept, {"dim": dim}), None
+    return _batch_join(op, kept, places, dim)
 
 
 def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
@@ -101,7 +104,7 @@ def _check_cat(tensors: Sequence[Tensor], dim: int) -> int:
     return dim
 
 
-@public("torch", out=True, aliases=("concat", "concatenate"))
+@public("torch", out=True, apart=True, aliases=("concat", "concatenate"))
 def cat(tensors: Any, dim: int = 0) -> Tensor:
     """The tensors one after the other along dimension ``dim``; dtypes are promoted.
 

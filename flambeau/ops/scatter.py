@@ -28,7 +28,7 @@ START = {"sum": 0, "mean": 0, "prod": 1}
 
 def _flat_positions(shape: tuple, index: np.ndarray, dim: int) -> np.ndarray:
     """Where each element of ``index`` points to in a flattened array of ``shape``."""
-    if not shape:
+    if not shape or not index.size:
         return np.zeros(index.shape, np.int64)
     steps = np.cumprod([1, *shape[:0:-1]])[::-1]
     flat = index * steps[dim]
