@@ -15,6 +15,7 @@ from flambeau.ops import (
     convert,
     copy,
     create,
+    ctc,
     deviation,
     distance,
     embedding,
@@ -50,8 +51,8 @@ from flambeau.ops import (
 
 __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "class_loss",
            "compare", "complex", "construct", "contract", "conv", "convert", "copy", "create",
-           "deviation", "distance", "embedding", "extrema", "functions", "index", "join", "loss",
-           "matmul", "norm", "pair_loss", "part_scatter", "piecewise", "polynomials", "pool",
-           "powers", "product", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
+           "ctc", "deviation", "distance", "embedding", "extrema", "functions", "index", "join",
+           "loss", "matmul", "norm", "pair_loss", "part_scatter", "piecewise", "polynomials",
+           "pool", "powers", "product", "rearrange", "reduce", "reduce_extreme", "scan", "scatter",
            "search", "shape", "softmax", "sort", "special", "split", "view_copies", "views",
            "where"]
