@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import warnings
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,6 @@ def _load() -> SimpleNamespace | None:
 def available() -> bool:
     """Whether large arrays are computed by generated kernels in this process."""
     return _load() is not None
-
-
-def pool_module() -> ModuleType | None:
-    """Return the thread pool (num_threads, set_num_threads); None where there is none."""
-    llvm = _load()
-    return None if llvm is None else llvm.pool
 
 
 def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.ndarray | None:

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flambeau.backends import large
-
-__all__ = ["get_num_interop_threads", "get_num_threads", "set_num_interop_threads",
-           "set_num_threads"]
+__all__ = ["available", "get_num_interop_threads", "get_num_threads",
+           "set_num_interop_threads", "set_num_threads"]
 
 
 class _Wanted:
@@ -21,7 +19,9 @@ class _Wanted:
     interop: int | None = None
 
 
-def _available() -> int:
+@functools.cache
+def available() -> int:
+    """The number of CPUs that this process may use."""
     if hasattr(os, "process_cpu_count"):
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -31,7 +31,7 @@ def _available() -> int:
 
 def get_num_threads() -> int:
     """The number of threads that one operation may use."""
-    return _available() if _Wanted.count is None else _Wanted.count
+    return available() if _Wanted.count is None else _Wanted.count
 
 
 def set_num_threads(count: int) -> None:
@@ -47,9 +47,6 @@ def set_num_threads(count: int) -> None:
     if count < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
     _Wanted.count = count
-    pool = large.pool_module()
-    if pool is not None:
-        pool.set_num_threads(count)
     setter = _blas_setter()
     if setter is not None:
         setter(count)
@@ -57,7 +54,7 @@ def set_num_threads(count: int) -> None:
 
 def get_num_interop_threads() -> int:
     """The number of operations that could run side by side; they run one after another here."""
-    return _available() if _Wanted.interop is None else _Wanted.interop
+    return available() if _Wanted.interop is None else _Wanted.interop
 
 
 def set_num_interop_threads(count: int) -> None:

@@ -14,36 +14,12 @@ import threading
 from typing import Any
 
 from flambeau.backends.llvm import jit, pool_text
+from flambeau.backends.threads import get_num_threads
 
 _EXPORTS = ("parallel_for", "start_workers", "set_limit", "reset")
 _lock = threading.RLock()
-_wanted: int | None = None
 _started = 0
-_ready = False
-
-
-def default_threads() -> int:
-    """Return the number of CPUs that this process may use."""
-    if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def num_threads() -> int:
-    """Return how many threads a large kernel uses, the caller's included."""
-    return default_threads() if _wanted is None else _wanted
-
-
-def set_num_threads(count: int) -> None:
-    """Use this many threads, the caller's included; raises ValueError below one."""
-    global _wanted, _ready
-    if count < 1:
-        raise ValueError(f"expected a positive number of threads, got {count}")
-    with _lock:
-        _wanted = int(count)
-        _ready = False
+_ready_for = 0
 
 
 def is_parallel() -> bool:
@@ -68,21 +44,22 @@ def parallel_for_address() -> int:
 
 def ensure_started() -> None:
     """Have the workers running; cheap when they are."""
-    if _ready:
+    if _ready_for == get_num_threads():
         return
     with _lock:
         _start()
 
 
 def _start() -> None:
-    global _started, _ready
+    global _started, _ready_for
     library = _library()
+    count = get_num_threads()
     if is_parallel():
-        helpers = num_threads() - 1
+        helpers = count - 1
         if helpers > _started:
             _started = _start_workers(library, _started, helpers)
         _function(library, "set_limit", None, ctypes.c_int)(min(helpers, _started))
-    _ready = True
+    _ready_for = count
 
 
 def _start_workers(library: jit.Library, first: int, end: int) -> int:
@@ -97,10 +74,10 @@ def _start_workers(library: jit.Library, first: int, end: int) -> int:
 
 def _after_fork() -> None:
     """In the child the workers are gone, and whoever was using the pool too."""
-    global _started, _ready
+    global _started, _ready_for
     _function(_library(), "reset", None)()
     _started = 0
-    _ready = False
+    _ready_for = 0
     _lock.release()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flambeau.backends import large
+from flambeau.backends import large, threads
 
 collect_ignore_glob = [] if large.available() else ["test_*.py"]
 
@@ -17,8 +17,7 @@ def object_folder(tmp_path_factory):
 
 @pytest.fixture
 def two_threads():
-    pool = large.pool_module()
-    before = pool.num_threads()
-    pool.set_num_threads(2)
+    before = threads.get_num_threads()
+    threads.set_num_threads(2)
     yield
-    pool.set_num_threads(before)
+    threads.set_num_threads(before)

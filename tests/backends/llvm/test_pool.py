@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from flambeau.backends import large
+from flambeau.backends import large, threads
 from flambeau.backends.llvm import pool
 
 N = 300_000
@@ -34,14 +34,14 @@ def in_child(call):
 
 
 def test_threads_are_set(two_threads):
-    assert pool.num_threads() == 2
+    assert threads.get_num_threads() == 2
     for count in (1, 3, 2):
-        pool.set_num_threads(count)
-        assert pool.num_threads() == count
+        threads.set_num_threads(count)
+        assert threads.get_num_threads() == count
         work()
-    with pytest.raises(ValueError):
-        pool.set_num_threads(0)
-    assert 1 <= pool.default_threads() <= (os.cpu_count() or 1)
+    with pytest.raises(RuntimeError):
+        threads.set_num_threads(0)
+    assert 1 <= threads.available() <= (os.cpu_count() or 1)
 
 
 def test_many_python_threads_at_once(two_threads):
@@ -129,8 +129,8 @@ def test_signals_reach_the_main_thread(two_threads):
 
 def test_the_process_ends_cleanly_right_after_work():
     code = (
-        "import numpy as np; from flambeau.backends import large;"
-        "large.pool_module().set_num_threads(4);"
+        "import numpy as np; from flambeau.backends import large, threads;"
+        "threads.set_num_threads(4);"
         "x = np.ones(1 << 20, np.float32);"
         "[large.pointwise('exp', x) for _ in range(20)]"
     )
@@ -143,6 +143,6 @@ def test_a_host_without_futex_runs_serially(monkeypatch, two_threads):
     monkeypatch.setattr(pool, "is_parallel", lambda: False)
     library = pool._library.__wrapped__()
     monkeypatch.setattr(pool, "_library", lambda: library)
-    monkeypatch.setattr(pool, "_ready", False)
+    monkeypatch.setattr(pool, "_ready_for", 0)
     pool.ensure_started()
     assert pool.parallel_for_address() == library.address("parallel_for")
