@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from flambeau.core.derive import vjp_of
 from flambeau.core.dispatch import apply
 from flambeau.core.face import in_place_twin, show, with_out
 from flambeau.core.op import Op
-from flambeau.core.pointwise import apply_pointwise, binary_entry, unary_entry
+from flambeau.core.pointwise import apply_pointwise, binary_entry, short_entry, unary_entry
 
 __all__ = ["bilinear", "composite", "linear", "opaque", "pointwise", "reduction", "view"]
 
@@ -23,7 +24,7 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
               result: str = "same", node: str | None = None, scalar: str | None = None,
               places: Sequence[str] | None = ("torch", "Tensor"), inplace: bool = True,
               aliases: Sequence[str] = (), quick: bool = False,
-              refuses: Mapping[str, Any] | None = None,
+              refuses: Mapping[str, Any] | None = None, numbers: str = "any",
               jvp: Callable | None = None) -> Callable:
     """Declare an elementwise operator; returns its public function.
 
@@ -34,9 +35,12 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
     dtype), "any" (what forward gives). A ufunc gets a short entry; so does, where ``quick``, a
     function that takes ``out`` as ufuncs do. ``refuses`` has what is raised for operands of the
     kinds "b" (bool), "i" (integer), "f", "c" (complex): an exception, or a kernel's name.
+    ``numbers`` says which operands may be Python numbers: "any", "one" of two, the "second",
+    "none".
     """
     op = Op(name, forward, inputs, kind="pointwise", formulas=grads, params=params, node=node,
             scalar=scalar, result=result, widen=True, jvp=jvp)
+    op.numbers = numbers
     for kinds, error in (refuses or {}).items():
         op.refuses.update(dict.fromkeys(kinds, error))
     entry = _entry(op, forward, quick or isinstance(forward, np.ufunc))
@@ -64,13 +68,14 @@ def _entry(op: Op, forward: Callable, quick: bool) -> Callable:
             return unary_entry(op, forward)
         if len(op.inputs) == 2:
             return binary_entry(op, forward)
-    return general_entry(op)
+    return general_entry(op, short_entry(op, forward) if quick else None)
 
 
-def general_entry(op: Op) -> Callable:
+def general_entry(op: Op, short: Callable | None = None) -> Callable:
     """The entry that binds operands and parameters by name."""
     names, count = op.inputs, len(op.inputs)
     params = op.params
+    run = short or functools.partial(apply_pointwise, op)
 
     def entry(*args: Any, **kwargs: Any) -> Any:
         operands = list(args[:count])
@@ -80,7 +85,7 @@ def general_entry(op: Op) -> Callable:
             operands.append(kwargs.pop(n))
         for n, v in zip(params, args[count:]):
             kwargs[n] = v
-        return apply_pointwise(op, operands, kwargs)
+        return run(operands, kwargs)
 
     return entry
 

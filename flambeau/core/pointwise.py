@@ -19,7 +19,7 @@ from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish, record, saved_hooks
 from flambeau.core.modes import INFERENCE, MODES
-from flambeau.core.node import LEAF, next_sequence
+from flambeau.core.node import LEAF, InferenceVersion, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.promote import NUMBERS, number_array, result_type
 from flambeau.core.tensor import Tensor, mark_inference, new_tensor
@@ -371,7 +371,7 @@ def in_place_entry(op: Op, forward: Callable, fallback: Callable) -> Callable[..
 
 def is_plain(t: Tensor) -> bool:
     """Whether neither ``t`` nor what it is a view of has a history to keep."""
-    if t._node is not None:
+    if t._node is not None or type(t._v) is InferenceVersion:
         return False
     meta = t._x
     return meta is None or meta.base is None or meta.base._node is None

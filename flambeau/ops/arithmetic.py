@@ -23,6 +23,8 @@ from flambeau.core.tensor import Tensor
 
 ndarray = np.ndarray
 PAIR = ("input", "other")
+TWO_BOOLS = ("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
+             "or `logical_xor()` operator instead.")
 
 
 def conj_of(x: Any) -> Any:
@@ -39,10 +41,11 @@ def zero_slope(g: Any) -> Any:
     return _zeros(g)
 
 
-_zeros = pointwise("zero", lambda a, out=...: np.zeros_like(a), (zero_slope,), quick=True,
+_zeros = pointwise("zero", lambda a, out=...: np.zeros(a.shape, a.dtype), (zero_slope,), quick=True,
                    places=None)
 _add = pointwise("add", np.add, (lambda g: g, lambda g: g), inputs=PAIR, places=None)
-_sub = pointwise("sub", np.subtract, (lambda g: g, lambda g: -g), inputs=PAIR, places=None)
+_sub = pointwise("sub", np.subtract, (lambda g: g, lambda g: -g), inputs=PAIR, places=None,
+                 refuses={"b": RuntimeError(TWO_BOOLS)})
 _mul = pointwise("mul", np.multiply,
                  (lambda g, other: g * conj_of(other), lambda g, input: g * conj_of(input)),
                  inputs=PAIR, places=None)
@@ -58,8 +61,7 @@ def _is_bool(x: Any) -> bool:
 
 def _refuse_bool(input: Any, other: Any) -> None:
     if _is_bool(input) and _is_bool(other):
-        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not "
-                           "supported. Use the `^` or `logical_xor()` operator instead.")
+        raise RuntimeError(TWO_BOOLS)
     if _is_bool(input) or _is_bool(other):
         raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. "
                            "If you are trying to invert a mask, use the `~` or `logical_not()` "
@@ -215,13 +217,10 @@ fmod = pointwise("fmod", _fmod,
 # One input
 
 
-def _refuse_bool_sign(name: str, text: str) -> dict[str, Exception]:
-    return {"b": RuntimeError(f"{name}, on a bool tensor is not supported.{text}")}
-
-
-neg = pointwise("neg", np.negative, (lambda g: -g,), aliases=("negative",), refuses=_refuse_bool_sign(
-    "Negation, the `-` operator", " If you are trying to invert a mask, use the `~` or "
-    "`logical_not()` operator instead."))
+neg = pointwise("neg", np.negative, (lambda g: -g,), aliases=("negative",), refuses={
+    "b": RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are "
+                      "trying to invert a mask, use the `~` or `logical_not()` operator "
+                      "instead.")})
 @public("torch", "Tensor")
 def positive(input: Tensor) -> Tensor:
     """The tensor itself; bool tensors are refused."""

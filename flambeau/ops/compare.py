@@ -11,7 +11,7 @@ from flambeau.base import dtypes
 from flambeau.core.face import in_place_twin, public
 from flambeau.core.kinds import pointwise
 from flambeau.core.op import Op
-from flambeau.core.pointwise import operator_fallback
+from flambeau.core.pointwise import binary_entry, operator_fallback
 from flambeau.core.tensor import Tensor
 from flambeau.ops.arithmetic import PAIR, in_place_operator, install_operator, reflected
 
@@ -20,11 +20,12 @@ ndarray = np.ndarray
 
 def _order(name: str, ufunc: np.ufunc, alias: str) -> Callable:
     return pointwise(name, ufunc, inputs=PAIR, result="bool", aliases=(alias,),
-                     refuses={"c": f"{name}_cpu"})
+                     numbers="second", refuses={"c": f"{name}_cpu"})
 
 
-eq = pointwise("eq", np.equal, inputs=PAIR, result="bool")
-ne = pointwise("ne", np.not_equal, inputs=PAIR, result="bool", aliases=("not_equal",))
+eq = pointwise("eq", np.equal, inputs=PAIR, result="bool", numbers="second")
+ne = pointwise("ne", np.not_equal, inputs=PAIR, result="bool", aliases=("not_equal",),
+               numbers="second")
 lt = _order("lt", np.less, "less")
 le = _order("le", np.less_equal, "less_equal")
 gt = _order("gt", np.greater, "greater")
@@ -95,7 +96,7 @@ signbit = _test("signbit", _signbit, refuses=_complex_refused(
 
 
 def _logical(name: str, ufunc: np.ufunc) -> Callable:
-    return pointwise(name, ufunc, inputs=PAIR, result="bool")
+    return pointwise(name, ufunc, inputs=PAIR, result="bool", numbers="none")
 
 
 logical_and = _logical("logical_and", np.logical_and)
@@ -105,12 +106,9 @@ logical_not = pointwise("logical_not", np.logical_not, result="bool")
 
 
 def _bits(name: str, ufunc: np.ufunc, operator: str, kernel: str, refused: str = "fc") -> Callable:
-    function = pointwise(name, ufunc, inputs=PAIR, refuses={refused: kernel})
+    function = pointwise(name, ufunc, inputs=PAIR, refuses={refused: kernel}, numbers="one")
     op: Op = function.op  # type: ignore[attr-defined]
-
-    def method(self: Tensor, other: Any) -> Any:
-        return operator_fallback(op, (self, other))
-
+    method = binary_entry(op, ufunc, operator_fallback)
     method.__name__ = method.__qualname__ = f"__{operator}__"
     setattr(Tensor, f"__{operator}__", method)
     setattr(Tensor, f"__r{operator}__", reflected(function, operator))
@@ -131,6 +129,13 @@ Tensor.__invert__ = bitwise_not  # type: ignore[attr-defined]
 # Closeness
 
 
+def _check_tensors(name: str, input: Any, other: Any) -> None:
+    for at, (label, x) in enumerate((("input", input), ("other", other))):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}(): argument '{label}' (position {at + 1}) must be Tensor, "
+                            f"not {type(x).__name__}")
+
+
 def _same_dtype(input: Tensor, other: Tensor) -> None:
     if input._a.dtype != other._a.dtype:
         raise RuntimeError(f"{input.dtype.title} did not match {other.dtype.title}")
@@ -145,6 +150,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     >>> torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]))
     tensor([ True, False])
     """
+    _check_tensors("isclose", input, other)
     _same_dtype(input, other)
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:
@@ -172,9 +178,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 @public("torch", "Tensor")
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both tensors have one shape and equal elements; NaN equals nothing."""
-    if not isinstance(other, Tensor):
-        raise TypeError("equal(): argument 'other' (position 2) must be Tensor, not "
-                        f"{type(other).__name__}")
+    _check_tensors("equal", input, other)
     return input._a.shape == other._a.shape and bool((input == other)._a.all())
 
 

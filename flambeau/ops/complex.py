@@ -9,9 +9,10 @@ import numpy as np
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
-from flambeau.core.kinds import opaque, pointwise, view
+from flambeau.core.inplace import write_out
+from flambeau.core.kinds import pointwise, view
 from flambeau.core.tensor import Tensor
-from flambeau.ops.arithmetic import PAIR, conj_of
+from flambeau.ops.arithmetic import PAIR, conj_of, zero_slope
 from flambeau.ops.where import choose
 
 ndarray = np.ndarray
@@ -85,14 +86,14 @@ def _sgn(x: ndarray, out: Any = ...) -> ndarray:
 
 def _sgn_grad(g: Any, input: Any, out: Any) -> Any:
     if not is_complex_array(input):
-        return g * 0
+        return zero_slope(g)
     size = input.abs()
     along = (conj_of(out) * g).real
     return ((g - along * out) / size).masked_fill(size == 0, 0)
 
 
 sgn = pointwise("sgn", _sgn, (_sgn_grad,), quick=True)
-sign = pointwise("sign", _sgn, (lambda g: g * 0,), quick=True, refuses={"c": NotImplementedError(
+sign = pointwise("sign", _sgn, (zero_slope,), quick=True, refuses={"c": NotImplementedError(
     "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn "
     "instead.")})
 abs = pointwise("abs", np.absolute, (lambda g, input: g * sgn(input),), result="real",
@@ -109,7 +110,7 @@ def _angle(x: ndarray) -> ndarray:
 
 def _angle_grad(g: Any, input: Any) -> Any:
     if not is_complex_array(input):
-        return g * 0
+        return zero_slope(g)
     size = input.abs()
     return (g * 1j * input / (size * size)).masked_fill(size == 0, 0)
 
@@ -240,19 +241,28 @@ _polar_op = pointwise(
     inputs=("abs", "angle"), result="any", places=None)
 
 
-@public("torch", out=True, name="complex")
-def complex_(real: Tensor, imag: Tensor) -> Tensor:
+def _written(name: str, result: Tensor, out: Tensor | None) -> Tensor:
+    if out is None:
+        return result
+    if out._a.dtype != result._a.dtype:
+        raise RuntimeError(f"Expected object of scalar type {result.dtype.title} but got scalar "
+                           f"type {out.dtype.title} for argument 'out'")
+    return write_out(name, out, result)
+
+
+@public("torch", name="complex")
+def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these real and imaginary parts."""
     _check_parts(real, imag, ("real", "imag"), "complex")
-    return _complex_op(real, imag)
+    return _written("complex", _complex_op(real, imag), out)
 
 
-@public("torch", out=True)
-def polar(abs: Tensor, angle: Tensor) -> Tensor:
+@public("torch")
+def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex numbers of these magnitudes and angles."""
     _check_parts(abs, angle, ("abs", "angle"), "polar")
-    return _polar_op(abs, angle)
+    return _written("polar", _polar_op(abs, angle), out)
 
 
-__all__ = ["PAIR", "abs", "angle", "choose", "conj", "imag", "is_complex_array", "opaque",
+__all__ = ["PAIR", "abs", "angle", "choose", "conj", "imag", "is_complex_array",
            "polar", "real", "sgn", "sign", "view_as_complex", "view_as_real"]

@@ -15,7 +15,7 @@ from flambeau.core.face import public
 from flambeau.core.kinds import opaque, pointwise
 from flambeau.core.promote import NUMBERS
 from flambeau.core.tensor import Tensor
-from flambeau.ops.arithmetic import PAIR
+from flambeau.ops.arithmetic import PAIR, zero_slope
 from flambeau.ops.where import choose
 
 ndarray = np.ndarray
@@ -27,8 +27,8 @@ def _chosen(g: Any, input: Any, other: Any) -> Any:
 
 
 def _extreme(name: str, ufunc: np.ufunc, first: Callable, second: Callable) -> Callable:
-    return pointwise(name, ufunc, (first, second), inputs=PAIR, inplace=False, refuses={
-        "c": RuntimeError(f"{name} not implemented for complex tensors.")})
+    return pointwise(name, ufunc, (first, second), inputs=PAIR, inplace=False, numbers="none",
+                     refuses={"c": RuntimeError(f"{name} not implemented for complex tensors.")})
 
 
 maximum = _extreme("maximum", np.maximum,
@@ -61,24 +61,32 @@ def _within(g: Any, input: Any, min: Any, max: Any) -> Any:
 
 
 def _clamp(x: ndarray, low: ndarray, high: ndarray) -> ndarray:
-    return np.minimum(np.maximum(x, low, out=...), high, out=...)
+    out = np.maximum(x, low, out=...)
+    if out.ndim < high.ndim:
+        return np.minimum(out, high, out=...)
+    try:
+        return np.minimum(out, high, out=out)
+    except ValueError:  # the bound is of a larger shape
+        return np.minimum(out, high, out=...)
 
 
 _NO_COMPLEX = {"c": NotImplementedError("clamp is not supported for complex types")}
 _clamp_min = pointwise("clamp_min", np.maximum,
                        (lambda g, input, min: choose(input >= min, g, 0),
                         lambda g, input, min: choose(input < min, g, 0)),
-                       inputs=("input", "min"), places=None, refuses={"c": "maximum_cpu"})
+                       inputs=("input", "min"), places=None, numbers="second",
+                       refuses={"c": "maximum_cpu"})
 _clamp_max = pointwise("clamp_max", np.minimum,
                        (lambda g, input, max: choose(input <= max, g, 0),
                         lambda g, input, max: choose(input > max, g, 0)),
-                       inputs=("input", "max"), places=None, refuses={"c": "minimum_cpu"})
+                       inputs=("input", "max"), places=None, numbers="second",
+                       refuses={"c": "minimum_cpu"})
 _clamp_both = pointwise(
     "clamp", _clamp,
     (_within,
      lambda g, input, min, max: choose((min < max) & (input < min), g, 0),
      lambda g, input, min, max: choose((max < min) | (input > max), g, 0)),
-    inputs=("input", "min", "max"), places=None, refuses=_NO_COMPLEX)
+    inputs=("input", "min", "max"), places=None, quick=True, refuses=_NO_COMPLEX)
 
 
 def _is_bound(x: Any) -> bool:
@@ -144,7 +152,7 @@ def _nan_to_num(x: ndarray, nan: float, posinf: float, neginf: float) -> ndarray
 
 _nan_to_num_op = pointwise(
     "nan_to_num", _nan_to_num, (lambda g, input: choose(input.isfinite(), g, 0),),
-    params=("nan", "posinf", "neginf"), places=None)
+    params=("nan", "posinf", "neginf"), places=None, quick=True)
 
 
 @public("torch", "Tensor", out=True, inplace=True)
@@ -176,7 +184,12 @@ def _heaviside(x: ndarray, values: ndarray) -> ndarray:
     return np.where(x == 0, values, (x > 0).astype(x.dtype))
 
 
-_heaviside_op = pointwise("heaviside", _heaviside, inputs=("input", "values"), places=None)
+def _refuse_derivative(g: Any) -> Any:
+    raise RuntimeError("derivative for aten::heaviside is not implemented")
+
+
+_heaviside_op = pointwise("heaviside", _heaviside, (_refuse_derivative,) * 2, node="NotImplemented",
+                          inputs=("input", "values"), places=None)
 
 
 @public("torch", "Tensor", out=True, inplace=True)
@@ -194,14 +207,18 @@ def _copysign_grad(g: Any, input: Any, out: Any) -> Any:
     return (g * (out / input)).masked_fill(input == 0, 0)
 
 
-copysign = pointwise("copysign", np.copysign, (_copysign_grad, lambda g: g * 0), inputs=PAIR,
-                     result="float", refuses={"c": "copysign_cpu"})
-nextafter = pointwise("nextafter", np.nextafter, inputs=PAIR, refuses={"bic": "nextafter_cpu"})
+copysign = pointwise("copysign", np.copysign, (_copysign_grad, zero_slope), inputs=PAIR,
+                     result="float", numbers="second", refuses={"c": "copysign_cpu"})
+nextafter = pointwise("nextafter", np.nextafter,
+                      (lambda g, input, other: g.masked_fill(input == other, 0), zero_slope),
+                      inputs=PAIR, numbers="none",
+                      refuses={"bic": "nextafter_cpu"})
 hypot = pointwise("hypot", np.hypot,
-                  (lambda g, input, out: g * (input / out), lambda g, other, out: g * (other / out)),
-                  inputs=PAIR, refuses={"bic": "hypot_cpu"})
-gcd = pointwise("gcd", np.gcd, inputs=PAIR, refuses={"bfc": "gcd_cpu"})
-lcm = pointwise("lcm", np.lcm, inputs=PAIR, refuses={"bfc": "lcm_cpu"})
+                  (lambda g, input, out: g * (input / out),
+                   lambda g, other, out: g * (other / out)),
+                  inputs=PAIR, numbers="none", refuses={"bic": "hypot_cpu"})
+gcd = pointwise("gcd", np.gcd, inputs=PAIR, numbers="none", refuses={"bfc": "gcd_cpu"})
+lcm = pointwise("lcm", np.lcm, inputs=PAIR, numbers="none", refuses={"bfc": "lcm_cpu"})
 gcd_ = public("torch", name="gcd_")(Tensor.gcd_)  # type: ignore[attr-defined]
 lcm_ = public("torch", name="lcm_")(Tensor.lcm_)  # type: ignore[attr-defined]
 

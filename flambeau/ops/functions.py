@@ -11,7 +11,7 @@ import numpy as np
 from flambeau.core.face import in_place_twin, public, show
 from flambeau.core.kinds import pointwise
 from flambeau.core.tensor import Tensor
-from flambeau.ops.arithmetic import PAIR, conj_of
+from flambeau.ops.arithmetic import PAIR, conj_of, zero_slope
 from flambeau.ops.where import choose
 
 ndarray = np.ndarray
@@ -46,11 +46,13 @@ def _logaddexp(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
 logaddexp = pointwise("logaddexp", _logaddexp,
                       (lambda g, input, out: g * conj_of((input - out).exp()),
                        lambda g, other, out: g * conj_of((other - out).exp())),
-                      inputs=PAIR, inplace=False, quick=True, refuses={"bi": "logaddexp_cpu"})
+                      inputs=PAIR, inplace=False, quick=True, numbers="none",
+                      refuses={"bi": "logaddexp_cpu"})
 logaddexp2 = pointwise("logaddexp2", np.logaddexp2,
                        (lambda g, input, out: g * (input - out).exp2(),
                         lambda g, other, out: g * (other - out).exp2()),
-                       inputs=PAIR, inplace=False, refuses={"bic": "logaddexp2_cpu"})
+                       inputs=PAIR, inplace=False, numbers="none",
+                       refuses={"bic": "logaddexp2_cpu"})
 
 
 # Trigonometry
@@ -77,7 +79,8 @@ atanh = _float("atanh", np.arctanh, lambda g, input: g / conj_of(1 - input * inp
 atan2 = pointwise("atan2", np.arctan2,
                   (lambda g, input, other: g * _turn(other, input, other),
                    lambda g, input, other: g * _turn(-input, input, other)),
-                  inputs=PAIR, result="float", aliases=("arctan2",), refuses={"c": "atan2_cpu"})
+                  inputs=PAIR, result="float", aliases=("arctan2",), numbers="none",
+                  refuses={"c": "atan2_cpu"})
 
 
 def _turn(along: Any, input: Any, other: Any) -> Any:
@@ -116,11 +119,15 @@ sinc = _float("sinc", _sinc, _sinc_grad)
 # Sigmoids
 
 
+_ONES = {np.dtype(t): np.ones((), t) for t in (np.float32, np.float64, np.complex64,
+                                               np.complex128)}
+
+
 def _sigmoid(x: ndarray, out: Any = ...) -> ndarray:
     out = np.negative(x, out=out)
-    np.exp(out, out=out)
-    np.add(out, 1, out=out)
-    return np.reciprocal(out, out=out)
+    np.exp(out, out)
+    np.add(out, _ONES[x.dtype], out)
+    return np.reciprocal(out, out)
 
 
 sigmoid = _float("sigmoid", _sigmoid, lambda g, out: g * conj_of(out * (1 - out)))
@@ -157,12 +164,9 @@ show(Tensor.logit_, "logit_", "torch")  # type: ignore[attr-defined]
 
 
 def _rounding(name: str, ufunc: np.ufunc, aliases: tuple[str, ...] = ()) -> Callable:
-    def forward(x: ndarray, out: Any = ...) -> ndarray:
-        return ufunc(x, out=out)
-
     refuses: dict[str, Any] = {"b": f"{name}_vml_cpu", "c": NotImplementedError(
         f"{name} is not supported for complex inputs")}
-    return pointwise(name, ufunc, (lambda g: g * 0,), aliases=aliases, refuses=refuses)
+    return pointwise(name, ufunc, (zero_slope,), aliases=aliases, refuses=refuses)
 
 
 floor = _rounding("floor", np.floor)
@@ -186,9 +190,14 @@ def _round_to(x: ndarray, decimals: int) -> ndarray:
     return np.rint(x / tens) * tens
 
 
+def _whole(x: ndarray, out: Any = ...) -> ndarray:
+    return x.copy() if x.dtype.kind in "iu" else np.rint(x, out=out)
+
+
 _REFUSED_BY_ROUND = {"bc": "round_vml_cpu"}
-_rint = pointwise("round", np.rint, (lambda g: g * 0,), places=None, refuses=_REFUSED_BY_ROUND)
-_round_to_op = pointwise("round_decimals", _round_to, (lambda g: g * 0,), node="Round",
+_rint = pointwise("round", _whole, (zero_slope,), places=None, quick=True,
+                  refuses=_REFUSED_BY_ROUND)
+_round_to_op = pointwise("round_decimals", _round_to, (zero_slope,), node="Round",
                          params=("decimals",), places=None, refuses=_REFUSED_BY_ROUND)
 
 

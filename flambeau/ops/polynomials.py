@@ -57,7 +57,8 @@ def _family(name: str, first: Callable, step: Step, shifted: bool = False,
         return found.astype(x.dtype)
 
     return pointwise(name, forward, inputs=("input", "n"), result="float", quick=True,
-                     places=("special",), inplace=False, refuses={"c": f"{name}_cpu"})
+                     places=("special",), inplace=False, numbers="one",
+                     refuses={"c": f"{name}_cpu"})
 
 
 _FIRST = {"t": lambda x: x, "u": lambda x: 2 * x, "v": lambda x: 2 * x - 1,

@@ -93,22 +93,26 @@ def _zeta(x: ndarray, q: ndarray, out: Any = ...) -> ndarray:
     return np.asarray(found).astype(x.dtype)
 
 
-def _refuse_order(g: Any) -> Any:
-    raise NotImplementedError("the derivative for 'self' is not implemented.")
+def _refuse_order(name: str) -> Callable:
+    def refuse(g: Any) -> Any:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    return refuse
 
 
 zeta = pointwise("zeta", _zeta,
-                 (_refuse_order, lambda g, input, other: g * -input * zeta(input + 1, other)),
+                 (_refuse_order("zeta"),
+                  lambda g, input, other: g * -input * zeta(input + 1, other)),
                  inputs=PAIR, result="float", places=("special",), node="SpecialZeta", quick=True,
-                 refuses={"c": "zeta_cpu"})
+                 numbers="one", refuses={"c": "zeta_cpu"})
 
 
 def _polygamma(x: ndarray, n: int) -> ndarray:
     if n == 0:
         return _digamma(x)
-    wide = x.astype(np.float64)
     if n == 1:
-        return _trigamma(wide).astype(x.dtype)
+        return _trigamma(x)
+    wide = x.astype(np.float64)
     sign = 1.0 if n % 2 else -1.0
     return (sign * math.gamma(n + 1) * special("zeta")(n + 1.0, wide)).astype(x.dtype)
 
@@ -116,8 +120,10 @@ def _polygamma(x: ndarray, n: int) -> ndarray:
 def _trigamma(x: ndarray) -> ndarray:
     """The derivative of digamma, reflected below 1/2."""
     flipped = x < 0.5
-    value = np.asarray(special("zeta")(2.0, np.where(flipped, 1 - x, x)))
-    mirrored = (np.pi / np.sin(np.pi * x)) ** 2 - value
+    inside = np.where(flipped, 1 - x, x).astype(np.float64)
+    value = np.asarray(special("zeta")(2.0, inside)).astype(x.dtype)
+    pi = x.dtype.type(np.pi)
+    mirrored = (pi / np.sin(pi * x)) ** 2 - value
     return np.where(flipped, mirrored, value)
 
 
@@ -174,8 +180,9 @@ def _gamma_density(g: Any, input: Any, other: Any) -> Any:
 
 def _incomplete(name: str, source: str, sign: int) -> Callable:
     return pointwise(name, _scipy(source),
-                     (_refuse_order, lambda g, input, other: sign * _gamma_density(g, input, other)),
-                     inputs=PAIR, quick=True, refuses={"bic": f"{name}_cpu"})
+                     (_refuse_order(f"{name}: input"),
+                      lambda g, input, other: sign * _gamma_density(g, input, other)),
+                     inputs=PAIR, quick=True, numbers="none", refuses={"bic": f"{name}_cpu"})
 
 
 igamma = _incomplete("igamma", "gammainc", 1)
@@ -201,13 +208,14 @@ xlogy = pointwise(
     "xlogy", _scipy("xlogy"),
     (lambda g, input, other: _xlog_first(g, input, _log_of(other), other <= 0),
      lambda g, input, other: g * input / other),
-    inputs=PAIR, result="float", quick=True, places=BOTH, refuses={"c": "xlogy_cpu"})
+    inputs=PAIR, result="float", quick=True, places=BOTH, numbers="one",
+    refuses={"c": "xlogy_cpu"})
 xlog1py = pointwise(
     "xlog1py", _scipy("xlog1py"),
     (lambda g, input, other: _xlog_first(g, input, _log1p_of(other), other <= -1),
      lambda g, input, other: g * input / (other + 1)),
     inputs=PAIR, result="float", quick=True, places=("special",), node="SpecialXlog1Py",
-    refuses={"c": "xlog1py_cpu"})
+    numbers="one", refuses={"c": "xlog1py_cpu"})
 
 
 # Bessel functions
@@ -218,11 +226,13 @@ i0e = _function("i0e", "i0e", lambda g, input, out: g * (i1e(input) - input.sgn(
 
 
 def _i1_grad(g: Any, input: Any, out: Any) -> Any:
-    return g * choose(input == 0, 0.5, i0(input) - out / input)
+    nonzero = choose(input == 0, 1, input)  # so that no NaN reaches the second derivative
+    return g * choose(input == 0, 0.5, i0(nonzero) - out / nonzero)
 
 
 def _i1e_grad(g: Any, input: Any, out: Any) -> Any:
-    slope = i0e(input) - out * (input.sgn() + 1 / input)
+    nonzero = choose(input == 0, 1, input)
+    slope = i0e(nonzero) - out * (nonzero.sgn() + 1 / nonzero)
     return g * choose(input == 0, 0.5, slope)
 
 

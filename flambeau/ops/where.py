@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.base.dtypes import FROM_NUMPY, category_of
+from flambeau.base.dtypes import category_of, dtype
 from flambeau.base.shapes import broadcast
-from flambeau.core.dispatch import TRANSFORMS, Number, apply, finish
+from flambeau.core.dispatch import TRANSFORMS, Number, finish
 from flambeau.core.face import public, show, with_out
-from flambeau.core.inplace import overwrite
-from flambeau.core.kinds import linear, pointwise
+from flambeau.core.inplace import overwrite, store
+from flambeau.core.kinds import pointwise
+from flambeau.core.modes import MODES
+from flambeau.core.pointwise import is_plain
 from flambeau.core.promote import NUMBERS, number_array, result_type
-from flambeau.core.tensor import Tensor, wrap
+from flambeau.core.tensor import Tensor
+from flambeau.ops.arithmetic import zero_slope
 from flambeau.ops.copy import cast
 
 ndarray = np.ndarray
+BOOL = np.dtype(np.bool_)
 
 
 def _as_mask(condition: ndarray) -> ndarray:
@@ -30,28 +34,32 @@ def _select(condition: ndarray, x: ndarray, y: ndarray) -> ndarray:
 
 WHERE = pointwise(
     "where", _select,
-    (None, lambda g, condition: choose(condition, g, 0), lambda g, condition: choose(condition, 0, g)),
+    (None, lambda g, condition: choose(condition, g, 0),
+     lambda g, condition: choose(condition, 0, g)),
     inputs=("condition", "input", "other"), places=None).op
 
 
 def _plain_array(x: Any, held: np.dtype) -> ndarray:
     if isinstance(x, Tensor):
         return x._a if x._a.dtype is held else x._a.astype(held)
-    return number_array(x, held)
+    return np.asarray(x, held) if held.kind == "f" else number_array(x, held)
 
 
 def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
     """``input`` where ``condition`` holds, else ``other``; tensors or numbers, broadcast."""
     operands = (condition, input, other)
-    for x in operands:
-        if isinstance(x, Tensor) and type(x._a) is not ndarray:
+    arrays = [x._a if isinstance(x, Tensor) else None for x in operands]
+    for a in arrays:
+        if a is not None and type(a) is not ndarray:
             return TRANSFORMS.process(WHERE, operands, {})
-    held = result_type((input, other)).np
-    x, y = _plain_array(input, held), _plain_array(other, held)
+    mask, x, y = arrays
+    if x is None or y is None or x.dtype is not y.dtype:
+        held = result_type((input, other)).np
+        x, y = _plain_array(input, held), _plain_array(other, held)
     try:
-        out = np.where(_as_mask(condition._a), x, y)
+        out = np.where(mask if mask.dtype is BOOL else mask != 0, x, y)
     except ValueError:
-        broadcast(broadcast(condition._a.shape, x.shape), y.shape)
+        broadcast(broadcast(mask.shape, x.shape), y.shape)
         raise
     wrapped = [x if isinstance(x, Tensor) else Number(x) for x in operands]
     return finish(WHERE, wrapped, {}, out)
@@ -108,8 +116,7 @@ def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 def _fill_masked(a: ndarray, mask: ndarray, value: ndarray) -> ndarray:
-    out = np.where(_as_mask(mask), value.astype(a.dtype), a)
-    return out
+    return np.where(_as_mask(mask), value, a)
 
 
 MASKED_FILL = pointwise(
@@ -125,23 +132,29 @@ def _fill_value(input: Tensor, value: Any) -> Any:
         if value._a.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got "
                                f"tensor with {value._a.ndim} dimension(s).")
+        if value._a.dtype.kind == "c" and input._a.dtype.kind != "c":
+            raise _overflow(input.dtype)
         return cast(value, input.dtype)
     return _converted(value, input.dtype)
 
 
-def _converted(value: Any, to: Any) -> Any:
+def _converted(value: Any, to: dtype) -> Any:
     """The number ``value`` as one of the category of ``to``."""
     if not isinstance(value, NUMBERS):
         raise TypeError(f"value must be a number or a tensor, not {type(value).__name__}")
     if category_of(value) <= to.category:
         return value
     if isinstance(value, (complex, np.complexfloating)):
-        raise RuntimeError(f"value cannot be converted to type {_C_NAMES.get(to.name, to.name)} "
-                           "without overflow")
+        raise _overflow(to)
     return bool(value) if to.category == 0 else int(value)
 
 
 _C_NAMES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t"}
+
+
+def _overflow(to: dtype) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {_C_NAMES.get(to.name, to.name)} "
+                        "without overflow")
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -160,9 +173,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         mask = mask != 0
     value = _fill_value(input, value)
     operands = (input, mask, value)
-    for x in operands:
-        if isinstance(x, Tensor) and type(x._a) is not ndarray:
-            return TRANSFORMS.process(MASKED_FILL, operands, {})
+    if any(isinstance(x, Tensor) and type(x._a) is not ndarray for x in operands):
+        return TRANSFORMS.process(MASKED_FILL, operands, {})
     a = input._a
     try:
         out = np.where(mask._a, _plain_array(value, a.dtype), a)
@@ -186,52 +198,50 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
 # Filling
 
 
-def _filled(a: ndarray, value: ndarray) -> ndarray:
-    return np.full_like(a, value)
+def _spread(a: ndarray, value: ndarray) -> ndarray:
+    return np.array(np.broadcast_to(value, broadcast(a.shape, value.shape)))
 
 
-FILL = linear("fill_tensor", lambda v, shape, dtype: np.full(shape, v, dtype.np),
-              lambda g: g.sum(), params=("shape", "dtype"), node="Fill")
-
-
-def _check_fill(value: Any) -> None:
-    if isinstance(value, Tensor) and value._a.ndim:
-        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with "
-                           f"{value._a.ndim} dimensions.")
-
-
-def _fill(input: Tensor, value: Any) -> Tensor:
-    _check_fill(value)
-    shape, to = tuple(input._a.shape), FROM_NUMPY[input._a.dtype]
-    if isinstance(value, Tensor):
-        return apply(FILL, (value,), {"shape": shape, "dtype": to})
-    return wrap(np.full(shape, number_array(_converted(value, to), to.np), to.np))
-
-
-FILL_NUMBER = pointwise("fill", lambda a, value: np.full_like(a, value), (lambda g: g * 0,),
-                        params=("value",), places=None)
+_fill_with_tensor = pointwise("fill_tensor", _spread, (zero_slope, lambda g: g), node="Fill",
+                              inputs=("input", "value"), places=None)
+_fill_with_number = pointwise("fill", lambda a, value: np.full_like(a, value), (zero_slope,),
+                              params=("value",), places=None)
 
 
 @public("torch")
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like ``input`` with ``value``, a number or 0-dim tensor, everywhere."""
     if isinstance(value, Tensor):
-        return _fill(input, value)
-    number = _converted(value, FROM_NUMPY[input._a.dtype])
-    return FILL_NUMBER(input, value=number_array(number, input._a.dtype))
+        if value._a.ndim:
+            raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
+                               f"{value._a.ndim} dimensions.")
+        return _fill_with_tensor(input, cast(value, input.dtype))
+    held = input.dtype
+    return _fill_with_number(input, value=number_array(_converted(value, held), held.np))
+
+
+def _quiet(t: Tensor) -> bool:
+    """Whether ``t`` is a plain array whose change nobody records."""
+    return type(t._a) is ndarray and (not MODES.grad or is_plain(t))
 
 
 @public("Tensor", "torch")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Put ``value``, a number or 0-dim tensor, everywhere; in place."""
-    return overwrite(self, lambda t: _fill(t, value), (value,), reads=False)
+    if type(value) is float and _quiet(self) and self._a.dtype.kind == "f":
+        store(self, value)
+        return self
+    return overwrite(self, lambda t: fill(t, value), (value,), reads=False)
 
 
 @public("Tensor", "torch")
 def zero_(self: Tensor) -> Tensor:
     """Put zeros everywhere, in place."""
-    return overwrite(self, lambda t: _fill(t, 0), reads=False)
+    if _quiet(self):
+        store(self, 0)
+        return self
+    return overwrite(self, zero_slope, reads=False)
 
 
-__all__ = ["FILL", "WHERE", "choose", "fill", "fill_", "masked_fill", "masked_fill_", "where",
+__all__ = ["WHERE", "choose", "fill", "fill_", "masked_fill", "masked_fill_", "where",
            "zero_"]
