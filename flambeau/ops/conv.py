@@ -61,8 +61,13 @@ def _weight_forward(g: np.ndarray, x: np.ndarray, shape: tuple, settings: Settin
     return conv_nd_weight_grad(g, x, shape, *settings)
 
 
-def _plain(x: Tensor, weight: Tensor, settings: Settings) -> Tensor:
-    return apply(CONV, (x, weight, None), {"settings": settings})
+def _plain(x: Tensor, weight: Tensor, shape: tuple, settings: Settings) -> Tensor:
+    """The convolution, cut to ``shape``: with output padding more windows fit than are there."""
+    out = apply(CONV, (x, weight, None), {"settings": settings})
+    for dim in range(2, len(shape)):
+        if out._a.shape[dim] != shape[dim]:
+            out = out.narrow(dim, 0, shape[dim])
+    return out
 
 
 def _to_input(g: Tensor, weight: Tensor, shape: tuple, settings: Settings) -> Tensor:
@@ -144,14 +149,15 @@ CONV = opaque(
 CONV_INPUT = opaque(
     "convolution_input", _input_forward, inputs=("grad", "weight", "bias"),
     params=("size", "settings"),
-    grads=(lambda g, weight, settings: _plain(g, conj_of(weight), settings),
+    grads=(lambda g, weight, grad_shape, settings:
+           _plain(g, conj_of(weight), grad_shape, settings),
            lambda g, grad, weight_shape, settings:
            _to_weight(conj_of(grad), g, weight_shape, settings),
            _sum_channels),
     node="Convolution", widen=True, jvp=_jvp("convolution_input"), batch=_batch)
 CONV_WEIGHT = bilinear(
     "convolution_weight", _weight_forward,
-    lambda g, input, settings: _plain(conj_of(input), g, settings),
+    lambda g, input, grad_shape, settings: _plain(conj_of(input), g, grad_shape, settings),
     lambda g, grad, input_shape, settings: _to_input(conj_of(grad), g, input_shape, settings),
     inputs=("grad", "input"), params=("shape", "settings"), node="ConvolutionBackward",
     batch=_batch_weight)

@@ -22,6 +22,7 @@ wrap), or float16 and bfloat16, which are accumulated in float32 and rounded onc
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -68,6 +69,21 @@ class Geometry(NamedTuple):
 
 
 def _geometry(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Ints,
+    padding: Padding,
+    dilation: Ints,
+    groups: int,
+) -> Geometry:
+    try:
+        return _plan(size, kernel, stride, padding, dilation, groups)
+    except TypeError:  # lists cannot be remembered
+        return _plan.__wrapped__(size, kernel, stride, padding, dilation, groups)
+
+
+@lru_cache(maxsize=512)
+def _plan(
     size: Sequence[int],
     kernel: Sequence[int],
     stride: Ints,
@@ -195,6 +211,7 @@ def conv_nd_input_grad(
     array([[[1., 2., 2., 2., 1.]]])
     """
     geo = _geometry(input_shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    geo = geo._replace(out=g.shape[2:])  # as many windows as g has: more may fit
     dtype = g.dtype
     g, w = widen(g), widen(w)
     out = np.zeros(input_shape, g.dtype)
@@ -210,7 +227,7 @@ def conv_nd_input_grad(
     many, height = geo.blocks(batch, channels * prod(geo.kernel), g.itemsize)
     for images in slices(batch, many):
         padded = np.zeros((channels, len(range(batch)[images]), *padded_size), g.dtype)
-        windows = window_view(padded, *geo[:3])  # (C, N, *out, *K)
+        windows = _windows(padded, geo)  # (C, N, *out, *K)
         for rows in slices(geo.out[0], height):
             columns = np.matmul(weights, _join(g[images, :, rows], groups))
             part = windows[:, :, rows]
@@ -247,6 +264,7 @@ def conv_nd_weight_grad(
     array([[[ 6., 10.]]])
     """
     geo = _geometry(x.shape[2:], weight_shape[2:], stride, padding, dilation, groups)
+    geo = geo._replace(out=g.shape[2:])
     dtype = g.dtype
     g, x = widen(g), widen(x)
     depth = prod(weight_shape[1:])
@@ -303,10 +321,16 @@ def _columns(x: np.ndarray, geo: Geometry) -> Iterator[tuple[slice, slice, np.nd
     depth = channels * prod(geo.kernel)
     many, height = geo.blocks(batch, depth, x.itemsize)
     for images in slices(batch, many):
-        windows = window_view(pad_last(x[images], geo.pads), *geo[:3])
+        windows = _windows(pad_last(x[images], geo.pads), geo)
         for rows in slices(geo.out[0], height):
             block = windows[:, :, rows].transpose(order)  # (C, *K, N, *out)
             yield images, rows, block.reshape(geo.groups, depth // geo.groups, -1)
+
+
+def _windows(padded: np.ndarray, geo: Geometry) -> np.ndarray:
+    """The windows of a padded array that the geometry counts: (*lead, *out, *K)."""
+    windows = window_view(padded, *geo[:3])
+    return windows[(slice(None), slice(None), *(slice(n) for n in geo.out))]
 
 
 def _join(part: np.ndarray, groups: int) -> np.ndarray:

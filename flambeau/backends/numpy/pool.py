@@ -366,7 +366,8 @@ def _divisor(
 def _divide(total: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """A mean in total's dtype; integers divide as C does, toward zero."""
     if total.dtype.kind in "iu":
-        return (np.sign(total) * (np.abs(total) // cells)).astype(total.dtype)
+        quotient = np.abs(total) // np.abs(cells)
+        return (np.sign(total) * np.sign(cells) * quotient).astype(total.dtype)
     return total / cells.astype(total.real.dtype)
 
 

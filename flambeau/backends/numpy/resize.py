@@ -22,6 +22,7 @@ Scales = Sequence[float | None] | None
 
 LINEAR = frozenset(("linear", "bilinear", "trilinear"))
 CUBIC = "bicubic"
+LANCZOS = "lanczos"
 NEAREST = frozenset(("nearest", "nearest-exact"))
 
 # Up to this height plus width, "nearest" in 2-D ignores a scale that leaves or doubles an axis.
@@ -38,7 +39,8 @@ def resize(
 ) -> np.ndarray:
     """x (*lead, *S) interpolated to (*lead, *size).
 
-    mode: nearest, nearest-exact, linear, bilinear, trilinear, bicubic or area. scales: the scale
+    mode: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area, or lanczos (only
+    antialiased). scales: the scale
     factors as given, where the coordinates shall follow them rather than the sizes (None: the
     sizes). The half types are computed in float32 and rounded once; uint8 uses
     fixed-point weights, as PyTorch does.
@@ -213,6 +215,11 @@ def _cubic_weight(x: np.ndarray, a: np.floating) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x < 2, far, type(a)(0)))
 
 
+def _lanczos_weight(x: np.ndarray) -> np.ndarray:
+    """The sinc function under the middle of a sinc three times as wide."""
+    return np.where(x < 3, np.sinc(x) * np.sinc(x / x.dtype.type(3)), x.dtype.type(0))
+
+
 def _linear_weight(x: np.ndarray) -> np.ndarray:
     return np.maximum(x.dtype.type(1) - x, x.dtype.type(0))
 
@@ -221,7 +228,7 @@ def _antialiased(
     old: int, new: int, mode: str, step: np.floating, real: type[np.floating]
 ) -> AxisMap:
     """A kernel stretched by the step where it shrinks, its weights scaled to sum to one."""
-    radius = real(2 if mode == CUBIC else 1)
+    radius = real({CUBIC: 2, LANCZOS: 3}.get(mode, 1))
     stretch = max(step, real(1))
     support = radius * stretch
     center = step * (np.arange(new).astype(real) + real(0.5))
@@ -235,6 +242,8 @@ def _antialiased(
     distance = np.abs((offsets.astype(real) + shift) * (real(1) / stretch))
     if mode == CUBIC:
         weight = _cubic_weight(distance, real(-0.5))
+    elif mode == LANCZOS:
+        weight = _lanczos_weight(distance)
     else:
         weight = _linear_weight(distance)
     total = np.zeros(new, real)
