@@ -1,5 +1,15 @@
 """Neural networks: parameters, functions and modules."""
 
-from flambeau.nn import functional
+from __future__ import annotations
 
-__all__ = ["functional"]
+from typing import Any
+
+from flambeau.base.missing import missing_attribute
+from flambeau.nn import functional
+from flambeau.ops.linear_loss import LinearCrossEntropyOptions
+
+__all__ = ["LinearCrossEntropyOptions", "functional"]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_attribute(__name__, name, globals())

@@ -320,36 +320,3 @@ def _heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: floa
     out = matmul(attention, v)
     return (out.reshape(batch, heads, *out._a.shape[1:]),
             attention.reshape(batch, heads, *attention._a.shape[1:]))
-
-
-@public("torch", FUNCTIONAL)
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``sum_ij input1_i weight_kij input2_j + bias_k``: (..., I), (..., J), (K, I, J) to (..., K)."""
-    outs, left, right = _check_bilinear(input1, input2, weight, bias)
-    t = matmul(input1, weight.permute(1, 0, 2).reshape(left, outs * right))
-    t = t.reshape(*t._a.shape[:-1], outs, right)
-    out = matmul(t, input2.unsqueeze(-1)).squeeze(-1)
-    return out if bias is None else out + bias
-
-
-def _check_bilinear(input1: Tensor, input2: Tensor, weight: Tensor,
-                    bias: Tensor | None) -> tuple[int, int, int]:
-    one, two = input1._a.shape, input2._a.shape
-    if len(one) != len(two):
-        raise RuntimeError(f"bilinear(): input dimensions do not match: got {len(one)} and "
-                           f"{len(two)}")
-    for i, (m, n) in enumerate(zip(one[:-1], two[:-1])):
-        if m != n:
-            raise RuntimeError("bilinear(): input batch dimensions do not match at dim "
-                               f"{i}: got {m} and {n}")
-    outs, left, right = weight._a.shape
-    if one[-1] != left:
-        raise RuntimeError("bilinear(): input1 size does not match weight size: got "
-                           f"{one[-1]} but expected {left}")
-    if two[-1] != right:
-        raise RuntimeError("bilinear(): input2 size does not match weight size: got "
-                           f"{two[-1]} but expected {right}")
-    if bias is not None and bias._a.shape[0] != outs:
-        raise RuntimeError("bilinear(): bias size does not match weight size: got "
-                           f"{bias._a.shape[0]} but expected {outs}")
-    return outs, left, right

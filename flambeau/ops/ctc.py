@@ -29,7 +29,7 @@ class _Paths:
     says where a path may jump over the blank before: between two different labels.
     """
 
-    def __init__(self, logs: ndarray, targets: ndarray, inputs: Lengths, lengths: Lengths,
+    def __init__(self, logs: ndarray, targets: ndarray, steps: Lengths, lengths: Lengths,
                  blank: int) -> None:
         rows = _rows_of(targets, lengths)
         count, longest = len(lengths), max(lengths, default=0)
@@ -42,7 +42,7 @@ class _Paths:
         self.skips[:, 2:] = self.labels[:, 2:] != self.labels[:, :-2]
         self.skips[:, ::2] = False
         self.ends = 2 * np.array(lengths, np.int64)
-        self.times = np.array(inputs, np.int64)
+        self.times = np.array(steps, np.int64)
 
     def forward(self) -> ndarray:
         """log-probabilities (T, N, L) of all beginnings of paths, up to a time and label."""
@@ -92,15 +92,15 @@ def _rows_of(targets: ndarray, lengths: Lengths) -> list[ndarray]:
     return [row[:n] for row, n in zip(targets, lengths)]
 
 
-def _ctc_forward(logs: ndarray, targets: ndarray, inputs: Lengths, lengths: Lengths, blank: int,
+def _ctc_forward(logs: ndarray, targets: ndarray, steps: Lengths, lengths: Lengths, blank: int,
                  zero_infinity: bool) -> ndarray:
-    paths = _Paths(logs, targets, inputs, lengths, blank)
+    paths = _Paths(logs, targets, steps, lengths, blank)
     return paths.loss(paths.forward()).astype(logs.dtype)
 
 
-def _ctc_slope(g: ndarray, logs: ndarray, targets: ndarray, inputs: Lengths, lengths: Lengths,
+def _ctc_slope(g: ndarray, logs: ndarray, targets: ndarray, steps: Lengths, lengths: Lengths,
                blank: int, zero_infinity: bool) -> ndarray:
-    paths = _Paths(logs, targets, inputs, lengths, blank)
+    paths = _Paths(logs, targets, steps, lengths, blank)
     alpha = paths.forward()
     loss = paths.loss(alpha)
     share = np.exp(alpha + paths.backward() - paths.logs + loss[:, None])
@@ -118,14 +118,14 @@ def _no_second(g: Tensor) -> Tensor:
     raise RuntimeError("the derivative for '_ctc_loss_backward' is not implemented.")
 
 
-_PARAMS = ("inputs", "lengths", "blank", "zero_infinity")
+_PARAMS = ("steps", "lengths", "blank", "zero_infinity")
 CTC_BACKWARD = opaque("ctc_loss_backward", _ctc_slope, inputs=("grad", "log_probs", "targets"),
                       params=_PARAMS, grads=(_no_second, _no_second, None))
 
 
-def _ctc_grad(g: Tensor, log_probs: Tensor, targets: Tensor, inputs: Lengths, lengths: Lengths,
+def _ctc_grad(g: Tensor, log_probs: Tensor, targets: Tensor, steps: Lengths, lengths: Lengths,
               blank: int, zero_infinity: bool) -> Tensor:
-    params = {"inputs": inputs, "lengths": lengths, "blank": blank,
+    params = {"steps": steps, "lengths": lengths, "blank": blank,
               "zero_infinity": zero_infinity}
     return apply(CTC_BACKWARD, (g, log_probs, targets), params)
 
@@ -145,9 +145,9 @@ def _lengths(what: str, given: Any, batch: int) -> Lengths:
     return found
 
 
-def _check(logs: Tensor, targets: Tensor, inputs: Lengths, lengths: Lengths, blank: int) -> None:
+def _check(logs: Tensor, targets: Tensor, steps: Lengths, lengths: Lengths, blank: int) -> None:
     tail = "(while checking arguments for ctc_loss_allocate_outputs)"
-    steps, batch, classes = logs._a.shape
+    longest, batch, classes = logs._a.shape
     if logs.dtype not in (dtypes.float32, dtypes.float64):
         raise not_implemented("ctc_loss_cpu", logs)
     if not 0 <= blank < classes:
@@ -168,12 +168,12 @@ def _check(logs: Tensor, targets: Tensor, inputs: Lengths, lengths: Lengths, bla
         if shape[1] < max(lengths, default=0):
             raise RuntimeError(f"Expected tensor to have size at least {max(lengths)} at dimension "
                                f"1, but got size {shape[1]} for argument #2 'targets' {tail}")
-    for n in inputs:
+    for n in steps:
         if n < 0:
             raise RuntimeError(f"Expected input_lengths to have value at least 0, but got value "
                                f"{n} {tail}")
-        if n > steps:
-            raise RuntimeError(f"Expected input_lengths to have value at most {steps}, but got "
+        if n > longest:
+            raise RuntimeError(f"Expected input_lengths to have value at most {longest}, but got "
                                f"value {n} {tail}")
     for row in _rows_of(targets._a, lengths):
         if row.size and (row.min() < 0 or row.max() >= classes):
@@ -194,11 +194,11 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequenc
     alone = log_probs.dim() == 2
     logs = log_probs.unsqueeze(1) if alone else log_probs
     batch = logs._a.shape[1]
-    inputs = _lengths("input_lengths", input_lengths, batch)
+    steps = _lengths("input_lengths", input_lengths, batch)
     lengths = _lengths("target_lengths", target_lengths, batch)
     labels = targets if targets._a.dtype.kind == "i" else targets.to(dtypes.int64)
-    _check(logs, labels, inputs, lengths, blank)
-    loss = apply(CTC, (logs, labels), {"inputs": inputs, "lengths": lengths, "blank": blank,
+    _check(logs, labels, steps, lengths, blank)
+    loss = apply(CTC, (logs, labels), {"steps": steps, "lengths": lengths, "blank": blank,
                                        "zero_infinity": zero_infinity})
     if zero_infinity:
         loss = where(loss == np.inf, 0.0, loss)

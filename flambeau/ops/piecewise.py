@@ -10,8 +10,10 @@ import numpy as np
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
-from flambeau.core.kinds import composite
-from flambeau.core.tensor import Tensor
+from flambeau.core.generator import Generator, engine_of
+from flambeau.core.inplace import overwrite
+from flambeau.core.kinds import composite, pointwise
+from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import (
     FUNCTIONAL,
     declare,
@@ -23,7 +25,8 @@ from flambeau.ops.activation import (
 from flambeau.ops.join import cat
 from flambeau.ops.where import where
 
-__all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6", "softshrink"]
+__all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6", "rrelu",
+           "softshrink"]
 
 ndarray = np.ndarray
 
@@ -175,3 +178,42 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
                            f"{a.shape[dim]}")
     require_float("glu", "glu_cpu", input)
     return apply(GLU, (input,), {"dim": dim})
+
+
+# rrelu: a leaky relu whose slopes are drawn, one per element that is not positive
+
+RRELU = pointwise(
+    "rrelu_with_noise", lambda x, noise: x * noise, (lambda g, noise: g * noise, None),
+    inputs=("input", "noise"), places=None).op
+RRELU_EVAL = declare(
+    "rrelu_eval", lambda x, slope: np.where(x > 0, x, x * slope),
+    lambda g, input, slope: where(input > 0, g, g * slope), ("slope",), node="RreluWithNoise")
+
+
+def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:
+    low = x <= 0
+    slopes = np.ones(x.shape, np.float64)
+    draws = engine_of("rrelu", generator).doubles(int(np.count_nonzero(low)))
+    slopes[low] = draws * (upper - lower) + lower
+    return wrap(slopes.astype(x.dtype))
+
+
+@public("torch", FUNCTIONAL)
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+          inplace: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """``input`` where positive, else times a slope: uniform in [lower, upper] in ``training``.
+
+    Otherwise the slope is the middle of the two (arXiv:1505.00853).
+    """
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    require_float("rrelu", "rrelu_with_noise_out_cpu" if training else "leaky_relu_cpu", input)
+    if not training:
+        return run(RRELU_EVAL, input, {"slope": (lower + upper) / 2}, inplace)
+    noise = _drawn_slopes(input._a, lower, upper, generator)
+    if inplace:
+        return overwrite(input, lambda t: apply(RRELU, (t, noise)), (noise,))
+    return apply(RRELU, (input, noise))
+
+
+in_place(rrelu, "rrelu_", "torch", FUNCTIONAL)
