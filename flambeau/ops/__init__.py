@@ -51,6 +51,7 @@ from flambeau.ops import (
     softmax,
     sort,
     special,
+    spectral,
     split,
     view_copies,
     views,
@@ -59,9 +60,9 @@ from flambeau.ops import (
 
 __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "class_loss",
            "compare", "complex", "construct", "contract", "conv", "convert", "copy", "create",
-           "ctc", "deviation", "distance", "dropout", "embedding", "extrema", "functions",
-           "index", "join", "linalg", "linear_loss", "loss", "matmul", "norm", "pair_loss",
-           "part_scatter", "patches", "piecewise", "polynomials", "pool", "powers", "product",
-           "random", "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize",
-           "sampling", "scan", "scatter", "search", "shape", "softmax", "sort", "special",
-           "split", "view_copies", "views", "where"]
+           "ctc", "deviation", "distance", "dropout", "embedding", "extrema", "functions", "index",
+           "join", "linalg", "linear_loss", "loss", "matmul", "norm", "pair_loss", "part_scatter",
+           "patches", "piecewise", "polynomials", "pool", "powers", "product", "random",
+           "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize", "sampling", "scan",
+           "scatter", "search", "shape", "softmax", "sort", "special", "spectral", "split",
+           "view_copies", "views", "where"]

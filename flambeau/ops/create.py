@@ -146,7 +146,7 @@ def _filled(name: str, make: Callable) -> None:
     def like(input: Tensor, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
              requires_grad: bool = False, memory_format: Any = None,
              pin_memory: bool = False) -> Tensor:
-        array = _empty_like(f"{name}_like", input, dtype, memory_format)
+        array = array_like(f"{name}_like", input, dtype, memory_format)
         fill = _FILLS[name]
         if fill is not None:
             array.fill(fill)
@@ -169,7 +169,8 @@ def _filled(name: str, make: Callable) -> None:
 _FILLS = {"zeros": 0, "ones": 1, "empty": None}
 
 
-def _empty_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
+def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
+    """Uninitialised memory for ``name``, a function that makes a tensor like ``input``."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
                         f"{type(input).__name__}")
@@ -217,7 +218,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, lay
               device: Any = None, requires_grad: bool = False, memory_format: Any = None,
               pin_memory: bool = False) -> Tensor:
     """``full`` of the shape and dtype of ``input``."""
-    array = _empty_like("full_like", input, dtype, memory_format)
+    array = array_like("full_like", input, dtype, memory_format)
     value = fill_value._a if isinstance(fill_value, Tensor) else fill_value
     array[...] = value if isinstance(value, np.ndarray) else number_array(value, array.dtype)
     return finish_new(array, device, requires_grad)
