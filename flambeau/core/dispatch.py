@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
 from flambeau.core.op import INPUT, INPUTS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
-__all__ = ["apply", "edge_of", "make_view", "record", "saved_hooks"]
+__all__ = ["apply", "edge_of", "make_view", "pack", "record", "saved_hooks"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -41,6 +40,7 @@ class _Transforms:
 
     process: Any = None
     store: Any = None
+    lift: Any = None
     register: Any = None
 
 
@@ -173,7 +173,7 @@ def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any,
         node.dtype = results._a.dtype
         results._node = node
     if MODES.anomaly:
-        node.trace = traceback.extract_stack()[:-2]
+        node.remember_call()
     return node
 
 
@@ -195,11 +195,11 @@ def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
             elif value is not None and value._v is not None and value._v[0]:
                 versions = versions or {}
                 versions[len(saved)] = value._v[0]
-            saved.append(_pack(value) if saved_hooks else value)
+            saved.append(pack(value) if saved_hooks else value)
         elif how == OUT:
             saved.append(_save_out(node, results, inside))
         elif how == INPUTS:
-            saved.append([(_pack(t), _version(t)) for t in inputs])
+            saved.append([(pack(t), _version(t)) for t in inputs])
         else:
             saved.append(None)
     node.saved = tuple(saved)
@@ -214,7 +214,7 @@ def _shape(inputs: Sequence[Any], at: int) -> tuple:
     return value._a.shape if isinstance(value, Tensor) else ()
 
 
-def _pack(value: Any, own: bool = False) -> Any:
+def pack(value: Any, own: bool = False) -> Any:
     """``value`` as the hooks of this thread keep it; itself where there are none."""
     if saved_hooks and isinstance(value, Tensor):
         thread = threading.get_ident()
@@ -235,7 +235,7 @@ def _save_out(node: Node, results: Any, inside: bool) -> Any:
     if type(results) is tuple:
         return tuple([r._a for r in results])
     if saved_hooks:
-        packed = _pack(wrap(results._a), True)
+        packed = pack(wrap(results._a), True)
         if type(packed) is Packed:
             return packed
     if results._v is None:

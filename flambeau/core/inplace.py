@@ -271,26 +271,37 @@ def clone_of(t: Tensor) -> Tensor:
 
 
 def _overwrite_transformed(t: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-    old = wrap(t._a)
-    old._node = t._node
-    result = compute(old)
-    _check_dtype(t, result)
-    if result._a.shape != t._a.shape:
-        raise RuntimeError(f"output with shape {list(t._a.shape)} doesn't match the broadcast "
-                           f"shape {list(result._a.shape)}")
+    result = compute(clone_of(t))
+    check_result(t, result)
+    _store_transformed(t, result)
+    return t
+
+
+def _store_transformed(t: Tensor, result: Tensor) -> None:
     TRANSFORMS.store(t, result)
     bump(t)
     if result._node is not None:
         rebase(t, edge_of(result))
-    return t
+    elif MODES.grad and t._node is not None:
+        rebase(t, None)
 
 
 def _overwrite_lifted(t: Tensor, result: Tensor) -> Tensor:
+    check_result(t, result)
+    if TRANSFORMS.lift(t, result):
+        _store_transformed(t, result)
+        return t
+    if hasattr(result._a, "dim"):
+        raise RuntimeError(
+            "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a "
+            "Tensor `other` in extra_args that has more elements than `self`. This happened due "
+            "to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try "
+            "to use out-of-place operators instead of inplace arithmetic.")
     raise RuntimeError(
-        "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a "
-        "Tensor `other` in extra_args that has more elements than `self`. This happened due to "
-        "`other` being vmapped over but `self` not being vmapped over in a vmap. Please try to "
-        "use out-of-place operators instead of inplace arithmetic.")
+        "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call "
+        "in-place operation that would mutate a captured Tensor. This is not supported; please "
+        "rewrite the function being transformed to explicitly accept the mutated Tensor(s) as "
+        "inputs.")
 
 
 def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()) -> Tensor:

@@ -16,7 +16,8 @@ import numpy as np
 from flambeau.core import engine
 from flambeau.core.derive import stand_in
 from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record
-from flambeau.core.modes import MODES
+from flambeau.core.inplace import replay_view
+from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise
@@ -38,20 +39,38 @@ def _mark(held: np.dtype) -> np.dtype:
     return found
 
 
-class Level(threading.local):
-    """The number of transforms that are running in this thread."""
+class Level:
+    """The transforms that are running in this thread, numbered from 1, outermost first."""
 
-    depth = 0
+    @property
+    def depth(self) -> int:
+        """How many run."""
+        return MODES.depth
 
     def __enter__(self) -> int:
-        self.depth += 1
-        return self.depth
+        INFERENCE.append(False)
+        MODES.depth += 1
+        return MODES.depth
 
     def __exit__(self, *exc: object) -> None:
-        self.depth -= 1
+        BATCHES.sizes.pop(MODES.depth, None)
+        MODES.depth -= 1
+        INFERENCE.pop()
+
+    def randomness_of(self, level: int) -> str:
+        """What random operations may do in the batch of this level."""
+        return BATCHES.sizes.get(level, (0, "error"))[1]
+
+
+class _Batches(threading.local):
+    """Per level that is a batch of vmap: its size, and how it treats random operations."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, tuple[int, str]] = {}
 
 
 LEVEL = Level()
+BATCHES = _Batches()
 
 
 class Handle:
@@ -60,7 +79,7 @@ class Handle:
     __slots__ = ("level", "value")
     base = None
 
-    def __init__(self, level: int, value: Tensor) -> None:
+    def __init__(self, level: float, value: Tensor) -> None:
         self.level = level
         self.value = value
 
@@ -100,13 +119,18 @@ class Batched(Handle):
 
 
 class Dual(Handle):
-    """A tensor with a tangent: the derivative along one direction of the inputs."""
+    """A tensor with a tangent: the derivative along one direction of the inputs.
 
-    __slots__ = ("tangent",)
+    An ``eager`` one was made outside of any transform of a function; its tensor shows the history
+    of the value inside as its own.
+    """
 
-    def __init__(self, level: int, value: Tensor, tangent: Tensor) -> None:
+    __slots__ = ("eager", "tangent")
+
+    def __init__(self, level: float, value: Tensor, tangent: Tensor, eager: bool = False) -> None:
         super().__init__(level, value)
         self.tangent = tangent
+        self.eager = eager
 
 
 class Tracked(Handle):
@@ -117,7 +141,10 @@ class Tracked(Handle):
 
 def standing(handle: Handle) -> Tensor:
     """A tensor over a handle."""
-    return wrap(handle)
+    t = wrap(handle)
+    if type(handle) is Dual and handle.eager:
+        t._node = edge_of(handle.value)
+    return t
 
 
 def lower(t: Any, level: int) -> Any:
@@ -270,10 +297,11 @@ def process_dual(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: i
         tangent = None
     if tangent is None:
         return out
+    eager = next(t._a.eager for t in inputs if _level_of(t) == level)
     if isinstance(out, tuple):
-        return tuple([o if t is None else standing(Dual(level, o, t))
+        return tuple([o if t is None else standing(Dual(level, o, t, eager))
                       for o, t in zip(out, tangent)])
-    return standing(Dual(level, out, tangent))
+    return standing(Dual(level, out, tangent, eager))
 
 
 def pointwise_tangent(op: Op, tangents: Sequence[Any], out: Tensor, primals: Sequence[Any],
@@ -392,5 +420,33 @@ def store(t: Tensor, result: Tensor) -> None:
             handle.tangent.zero_()
 
 
+def lift(t: Tensor, result: Tensor) -> bool:
+    """Make ``t``, made inside the transform that ``result`` belongs to, a tensor of it too.
+
+    So it can be overwritten with ``result``; its base and views change along. False where ``t``
+    is older than the transform, or that is a batch.
+    """
+    handle = result._a
+    meta = t._x
+    base = t if meta is None or meta.base is None else meta.base
+    own = base._x
+    if type(handle) is Batched or own is None or own.born < handle.level:
+        return False
+    for x in (base, *[v for v in (r() for r in own.views or ()) if v is not None]):
+        inside = wrap(x._a)
+        inside._v = x._v
+        if type(handle) is Tracked:
+            x._a = Tracked(handle.level, inside)
+        else:
+            tangent = _zeros(inside) if x is base else replay_view(base._a.tangent, x._x.replay)
+            x._a = Dual(handle.level, inside, tangent, handle.eager)
+    return True
+
+
+def _zeros(t: Tensor) -> Tensor:
+    return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
+
+
 TRANSFORMS.process = process
 TRANSFORMS.store = store
+TRANSFORMS.lift = lift

@@ -12,8 +12,10 @@ class _Modes(threading.local):
     anomaly = False
     anomaly_nan = True
     task: Any = None
+    depth = 0
 
 
 MODES = _Modes()
-# Not empty while any thread is in inference mode: spares the others a look at their modes.
+# Not empty while any thread is in inference mode or runs a transform: then new tensors are
+# marked as made there, and otherwise nobody need look.
 INFERENCE: list[bool] = []

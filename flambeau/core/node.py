@@ -105,6 +105,10 @@ class Node:
             self.saved = ()
             self.freed = True
 
+    def remember_call(self) -> None:
+        """Note where the operation was called, for anomaly detection."""
+        self.trace = traceback.extract_stack()[:-2]
+
     def name(self) -> str:
         """The node's name, PyTorch's."""
         return type(self).__name__
@@ -161,6 +165,9 @@ class RemovableHandle:
         self.remove()
 
 
+RemovableHandle.__module__ = "flambeau.utils.hooks"
+
+
 class AccumulateGrad(Node):
     """Stands for a leaf in ``next_functions``; ``variable`` is the leaf."""
 
@@ -215,6 +222,11 @@ class OpNode(Node):
     """
 
     op: Any = None
+
+    def release(self) -> None:
+        if self.op.saved_tensors and self.saved:
+            self.saved = ()
+            self.freed = True
 
     def run(self, g: Any) -> Any:
         op = self.op

@@ -42,6 +42,7 @@ class Meta:
     made_without_grad: str | None = None
     gathered_at = 0
     gathered = 0
+    born = 0
     custom_view: str | None = None
 
     def remember_accumulator(self, node: Node) -> None:
@@ -276,9 +277,11 @@ def wrap(array: Any) -> Tensor:
 
 
 def mark_inference(t: Tensor) -> None:
-    """Note where ``t`` was just made in inference mode."""
+    """Note where ``t`` was just made in inference mode, or while a function is transformed."""
     if MODES.inference:
         t._v = InferenceVersion((0,))
+    elif MODES.depth:
+        t._meta().born = MODES.depth
 
 
 def _rebuild_saved(array: Any, node: Any) -> Tensor:
