@@ -92,7 +92,9 @@ def _sgn_grad(g: Any, input: Any, out: Any) -> Any:
     return ((g - along * out) / size).masked_fill(size == 0, 0)
 
 
-sgn = pointwise("sgn", _sgn, (_sgn_grad,), quick=True)
+# The slope of a complex number's direction is its own adjoint.
+sgn = pointwise("sgn", _sgn, (_sgn_grad,), quick=True,
+                jvp=lambda tangents, out, input: _sgn_grad(tangents[0], input, out))
 sign = pointwise("sign", _sgn, (zero_slope,), quick=True, refuses={"c": NotImplementedError(
     "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn "
     "instead.")})
@@ -232,13 +234,28 @@ def _check_parts(first: Any, second: Any, names: tuple[str, str], title: str) ->
                            f"{other.title} for second argument")
 
 
+def _complex_tangent(tangents: Any, out: Any, real: Any, imag: Any) -> Any:
+    re, im = [zero_slope(x) if t is None else t for t, x in zip(tangents, (real, imag))]
+    return _complex_op(re, im)
+
+
+def _polar_tangent(tangents: Any, out: Any, abs: Any, angle: Any) -> Any:
+    grown, turned = tangents
+    parts = []
+    if grown is not None:
+        parts.append(grown * _polar_op(zero_slope(abs) + 1, angle))
+    if turned is not None:
+        parts.append(turned * out * 1j)
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
 _complex_op = pointwise("complex", _complex, (lambda g: real(g), lambda g: imag(g)),
-                        inputs=("real", "imag"), result="any", places=None)
+                        inputs=("real", "imag"), result="any", places=None, jvp=_complex_tangent)
 _polar_op = pointwise(
     "polar", _polar,
     (lambda g, abs, angle: g.real * angle.cos() + g.imag * angle.sin(),
      lambda g, abs, angle: abs * (g.imag * angle.cos() - g.real * angle.sin())),
-    inputs=("abs", "angle"), result="any", places=None)
+    inputs=("abs", "angle"), result="any", places=None, jvp=_polar_tangent)
 
 
 def _written(name: str, result: Tensor, out: Tensor | None) -> Tensor:

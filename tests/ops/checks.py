@@ -32,14 +32,14 @@ def resolve(name: str, package: Any = flambeau) -> Callable:
     return lambda t: getattr(t, name)
 
 
-def mapped(value: Any, change: Callable) -> Any:
-    """``value`` with ``change`` of every array in it."""
-    if isinstance(value, np.ndarray):
+def mapped(value: Any, change: Callable, kinds: Any = np.ndarray) -> Any:
+    """``value`` with ``change`` of every array (or value of ``kinds``) in it."""
+    if isinstance(value, kinds):
         return change(value)
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)([mapped(v, change) for v in value])
+    if type(value) in (list, tuple):
+        return type(value)([mapped(v, change, kinds) for v in value])
     if isinstance(value, dict):
-        return {k: mapped(v, change) for k, v in value.items()}
+        return {k: mapped(v, change, kinds) for k, v in value.items()}
     return value
 
 
@@ -62,12 +62,24 @@ def tensors_in(value: Any) -> list:
     return [value] if hasattr(value, "requires_grad") else []
 
 
-def run(function: Callable, sample: Sample, make: Callable) -> Any:
+def run(function: Callable, sample: Sample, make: Callable, kinds: Any = np.ndarray) -> Any:
     """The call, with tensors that ``make`` gives for the arrays."""
-    args, kwargs = mapped(sample.args, make), mapped(sample.kwargs, make)
+    args, kwargs = mapped(sample.args, make, kinds), mapped(sample.kwargs, make, kinds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*args, **kwargs)
+
+
+def run_torch(torch: ModuleType, name: str, sample: Sample) -> Any:
+    """The same call of PyTorch's function, with its dtypes in place of ours."""
+
+    def theirs(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return torch.from_numpy(np.array(value))
+        return getattr(torch, value.name) if isinstance(value, flambeau.dtype) else value
+
+    everything = Sample(sample.args, sample.kwargs)
+    return run(resolve(name, torch), everything, theirs, (np.ndarray, flambeau.dtype))
 
 
 def plain(array: np.ndarray) -> Tensor:
@@ -97,8 +109,8 @@ def as_array(t: Any) -> np.ndarray:
     return np.asarray(t.resolve_conj().numpy() if hasattr(t, "resolve_conj") else t.numpy())
 
 
-def assert_same(got: Any, want: Any, sample: Sample, scale: float = 1.0) -> None:
-    """Equal structure, shapes, dtypes and (nearly) values."""
+def assert_same(got: Any, want: Any, sample: Sample) -> None:
+    """Equal structure, shapes, dtypes and (nearly) values; single precision has more room."""
     ours, theirs = tensors_in(got), tensors_in(want)
     assert len(ours) == len(theirs), f"{len(ours)} results, not {len(theirs)}"
     for a, b in zip(ours, theirs):
@@ -106,6 +118,7 @@ def assert_same(got: Any, want: Any, sample: Sample, scale: float = 1.0) -> None
             f"dtype {a.dtype}, not {b.dtype}")
         x, y = as_array(a), as_array(b)
         assert x.shape == y.shape, f"shape {x.shape}, not {y.shape}"
+        scale = 2e4 if x.dtype in (np.float32, np.complex64) else 1.0
         np.testing.assert_allclose(x, y, rtol=sample.rtol * scale, atol=sample.atol * scale)
 
 
@@ -122,8 +135,7 @@ def check_values(function: Callable, sample: Sample, torch: ModuleType | None,
         for t, y in zip(tensors_in(got), want):
             np.testing.assert_allclose(as_array(t), y, rtol=sample.rtol, atol=sample.atol)
     if torch is not None and sample.torch_compare:
-        theirs = run(resolve(name, torch), sample, lambda a: torch.from_numpy(np.array(a)))
-        assert_same(got, theirs, sample)
+        assert_same(got, run_torch(torch, name, sample), sample)
 
 
 def _recast(kind: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -146,12 +158,12 @@ def check_dtypes(function: Callable, sample: Sample, torch: ModuleType, name: st
         cast = Sample(mapped(sample.args, change), mapped(sample.kwargs, change),
                       rtol=sample.rtol, atol=sample.atol)
         try:
-            theirs = run(resolve(name, torch), cast, lambda a: torch.from_numpy(np.array(a)))
+            theirs = run_torch(torch, name, cast)
         except (RuntimeError, TypeError, NotImplementedError, IndexError, ValueError):
             continue
         got = run(function, cast, plain)
         try:
-            assert_same(got, theirs, cast, 2e4 if kind == "float32" else 1.0)
+            assert_same(got, theirs, cast)
         except AssertionError as error:
             raise AssertionError(f"{kind}: {error}") from None
 
