@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -349,21 +350,41 @@ def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
     if steps == 1:
         return np.asarray([start], dtype=held.np)
     wide = held.compute if held.category >= dtypes.FLOAT else np.dtype(np.float64)
-    low, high = np.asarray(start, wide)[()], np.asarray(end, wide)[()]
+    low, high = (_in(held, x).astype(wide)[()] for x in (start, end))
     step = (high - low) / wide.type(max(steps - 1, 1))
     at = np.arange(steps)
-    up = low + step * at.astype(wide)
-    down = high - step * (steps - 1 - at).astype(wide)
+    if held.compute is not held.np:
+        step = step.astype(held.np)
+        up = low + (step * at.astype(held.np)).astype(wide)
+        down = high - (step * (steps - 1 - at).astype(held.np)).astype(wide)
+    else:
+        up = low + step * at.astype(wide)
+        down = high - step * (steps - 1 - at).astype(wide)
     return np.where(at < steps // 2, up, down).astype(held.np)
+
+
+def _count(name: str, steps: Any) -> int:
+    try:
+        return operator.index(steps)
+    except TypeError:
+        raise TypeError(f"{name}(): argument 'steps' must be int, not "
+                        f"{type(steps).__name__}") from None
 
 
 @public("torch", out=True)
 def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, layout: Any = None,
              device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """``steps`` numbers evenly spaced from ``start`` to ``end``, both included."""
-    start, end = _number(start), _number(end)
+    start, end, steps = _number(start), _number(end), _count("linspace", steps)
     to = as_dtype(dtype, "linspace") or _span_dtype(start, end)
     return finish_new(_interpolated(start, end, steps, to), device, requires_grad)
+
+
+def _in(held: dtype, x: Any) -> np.ndarray:
+    """A number in the dtype of the result, as its ends are taken."""
+    if held.category == dtypes.INT and not isinstance(x, complex):
+        return np.asarray(int(x), held.np)
+    return np.asarray(x, held.np)
 
 
 def _span_dtype(start: Any, end: Any) -> dtype:
@@ -377,8 +398,10 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: dty
              layout: Any = None, device: Any = None, requires_grad: bool = False,
              pin_memory: bool = False) -> Tensor:
     """``base`` to the powers of ``linspace(start, end, steps)``."""
-    start, end = _number(start), _number(end)
+    start, end, steps = _number(start), _number(end), _count("logspace", steps)
     to = as_dtype(dtype, "logspace") or _span_dtype(start, end)
+    if to.category == dtypes.INT:
+        start, end = int(start), int(end)
     wide = dtypes.float64 if to.category < dtypes.COMPLEX else dtypes.complex128
     powers = np.power(wide.np.type(base), _interpolated(start, end, steps, wide))
     return finish_new(powers.astype(to.np), device, requires_grad)
