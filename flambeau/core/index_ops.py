@@ -11,17 +11,19 @@ from flambeau.backends.numpy import scatter
 from flambeau.core.dispatch import apply, make_view, record
 from flambeau.core.kinds import linear, opaque, view
 from flambeau.core.levels import front
+from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "MAX_INDICES", "PLACE",
-           "SELECT_NODE", "basic", "gather_index", "linear_jvp", "put_index", "record_index",
-           "select", "slice_of", "write_at", "zeros_like"]
+__all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "PLACE", "SELECT_NODE",
+           "basic", "gather_index", "has_plain_bounds", "is_basic", "linear_jvp", "put_index",
+           "record_index", "select", "slice_of", "write_at", "zeros_like"]
 
 ndarray = np.ndarray
-ALL = slice(None)  # by identity: what an index does not mention
+ALL = slice(None)
 MAX_INDICES = 8
 INDEX_NAMES = tuple([f"index{i}" for i in range(MAX_INDICES)])
 BOOL = np.dtype(np.bool_)
+PLAIN = frozenset((int, type(None)))
 
 
 # Basic indices: integers, slices, None. Each ends with an Ellipsis, so that NumPy gives a view.
@@ -59,13 +61,32 @@ def _named(key: tuple) -> type:
     """The node that PyTorch would show: that of the last step."""
     for step in reversed(key):
         if type(step) is slice:
-            if step is not ALL:
+            if step != ALL:
                 return GETITEM.node_type
         elif step is None:
             return _UNSQUEEZE
         elif step is not Ellipsis:
             return SELECT_NODE
     return _ALIAS
+
+
+def has_plain_bounds(s: slice) -> bool:
+    """Whether a slice is of Python integers and steps forward."""
+    step = s.step
+    return (step is None or type(step) is int and step > 0) and (
+        type(s.start) in PLAIN and type(s.stop) in PLAIN)
+
+
+def is_basic(key: tuple) -> bool:
+    """Whether every item of an index is plainly an integer, a slice, None or Ellipsis."""
+    for step in key:
+        kind = type(step)
+        if kind is slice:
+            if not has_plain_bounds(step):
+                return False
+        elif kind is not int and step is not None and step is not Ellipsis:
+            return False
+    return True
 
 
 def basic(t: Tensor, key: tuple) -> Tensor:
@@ -131,6 +152,11 @@ def write_at(out: ndarray, values: ndarray, arrays: Sequence[ndarray], dims: Seq
 
 def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> Tensor:
     """The elements of ``t`` at index tensors that stand at the dimensions ``dims``."""
+    a = t._a
+    if type(a) is ndarray and not MODES.inference and (t._node is None or not MODES.grad):
+        arrays = [i._a for i in indices]
+        if all([type(i) is ndarray for i in arrays]):
+            return wrap(_index_forward(a, *arrays, dims=dims))
     return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
 
 
@@ -224,9 +250,10 @@ def _batched_indices(indices: Sequence[Tensor], bdims: Sequence, rank: int) -> l
     found = []
     for i, b in zip(indices, bdims):
         if i._a.dtype == BOOL:
-            raise RuntimeError("vmap: It looks like you're attempting to use a Tensor in some "
-                               "data-dependent control flow: the number of elements that a mask "
-                               "selects may differ over the batch.")
+            raise RuntimeError(
+                "vmap: We do not support batching operators that can support dynamic shape. "
+                "Attempting to batch over indexing with a boolean mask.\n\n  the mask may select "
+                "differently many elements of each example: use torch.where().")
         if b is not None:
             i = front(i, b, 0)
             own = i._a.shape[1:]

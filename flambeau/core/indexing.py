@@ -19,6 +19,8 @@ from flambeau.core.index_ops import (
     SELECT_NODE,
     basic,
     gather_index,
+    has_plain_bounds,
+    is_basic,
     put_index,
     record_index,
     write_at,
@@ -58,13 +60,29 @@ def getitem(self: Tensor, index: Any) -> Tensor:
             return make_view(GETITEM, self, r, {"index": (index, ...)}, node_type=SELECT_NODE)
         if kind is Tensor:
             i = index._a
-            if type(i) is ndarray and i.ndim and a.ndim and (
+            if type(i) is ndarray and i.ndim and a.ndim and not MODES.inference and (
                     i.dtype is INT64 or i.dtype is BOOL):
                 return _take(self, index)
+        elif kind is slice:
+            if a.ndim and has_plain_bounds(index):
+                return make_view(GETITEM, self, a[index], {"index": (index, ...)})
+        elif kind is tuple and is_basic(index):
+            found = _basic_tuple(self, index)
+            if found is not None:
+                return found
     key, indices, dims = parse(self, index)
     if not dims:
         return basic(self, key)
     return gathered(_viewed(self, key), indices, dims)
+
+
+def _basic_tuple(t: Tensor, index: tuple) -> Tensor | None:
+    """The view at a tuple of plain items; None where it is not a right one."""
+    key = index if Ellipsis in index else (*index, ...)
+    try:
+        return basic(t, key)
+    except IndexError:
+        return None
 
 
 def _take(t: Tensor, index: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import flambeau
 from tests.ops.sample import Sample
 
 RNG = np.random.default_rng(20)
@@ -30,7 +31,8 @@ def of(*calls: tuple, **settings: bool) -> list[Sample]:
 
 VIEWS = {
     "reshape": of((A, (4, 3)), (A, (-1,)), (Z, (1, 1))),
-    "view": of((A, 4, 3), (A, -1), layouts=False),
+    "view": of((A, 4, 3), (A, -1), layouts=False) + of((A, flambeau.int64), grad=False,
+                                                       layouts=False, dtypes=False),
     "view_as": of((A, B)),
     "reshape_as": of((A, A.reshape(4, 3))),
     "expand": of((ONE, 3, 5), (ONE, 2, -1, 4), (A, 2, 3, 4)),
@@ -63,6 +65,7 @@ VIEWS = {
     "vsplit": of((A, (1, 2))),
     "dsplit": of((C, 2)),
     "split_with_sizes": of((A, (1, 3), 1)),
+    "as_strided_copy": of((A, (2, 2), (1, 4)), layouts=False),
     "view_copy": of((A, (4, 3)), layouts=False),
     "select_copy": of((A, 0, 1)),
     "slice_copy": of((A, 1, 1, 4, 2)),
