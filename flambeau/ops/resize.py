@@ -268,22 +268,43 @@ def _sample_op(n: int) -> Op:
             right = apply(to_grid, (g, input, grid), {"sampling": sampling})
         return left, right
 
-    sample = opaque(
-        f"grid_sampler_{n}d", lambda x, grid, sampling: grids.grid_sample(x, grid, *sampling),
-        inputs=("input", "grid"), joint=back, params=("sampling",), node=node, widen=True,
-        batch=_sample_batch)
-    to_input = opaque(
-        f"grid_sampler_{n}d_input",
-        lambda g, grid, shape, sampling: grids.grid_sample_input_grad(g, grid, shape, *sampling),
-        inputs=("grad", "grid"), params=("shape", "sampling"), node=f"{node}Backward", widen=True,
+    def input_grid(g: Tensor, grad: Tensor, grid: Tensor, sampling: Sampling) -> Tensor:
+        return apply(to_grid, (grad, g, grid), {"sampling": sampling})
+
+    def to_grid_back(g: Tensor, needs: tuple, grad: Tensor, input: Tensor, grid: Tensor,
+                     input_shape: tuple, sampling: Sampling) -> tuple:
+        params = {"sampling": sampling}
+        whole = {"shape": input_shape, **params}
+        return (apply(sample_along, (input, grid, g), params) if needs[0] else None,
+                apply(input_along, (grad, grid, g), whole) if needs[1] else None,
+                apply(grid_along, (grad, input, grid, g), params) if needs[2] else None)
+
+    # Plain arguments of the three maps of arrays: sampling, and the direction of a derivative.
+    def sampled(x: Any, grid: Any, along: Any = None, *, sampling: Sampling) -> Any:
+        return grids.grid_sample(x, grid, *sampling, along)
+
+    def gathered(g: Any, grid: Any, along: Any = None, *, shape: tuple, sampling: Sampling) -> Any:
+        return grids.grid_sample_input_grad(g, grid, shape, *sampling, along)
+
+    def moved(g: Any, x: Any, grid: Any, along: Any = None, *, sampling: Sampling) -> Any:
+        return grids.grid_sample_grid_grad(g, x, grid, *sampling, along)
+
+    def declare(suffix: str, forward: Any, inputs: tuple, node: str, **rules: Any) -> Op:
+        params = ("shape", "sampling") if forward is gathered else ("sampling",)
+        return opaque(f"grid_sampler_{n}d{suffix}", forward, inputs=inputs, params=params,
+                      node=node, batch=_sample_batch, **rules)
+
+    sample = declare("", sampled, ("input", "grid"), node, joint=back)
+    to_input = declare(
+        "_input", gathered, ("grad", "grid"), f"{node}Backward",
         grads=(lambda g, grid, sampling: apply(sample, (g, grid), {"sampling": sampling}),
-               lambda g, grad, grid, sampling: apply(to_grid, (grad, g, grid),
-                                                     {"sampling": sampling})),
-        batch=_sample_batch)
-    to_grid = opaque(
-        f"grid_sampler_{n}d_grid",
-        lambda g, x, grid, sampling: grids.grid_sample_grid_grad(g, x, grid, *sampling),
-        inputs=("grad", "input", "grid"), params=("sampling",), widen=True, batch=_sample_batch)
+               input_grid))
+    to_grid = declare("_grid", moved, ("grad", "input", "grid"), f"{node}Backward",
+                      joint=to_grid_back)
+    third = f"{node}BackwardBackward"
+    sample_along = declare("_along", sampled, ("input", "grid", "along"), third)
+    input_along = declare("_input_along", gathered, ("grad", "grid", "along"), third)
+    grid_along = declare("_grid_along", moved, ("grad", "input", "grid", "along"), third)
     return sample
 
 

@@ -6,6 +6,10 @@ from the centers of the first and last cells (align_corners) or from their outer
 Each axis gives a few taps per point: the cell read, its weight, and the weight's slope along the
 grid coordinate. The value at a point is the sum over one tap per axis of the product of weights
 times the cell. A cell outside the input reads an extra row of zeros.
+
+Each of the three maps (the samples, and the gradients in the image and in the grid) takes
+`along`, a direction shaped like the grid: it then gives its own derivative along it. The half
+types round after every step, as they do in PyTorch: cells and weights depend on it.
 """
 
 import itertools
@@ -27,6 +31,7 @@ class Taps(NamedTuple):
     cell: np.ndarray  # -1 where nothing is read
     weight: np.ndarray
     slope: np.ndarray
+    bend: np.ndarray | None = None  # the slope's slope; None: zero
 
 
 def grid_sample(
@@ -35,23 +40,41 @@ def grid_sample(
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool = False,
+    along: np.ndarray | None = None,
 ) -> np.ndarray:
     """x (N, C, *S) at grid (N, *out, n): (N, C, *out). n is 2 or 3; bicubic is for 2.
 
-    The grid's last axis holds the coordinate along the last spatial axis first. Linear in x; the
-    half types are computed in float32.
+    The grid's last axis holds the coordinate along the last spatial axis first. Linear in x.
 
     >>> grid_sample(np.arange(4.0).reshape(1, 1, 2, 2), np.zeros((1, 1, 1, 2)))
     array([[[[1.5]]]])
     """
-    rows = _rows(widen(x))
-    taps = _all_taps(x.shape, widen(grid), mode, padding_mode, align_corners)
+    rows = _rows(x)
+    taps = _all_taps(x.shape, grid, mode, padding_mode, align_corners)
     total = np.zeros((prod(grid.shape[:-1]), x.shape[1]), rows.dtype)
-    for cells, weight, _ in _corners(taps, x.shape):
+    if mode == "bicubic" and along is None:
+        _add_bicubic(total, rows, taps, x.shape)
+        return _from_rows(total, grid.shape[:-1])
+    for cells, weight, _ in _corners(taps, x.shape, along):
         part = rows.take(cells, 0)
         part *= weight[:, None]
         total += part
-    return _from_rows(total, grid.shape[:-1]).astype(x.dtype, copy=False)
+    return _from_rows(total, grid.shape[:-1])
+
+
+def _add_bicubic(
+    total: np.ndarray, rows: np.ndarray, taps: Sequence[Taps], shape: Sequence[int]
+) -> None:
+    """Four rows, each interpolated by itself, then across: as PyTorch rounds it."""
+    image = _first_rows(taps, shape)
+    for k, across in enumerate(taps[0].weight):
+        line = np.zeros_like(total)
+        for i, weight in enumerate(taps[1].weight):
+            part = rows.take(_row_of(taps, (k, i), shape, image), 0)
+            part *= weight[:, None]
+            line += part
+        line *= across[:, None]
+        total += line
 
 
 def grid_sample_input_grad(
@@ -61,19 +84,21 @@ def grid_sample_input_grad(
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool = False,
+    along: np.ndarray | None = None,
 ) -> np.ndarray:
     """The transpose of grid_sample in x: g (N, C, *out) scattered into input_shape."""
-    taps = _all_taps(input_shape, widen(grid), mode, padding_mode, align_corners)
+    taps = _all_taps(input_shape, grid, mode, padding_mode, align_corners)
     channels, size = input_shape[1], input_shape[2:]
     count = input_shape[0] * prod(size)
     values = np.moveaxis(widen(g), 1, 0).reshape(channels, -1)
     out = np.zeros((channels, count + 1), values.dtype)
-    corners = list(_corners(taps, input_shape))
+    corners = list(_corners(taps, input_shape, along))
     if corners and g.size:
         cells = np.concatenate([corner[0] for corner in corners])
         weights = np.stack([corner[1] for corner in corners])
         for c in range(channels):
-            out[c] = np.bincount(cells, (weights * values[c]).reshape(-1), count + 1)
+            parts = (weights * values[c]).reshape(-1)
+            out[c] = np.bincount(cells, parts.astype(np.float64, copy=False), count + 1)
     image = out[:, :count].reshape(channels, input_shape[0], *size)
     return np.ascontiguousarray(np.moveaxis(image, 0, 1)).astype(g.dtype, copy=False)
 
@@ -85,16 +110,17 @@ def grid_sample_grid_grad(
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool = False,
+    along: np.ndarray | None = None,
 ) -> np.ndarray:
     """The gradient of <g, grid_sample(x, grid)> in grid, shaped like grid.
 
     Zero for the nearest mode, and along an axis where a point is clipped to the border.
     """
     rows = _rows(widen(x))
-    taps = _all_taps(x.shape, widen(grid), mode, padding_mode, align_corners)
+    taps = _all_taps(x.shape, grid, mode, padding_mode, align_corners)
     values = np.moveaxis(widen(g), 1, -1).reshape(-1, x.shape[1])
     total = np.zeros((prod(grid.shape[:-1]), len(taps)), rows.dtype)
-    for cells, _, slopes in _corners(taps, x.shape):
+    for cells, _, slopes in _corners(taps, x.shape, along):
         seen = np.einsum("pc,pc->p", rows.take(cells, 0), values)
         for axis, slope in enumerate(slopes):
             total[:, len(taps) - 1 - axis] += slope * seen
@@ -175,6 +201,8 @@ def _all_taps(
     n = len(shape) - 2
     flat = grid.reshape(-1, n)
     reader = {"bilinear": _linear_taps, "nearest": _nearest_taps, "bicubic": _cubic_taps}[mode]
+    if mode == "bilinear" and n == 3:
+        reader = _trilinear_taps
     taps = []
     for axis, size in enumerate(shape[2:]):
         place, factor = _to_cells(flat[:, n - 1 - axis], size, align_corners, n)
@@ -183,25 +211,73 @@ def _all_taps(
 
 
 def _corners(
-    taps: Sequence[Taps], shape: Sequence[int]
+    taps: Sequence[Taps], shape: Sequence[int], along: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
-    """Every choice of one tap per axis: (row read, weight, slope along each axis)."""
-    points = taps[0].cell.shape[1]
-    cells = prod(shape[2:])
-    image = np.repeat(np.arange(shape[0]), points // max(shape[0], 1)) * cells
+    """Every choice of one tap per axis: (row read, weight, slope along each axis).
+
+    With `along`, weight and slopes are their derivatives in that direction.
+    """
+    image = _first_rows(taps, shape)
+    moves = None if along is None else along.reshape(image.size, -1).T[::-1]
     for choice in itertools.product(*(range(t.cell.shape[0]) for t in taps)):
-        picked = [(t.cell[k], t.weight[k], t.slope[k]) for t, k in zip(taps, choice, strict=True)]
-        row = np.zeros(points, np.int64)
-        inside = np.ones(points, bool)
-        for (cell, _, _), size in zip(picked, shape[2:], strict=True):
-            row = row * size + cell
-            inside &= cell >= 0
-        row = np.where(inside, row + image, shape[0] * cells)
-        weights = [weight for _, weight, _ in picked]
-        slopes = []
-        for axis, (_, _, slope) in enumerate(picked):
-            slopes.append(prod(weights[:axis] + weights[axis + 1 :], start=slope))
-        yield row, prod(weights[1:], start=weights[0]), slopes
+        row = _row_of(taps, choice, shape, image)
+        weights = [t.weight[k] for t, k in zip(taps, choice, strict=True)]
+        slopes = [t.slope[k] for t, k in zip(taps, choice, strict=True)]
+        if moves is None:
+            each = [_swapped(weights, {i: slope}) for i, slope in enumerate(slopes)]
+            yield row, _swapped(weights, {}), each
+        else:
+            bends = [None if t.bend is None else t.bend[k] for t, k in zip(taps, choice)]
+            yield row, *_derived(weights, slopes, bends, moves)
+
+
+def _first_rows(taps: Sequence[Taps], shape: Sequence[int]) -> np.ndarray:
+    """The first row of each point's image."""
+    points = taps[0].cell.shape[1] // max(shape[0], 1)
+    return np.repeat(np.arange(shape[0]) * prod(shape[2:]), points)
+
+
+def _row_of(
+    taps: Sequence[Taps], choice: Sequence[int], shape: Sequence[int], image: np.ndarray
+) -> np.ndarray:
+    """The row that one tap per axis reads at each point."""
+    first, *others = [t.cell[k] for t, k in zip(taps, choice, strict=True)]
+    row, inside = first, first >= 0
+    for cell, size in zip(others, shape[3:], strict=True):
+        row = row * size + cell
+        inside &= cell >= 0
+    return np.where(inside, row + image, shape[0] * prod(shape[2:]))
+
+
+def _swapped(weights: Sequence[np.ndarray], others: dict[int, np.ndarray]) -> np.ndarray:
+    """The product of the weights, the last axis's first, with some replaced."""
+    last = len(weights) - 1
+    total = others.get(last, weights[last])
+    for i in reversed(range(last)):
+        total = total * others.get(i, weights[i])
+    return total
+
+
+def _derived(
+    weights: list[np.ndarray],
+    slopes: list[np.ndarray],
+    bends: list[np.ndarray | None],
+    moves: np.ndarray,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The derivatives of a corner's weight, and of its slopes, along `moves` (one per axis)."""
+    each = [_swapped(weights, {i: slope}) for i, slope in enumerate(slopes)]
+    weight = sum((m * slope for m, slope in zip(moves, each)), np.zeros_like(weights[0]))
+    turned = []
+    for i, slope in enumerate(slopes):
+        total = np.zeros_like(weight)
+        for k, other in enumerate(slopes):
+            if k != i:
+                total += moves[k] * _swapped(weights, {i: slope, k: other})
+        bend = bends[i]
+        if bend is not None:
+            total += moves[i] * _swapped(weights, {i: bend})
+        turned.append(total)
+    return weight, turned
 
 
 def _to_cells(
@@ -266,10 +342,21 @@ def _linear_taps(
     low = np.floor(place)
     upper = place - low
     return Taps(
-        np.stack((_cells(low, size), _cells(low + 1, size))),
-        np.stack((low + 1 - place, upper)),
+        np.stack((_cells(low, size), _cells(low + low.dtype.type(1), size))),
+        np.stack((low.dtype.type(1) - upper, upper)),
         np.stack((-slope, slope)),
     )
+
+
+def _trilinear_taps(
+    place: np.ndarray, factor: np.floating, size: int, padding_mode: str, align_corners: bool
+) -> Taps:
+    """The same, its lower weight rounded as PyTorch's 5-D kernel does."""
+    taps = _linear_taps(place, factor, size, padding_mode, align_corners)
+    place, _ = _into_range(place, size, padding_mode, align_corners)
+    low = np.floor(place)
+    lower = low + low.dtype.type(1) - place
+    return taps._replace(weight=np.stack((lower, taps.weight[1])))
 
 
 def _nearest_taps(
@@ -287,23 +374,28 @@ def _cubic_taps(
     """Keys's cubic with a = -3/4; each of the four cells is brought into range by itself."""
     low = np.floor(place)
     t = place - low
-    cells, weights, slopes = [], [], []
+    cells, weights, slopes, bends = [], [], [], []
     for k in range(-1, 3):
-        cell, _ = _into_range(low + k, size, padding_mode, align_corners)
+        cell, _ = _into_range(low + low.dtype.type(k), size, padding_mode, align_corners)
         cells.append(_cells(np.trunc(cell), size))
-        weight, slope = _cubic(t - k)
+        weight, slope, bend = _cubic(t - t.dtype.type(k))
         weights.append(weight)
         slopes.append(slope * factor)
-    return Taps(np.stack(cells), np.stack(weights), np.stack(slopes))
+        bends.append(bend * factor * factor)
+    return Taps(np.stack(cells), np.stack(weights), np.stack(slopes), np.stack(bends))
 
 
-def _cubic(d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cubic kernel at signed distance d, and its slope."""
-    a, one = d.dtype.type(-0.75), d.dtype.type(1)
+def _cubic(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The cubic kernel at signed distance d, its slope, and the slope's slope."""
+    real = d.dtype.type
+    a, one, two, three, six = (real(v) for v in (-0.75, 1, 2, 3, 6))
     x = np.abs(d)
-    near = ((a + 2) * x - (a + 3)) * x * x + one
-    far = ((x - 5) * x + 8) * x * a - 4 * a
-    near_slope = (3 * (a + 2) * x - 2 * (a + 3)) * x
-    far_slope = a * ((3 * x - 10) * x + 8)
-    close = x <= 1
-    return np.where(close, near, far), np.sign(d) * np.where(close, near_slope, far_slope)
+    near = ((a + two) * x - (a + three)) * x * x + one
+    far = ((a * x - real(5) * a) * x + real(8) * a) * x - real(4) * a
+    near_slope = (three * (a + two) * x - two * (a + three)) * x
+    far_slope = a * ((three * x - real(10)) * x + real(8))
+    near_bend = six * (a + two) * x - two * (a + three)
+    far_bend = a * (six * x - real(10))
+    close = x <= one
+    slope = np.sign(d) * np.where(close, near_slope, far_slope)
+    return np.where(close, near, far), slope, np.where(close, near_bend, far_bend)
