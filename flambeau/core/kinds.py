@@ -103,7 +103,8 @@ def linear(name: str, forward: Callable, transpose: Formula, *, params: Sequence
     Forward mode applies the operator itself to the tangent. Further inputs (indices, masks) get
     no gradient.
     """
-    return Op(name, forward, inputs, kind="linear", formulas=(transpose, *(None,) * (len(inputs) - 1)),
+    formulas = (transpose, *(None,) * (len(inputs) - 1))
+    return Op(name, forward, inputs, kind="linear", formulas=formulas,
               params=params, batch=batch, node=node, widen=widen)
 
 

@@ -191,16 +191,19 @@ def operator_fallback(op: Op, operands: Sequence[Any]) -> Any:
 
 
 def binary_entry(op: Op, forward: Callable,
-                 fallback: Callable = apply_pointwise) -> Callable[..., Tensor]:
+                 fallback: Callable = apply_pointwise,
+                 integers: bool = True) -> Callable[..., Tensor]:
     """The short entry of a two-input operator whose ``forward`` takes ``out``, as ufuncs do.
 
-    ``fallback(op, operands)`` takes every case that is not plain.
+    ``fallback(op, operands)`` takes every case that is not plain, integers among them where
+    not ``integers``.
     """
     name = op.scalar or op.name
     differentiable = op.differentiable
     cached: dict[np.dtype, dict] = {F32: {}, F64: {}, I64: {}}
     plans = _binary_plans(op)
     f32, f64, i64, truth = _quick_dtypes(op)
+    i64 = i64 if integers else None
     real, whole = (None, None) if op.numbers == "none" else (float, int)
 
     def entry(input: Tensor, other: Any) -> Tensor:

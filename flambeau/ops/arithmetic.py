@@ -265,12 +265,13 @@ def in_place_operator(twin: Callable, name: str) -> Callable:
 
 def install_operator(name: str, function: Callable, forward: Callable, *,
                      fallback: Callable = operator_fallback, twin: Callable | None = None,
-                     reflect: bool = True) -> None:
+                     reflect: bool = True, integers: bool = True) -> None:
     """Install ``__name__``, its reflected and its in-place form, of a two-operand operator.
 
-    ``forward`` takes ``out``, as ufuncs do; ``twin`` is the in-place function.
+    ``forward`` takes ``out``, as ufuncs do; ``twin`` is the in-place function; ``fallback`` and
+    ``integers`` are those of ``binary_entry``.
     """
-    method = binary_entry(function.op, forward, fallback)  # type: ignore[attr-defined]
+    method = binary_entry(function.op, forward, fallback, integers)  # type: ignore[attr-defined]
     method.__name__ = method.__qualname__ = f"__{name}__"
     setattr(Tensor, f"__{name}__", method)
     if name in ("add", "mul"):

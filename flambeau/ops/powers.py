@@ -96,7 +96,7 @@ def _pow_operator_fallback(op: Op, operands: tuple) -> Any:
 
 _pow_op = pointwise("pow", _power, (_power_base_grad, _power_exponent_grad), inputs=PAIR,
                     places=None, quick=True, refuses={"b": "pow"}, numbers="one").op
-_pow = binary_entry(_pow_op, _power, _pow_fallback)
+_pow = binary_entry(_pow_op, _power, _pow_fallback, integers=False)
 
 
 @public("torch", "Tensor", out=True, inplace=True)
@@ -146,7 +146,7 @@ def square(input: Tensor) -> Tensor:
 
 
 _pow.op = _pow_op  # type: ignore[attr-defined]
-install_operator("pow", _pow, _power, fallback=_pow_operator_fallback,
+install_operator("pow", _pow, _power, fallback=_pow_operator_fallback, integers=False,
                  twin=in_place_twin(_pow, "pow"))
 
 __all__ = ["float_power", "pow", "reciprocal", "rsqrt", "sqrt", "square"]
