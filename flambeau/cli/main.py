@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # argparse must not see these: all that follows the script belongs to the script.
     if words[:1] == ["run"] and not runner.asks_for_help(words[1:]):
         return runner.run(words[1:])
+    if words[:1] == ["lesson"]:
+        # Start-up: programs that are run do not need its texts.
+        from flambeau.cli.lesson import show
+        return show.main(words[1:])
     _parser().parse_args(words)
     _parser().print_help()
     return 2 if not words else 0
@@ -37,4 +41,6 @@ def _parser() -> argparse.ArgumentParser:
         help="run a PyTorch program with flambeau in the place of torch",
         description="Runs the program as `python` would; in it, `import torch` gives flambeau.",
     )
+    commands.add_parser(
+        "lesson", help="learn tensors, gradients and a first regression, step by step")
     return parser

@@ -1,0 +1,1 @@
+"""``flambeau lesson``: tensors, gradients and a first regression, step by step."""
