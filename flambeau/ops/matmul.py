@@ -491,7 +491,8 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             f"{w.shape[1]}x{w.shape[0]})\n\n  The input has {x.shape[-1]} features in its last "
             f"dimension; the layer takes {w.shape[1]}.")
     if bias is None:
-        check_matrices(rows_of(x), w.T, rows)
+        if type(x) is ndarray and type(w) is ndarray:
+            check_matrices(rows_of(x), w.T, rows)
     else:
         check_added(x, w, bias._a, (rows, w.shape[0]))
     return apply(LINEAR, (bias, input, weight))
