@@ -209,7 +209,7 @@ def _redraw_normals(tensor: Tensor, mean: float, std: float, a: float, b: float,
         outside = (result < low) | (result > high)
         if not outside.any():
             break
-        again = tensor.new_empty(tensor.shape).normal_(mean, std, generator=generator)
+        again = FACES["torch"]["empty_like"](tensor).normal_(mean, std, generator=generator)
         result[outside] = again._a[outside]
     return tensor
 
@@ -223,7 +223,7 @@ def _accept_uniforms(tensor: Tensor, mean: float, std: float, a: float, b: float
     pending = None
     while True:
         log_density = candidates.clone().sub_(mean).div_(std).pow_(2).mul_(-0.5).sub_(log_peak)
-        heights = tensor.new_empty(tensor.shape).uniform_(generator=generator).log_()
+        heights = FACES["torch"]["empty_like"](tensor).uniform_(generator=generator).log_()
         refused = heights.gt(log_density)
         pending = refused if pending is None else pending & refused
         if not pending.any():

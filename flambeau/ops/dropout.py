@@ -57,7 +57,7 @@ def _kept(input: Tensor, p: float, features: bool) -> np.ndarray:
 def _scaled(kept: np.ndarray, scale: float) -> np.ndarray:
     """``kept`` times a number, rounded once."""
     if kept.dtype.itemsize < 4:
-        return (kept.astype(np.float32) * np.float32(scale)).astype(kept.dtype)
+        return np.asarray(kept.astype(np.float32) * np.float32(scale)).astype(kept.dtype)
     kept *= kept.dtype.type(scale)
     return kept
 
@@ -76,6 +76,8 @@ def _drop(input: Tensor, p: float, train: bool, features: bool = False) -> Tenso
     if p == 1:
         return input * wrap(np.zeros((), input.dtype.np))
     kept = _kept(input, p, features)
+    if type(kept) is not np.ndarray:
+        return input * (wrap(kept) * _inverse(p, np.dtype(kept.dtype.type)))
     return input * wrap(_scaled(kept, _inverse(p, kept.dtype)))
 
 

@@ -192,6 +192,8 @@ RRELU_EVAL = declare(
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:
     low = x <= 0
+    # PyTorch rounds the bounds to the tensor's dtype before it draws between them.
+    lower, upper = (float(np.asarray(v).astype(x.dtype)) for v in (lower, upper))
     slopes = np.ones(x.shape, np.float64)
     draws = engine_of("rrelu", generator).doubles(int(np.count_nonzero(low)))
     slopes[low] = draws * (upper - lower) + lower

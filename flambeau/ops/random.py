@@ -15,11 +15,18 @@ from flambeau.base.shapes import Size
 from flambeau.core.face import FACES, public
 from flambeau.core.generator import Generator, default_generator, engine_of
 from flambeau.core.inplace import bump
+from flambeau.core.levels import BATCHES, random_batch
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import finish_new, sizes_from
 from flambeau.ops.create import array_like
-from flambeau.ops.random_inplace import check_mean_std, check_range, draw_integers, whole
+from flambeau.ops.random_inplace import (
+    check_mean_std,
+    check_range,
+    check_writeable,
+    draw_integers,
+    whole,
+)
 
 __all__ = ["drawn", "rand", "randint", "randn", "randperm"]
 
@@ -69,15 +76,21 @@ def drawn(array: np.ndarray, draw: Callable, name: str, generator: Generator | N
 
     Every new tensor of random numbers comes by here or by ``into``.
     """
-    draw(array, engine_of(name, generator))
+    engine = engine_of(name, generator)
+    if BATCHES.sizes:
+        return random_batch(array, lambda a: draw(a, engine))
+    draw(array, engine)
     if device is None and not requires_grad:
         return wrap(array)
     return finish_new(array, device, requires_grad)
 
 
 def into(out: Tensor, shape: tuple, draw: Callable, name: str, generator: Generator | None,
-         dtype: dtype | None = None) -> Tensor:
-    """Fill ``out``, resized to ``shape``, by ``draw(array, engine)``."""
+         dtype: dtype | None = None, fits: Callable | None = None) -> Tensor:
+    """Fill ``out``, resized to ``shape``, by ``draw(array, engine)``.
+
+    ``fits(dtype)`` raises where ``out`` cannot hold what is drawn.
+    """
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}() received an invalid combination of arguments - got "
                         f"(out={type(out).__name__}), but expected one of:")
@@ -87,8 +100,11 @@ def into(out: Tensor, shape: tuple, draw: Callable, name: str, generator: Genera
     if dtype is not None and dtype.np != out._a.dtype:
         raise RuntimeError(f"dtype {dtype.title} does not match dtype of out parameter "
                            f"({out.dtype.title})")
+    if fits is not None:
+        fits(out.dtype)
     if out._a.shape != shape:
         out._a = np.empty(shape, out._a.dtype)
+    check_writeable(out._a)
     draw(out._a, engine_of(name, generator))
     bump(out)
     return out
@@ -129,9 +145,7 @@ def _declare(name: str, draw: Callable, fits: Callable, text: str) -> Callable:
         shape = shape_of(name, sizes)
         held = None if dtype is None else as_dtype(dtype, name)
         if out is not None:
-            if isinstance(out, Tensor):
-                fits(out.dtype)
-            return into(out, shape, draw, name, generator, held)
+            return into(out, shape, draw, name, generator, held, fits)
         if held is None:
             held = get_default_dtype()
         fits(held)

@@ -16,12 +16,13 @@ from flambeau.core.dispatch import TRANSFORMS, edge_of
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
 from flambeau.core.inplace import bump, check_inplace, rebase
+from flambeau.core.levels import BATCHES, random_batch
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, next_sequence
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["check_mean_std", "check_probability", "check_probabilities", "check_range", "fill",
-           "number"]
+__all__ = ["check_mean_std", "check_probability", "check_probabilities", "check_range",
+           "check_writeable", "fill", "number"]
 
 ndarray = np.ndarray
 PLAIN_FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
@@ -80,15 +81,15 @@ def fill(t: Tensor, node: str, draw: Callable[[ndarray], None], others: tuple = 
     check_inplace(t, needs)
     a = t._a
     if type(a) is ndarray:
-        if not a.flags.writeable:
-            raise RuntimeError("unsupported operation: more than one element of the written-to "
-                               "tensor refers to a single memory location. Please clone() the "
-                               "tensor before performing the operation.")
+        check_writeable(a)
         draw(a)
     else:
         values = np.empty(a.shape, np.dtype(a.dtype.type))
-        draw(values)
-        TRANSFORMS.store(t, wrap(values))
+        if BATCHES.sizes:
+            TRANSFORMS.store(t, random_batch(values, draw))
+        else:
+            draw(values)
+            TRANSFORMS.store(t, wrap(values))
     if needs or (MODES.grad and t._node is not None):
         made = _NODES.get(node)
         if made is None:
@@ -99,6 +100,19 @@ def fill(t: Tensor, node: str, draw: Callable[[ndarray], None], others: tuple = 
     else:
         bump(t)
     return t
+
+
+def check_writeable(a: ndarray) -> None:
+    """Raise where several elements of ``a`` are one place in memory."""
+    flags = a.flags
+    if not flags.writeable or not flags.c_contiguous and _repeats(a):
+        raise RuntimeError("unsupported operation: more than one element of the written-to tensor "
+                           "refers to a single memory location. Please clone() the tensor before "
+                           "performing the operation.")
+
+
+def _repeats(a: ndarray) -> bool:
+    return any(step == 0 and n > 1 for n, step in zip(a.shape, a.strides))
 
 
 def check_range(held: dtype, low: float, high: float) -> None:

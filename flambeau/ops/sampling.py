@@ -14,7 +14,6 @@ from flambeau.base.dtypes import FROM_NUMPY, as_dtype, dtype, get_default_dtype
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
-from flambeau.core.inplace import write_out
 from flambeau.core.kinds import opaque
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
@@ -108,11 +107,9 @@ def _check_std(std: ndarray) -> None:
         raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
-def _standard(shape: tuple, held: np.dtype, engine: Engine, std: float = 1) -> ndarray:
-    check_mean_std(FROM_NUMPY[held], std)
-    a = np.empty(shape, held)
+def _fill_standard(a: ndarray, engine: Engine, std: float = 1) -> None:
+    check_mean_std(FROM_NUMPY[a.dtype], std)
     random_fill.normal(a, engine, 0, std)
-    return a
 
 
 def _in_place(function: Callable, a: ndarray, b: ndarray) -> None:
@@ -123,25 +120,33 @@ def _in_place(function: Callable, a: ndarray, b: ndarray) -> None:
         function(a, b.astype(a.dtype, copy=False), out=a)
 
 
-def _normal_mean(mean: ndarray, engine: Engine, std: float) -> ndarray:
-    a = _standard(mean.shape, mean.dtype, engine, std)
+def _fill_mean(a: ndarray, engine: Engine, mean: ndarray, std: float) -> None:
+    _fill_standard(a, engine, std)
     _in_place(np.add, a, mean)
+
+
+def _fill_std(a: ndarray, engine: Engine, mean: float, std: ndarray) -> None:
+    _check_std(std)
+    _fill_standard(a, engine)
+    _in_place(np.multiply, a, std)
+    _in_place(np.add, a, np.asarray(mean))
+
+
+def _normal_mean(mean: ndarray, engine: Engine, std: float) -> ndarray:
+    a = np.empty(mean.shape, mean.dtype)
+    _fill_mean(a, engine, mean, std)
     return a
 
 
 def _normal_std(std: ndarray, engine: Engine, mean: float) -> ndarray:
-    _check_std(std)
-    a = _standard(std.shape, std.dtype, engine)
-    _in_place(np.multiply, a, std)
-    _in_place(np.add, a, np.asarray(mean))
+    a = np.empty(std.shape, std.dtype)
+    _fill_std(a, engine, mean, std)
     return a
 
 
 def _normal_both(mean: ndarray, std: ndarray, engine: Engine) -> ndarray:
-    _check_std(std)
-    a = _standard(_broadcast_shape(mean.shape, std.shape), mean.dtype, engine)
-    _in_place(np.multiply, a, std)
-    _in_place(np.add, a, mean)
+    a = np.empty(_broadcast_shape(mean.shape, std.shape), mean.dtype)
+    _fill_std(a, engine, mean, std)
     return a
 
 
@@ -183,8 +188,9 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator 
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         if size is not None:
             raise _combination(mean, std, size)
-        made = _normal_of(mean, std, engine_of("normal", generator))
-        return made if out is None else write_out("normal", out, made)
+        if out is not None:
+            return _normal_into(out, mean, std, generator)
+        return _normal_of(mean, std, engine_of("normal", generator))
     if size is None:
         raise _combination(mean, std)
     mean, std = number("normal", "mean", 1, mean), number("normal", "std", 2, std)
@@ -216,6 +222,21 @@ def _normal_of(mean: Any, std: Any, engine: Engine) -> Tensor:
         mean = number("normal", "mean", 1, mean)
         return apply(NORMAL_STD, (std,), {"engine": engine, "mean": mean})
     return apply(NORMAL_BOTH, (mean, std), {"engine": engine})
+
+
+def _normal_into(out: Tensor, mean: Any, std: Any, generator: Generator | None) -> Tensor:
+    """Draw straight into ``out``: how it lies in memory decides what is drawn."""
+    _refuse_recorded("normal", mean, std, out)
+    m = mean._a if isinstance(mean, Tensor) else np.asarray(number("normal", "mean", 1, mean))
+    if not isinstance(std, Tensor):
+        std = number("normal", "std", 2, std)
+        check_mean_std(out.dtype, std)
+        return into(out, m.shape, lambda a, engine: _fill_mean(a, engine, m, std), "normal",
+                    generator)
+    s = std._a
+    _check_std(s)
+    shape = _broadcast_shape(m.shape, s.shape)
+    return into(out, shape, lambda a, engine: _fill_std(a, engine, m, s), "normal", generator)
 
 
 # Categories
