@@ -10,6 +10,7 @@ from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import composite, linear
+from flambeau.core.levels import batch_loop
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.activation import FUNCTIONAL, logsigmoid, not_implemented
@@ -80,12 +81,13 @@ def _nll_transpose(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, 
 
 def _declare_nll(name: str, node: str) -> Op:
     def batch(op: Op, inputs: Any, dims: Any, reduction: str, ignore_index: int) -> tuple:
+        if dims[2] is not None:
+            params = {"reduction": reduction, "ignore_index": ignore_index}
+            return batch_loop(op, inputs, dims, params), 0
         x, t, w = inputs
         size = next(v._a.shape[d] for v, d in zip(inputs, dims) if d is not None)
         x = _spread(x, dims[0], size)
         t = _spread(t, dims[1], size)
-        if dims[2] is not None:
-            raise RuntimeError("vmap: nll_loss has no batching rule for weight")
         return _nll_of_batch(op, x, t, w, reduction, ignore_index), 0
 
     back = linear(f"{name}_backward", _nll_transpose,

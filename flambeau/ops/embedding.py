@@ -15,6 +15,7 @@ from flambeau.core.kinds import linear, opaque
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL
+from flambeau.ops.join import stack
 from flambeau.ops.where import where
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
@@ -235,6 +236,15 @@ def _maxima(weight: ndarray, index: ndarray, bag: ndarray, used: ndarray, count:
     return wrap(choice)
 
 
+def _maxima_of_tensors(weight: Tensor, index: ndarray, bag: ndarray, used: ndarray,
+                       count: int) -> Tensor:
+    """The maxima themselves, by operators: for weights inside a transform."""
+    index, bag = index[used], bag[used]
+    rows = [index[bag == b] for b in range(count)]
+    empty = weight.new_zeros((weight._a.shape[1],))
+    return stack([weight.index_select(0, wrap(r)).amax(0) if r.size else empty for r in rows])
+
+
 def _bag_settings(input: Tensor, offsets: Tensor | None, psw: Tensor | None, mode: str,
                   scale_grad_by_freq: bool) -> None:
     if psw is not None and input.size() != psw.size():
@@ -310,6 +320,8 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
         index = flat._a
         psw = None if psw is None else psw[:bag.size]
     used = index != padding
+    if mode == "max" and type(weight._a) is not ndarray:
+        return _maxima_of_tensors(weight, index, bag, used, count)
     if mode == "max":
         choice = _maxima(weight._a, index, bag, used, count)
         return apply(EMBEDDING_BAG_MAX, (weight, choice))

@@ -162,8 +162,8 @@ def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None,
     reduction = chosen_reduction(size_average, reduce, reduction)
     if weight is None:
         return _of_difference(MSE, "mse_cpu", input, target, {"reduction": reduction})
-    loss = _of_difference(MSE, "mse_cpu", input, target, {"reduction": "none"})
-    return _weighted(loss, weight, input, reduction)
+    warn_of_sizes(input, target)
+    return _weighted((input - target) ** 2, weight, input, reduction)
 
 
 @public(FUNCTIONAL)
@@ -346,7 +346,8 @@ def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = 
     if input.dtype.category < dtypes.FLOAT and target.dtype.category < dtypes.FLOAT:
         raise RuntimeError("result type Float can't be cast to the desired output type "
                            f"{input.dtype.title}")
-    return apply(SOFT_MARGIN, (input, target), {"reduction": reduction})
+    held = result_type((input, target))
+    return apply(SOFT_MARGIN, (cast(input, held), cast(target, held)), {"reduction": reduction})
 
 
 @public("torch", FUNCTIONAL)
@@ -409,7 +410,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = var * input.new_ones(input.shape)
-    elif bool((var < 0).any()):
+    elif type(var._a) is ndarray and (var._a < 0).any():
         raise ValueError("var has negative entry/entries")
     var = _as_wide(var, input)
     if reduction not in REDUCTIONS:
