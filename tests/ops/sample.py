@@ -21,6 +21,7 @@ class Sample:
     ``second``, ``forward_mode`` and ``batch`` are False where PyTorch has no such derivative or
     no batching rule either. ``dtypes`` is False where only the inputs' own dtypes make sense,
     ``layouts`` where it matters how they lie in memory.
+    ``fixed`` numbers those of the floating inputs, in order, that have no gradient.
     ``atol`` and ``rtol`` widen the comparison of values.
     """
 
@@ -34,5 +35,6 @@ class Sample:
     batch: bool = True
     dtypes: bool = True
     layouts: bool = True
+    fixed: tuple[int, ...] = ()
     atol: float = 1e-9
     rtol: float = 1e-7

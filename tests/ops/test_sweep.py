@@ -45,8 +45,7 @@ def each(name: str, check: Callable, applies: Callable[[Sample], bool]) -> None:
 
 def differentiable(sample: Sample) -> bool:
     """Whether there is anything to differentiate by."""
-    return sample.grad and any(checks._differentiable(a)
-                               for a in checks.arrays_in((sample.args, sample.kwargs)))
+    return sample.grad and bool(checks.movable(sample))
 
 
 @every_operator
