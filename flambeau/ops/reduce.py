@@ -97,8 +97,8 @@ def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     return r
 
 
-def plain_result(op: Op, input: Tensor, r: ndarray) -> Tensor:
-    """The tensor over ``r``, which ``op``, that saves only its input's shape, gave."""
+def plain_result(op: Op, input: Tensor, r: ndarray, saved: tuple, params: Any = None) -> Tensor:
+    """The tensor over ``r``, which ``op`` gave; ``saved`` fills the slots of its node."""
     t = new_tensor(Tensor)
     t._a = r
     t._v = None
@@ -110,11 +110,11 @@ def plain_result(op: Op, input: Tensor, r: ndarray) -> Tensor:
             mark_inference(t)
         return t
     if saved_hooks or MODES.anomaly:
-        record(op, (input,), {}, t)
+        record(op, (input,), params or {}, t)
         return t
     node = op.node_type()
     node.next = (input if edge is LEAF else edge,)
-    node.saved = (input._a.shape,)
+    node.saved = saved
     node.seq = next_sequence()
     node.shape = r.shape
     node.dtype = r.dtype
@@ -128,6 +128,25 @@ SUM = reduction("sum", _sum_forward,
 SUM_ALL = reduction("sum_all", lambda a: whole(a), lambda g, input_shape: _filled(g, input_shape),
                     params=(), node="Sum")
 SUM.node_type.__name__ = "SumBackward1"
+assert SUM.slots == ("input_shape", "dims", "keepdim")
+
+
+def _along(op: Op, input: Tensor, a: ndarray, dim: int, keepdim: bool) -> Tensor | None:
+    """A sum or mean of a small array over one dimension, None where there is no such one."""
+    shape = a.shape
+    rank = len(shape)
+    if dim < 0:
+        dim += rank
+    if not 0 <= dim < rank:
+        return None
+    r = _add(a, axis=dim, keepdims=keepdim, out=...)
+    if op is not SUM:
+        np.divide(r, shape[dim], out=r)
+    dims = (dim,)
+    saved = (shape, dims, keepdim)
+    if input._node is None:
+        return plain_result(op, input, r, saved)
+    return plain_result(op, input, r, saved, {"dims": dims, "keepdim": keepdim, "dtype": None})
 
 
 @public("torch", "Tensor", out=True)
@@ -141,8 +160,13 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
     """
     a = input._a
     d = a.dtype
-    if dim is None and dtype is None and not keepdim and (d is F32 or d is F64):
-        return plain_result(SUM_ALL, input, whole(a))
+    if dtype is None and (d is F32 or d is F64):
+        if dim is None and not keepdim:
+            return plain_result(SUM_ALL, input, whole(a), (a.shape,))
+        if type(dim) is int and a.size < LARGE:
+            found = _along(SUM, input, a, dim, keepdim)
+            if found is not None:
+                return found
     held = None
     if dtype is not None:
         input = cast(input, dtype)
@@ -185,8 +209,13 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
     """
     a = input._a
     d = a.dtype
-    if dim is None and dtype is None and not keepdim and (d is F32 or d is F64):
-        return plain_result(MEAN_ALL, input, _mean_all(a))
+    if dtype is None and (d is F32 or d is F64):
+        if dim is None and not keepdim:
+            return plain_result(MEAN_ALL, input, _mean_all(a), (a.shape,))
+        if type(dim) is int and a.size < LARGE:
+            found = _along(MEAN, input, a, dim, keepdim)
+            if found is not None:
+                return found
     given = "Input" if dtype is None else "Optional"
     held = FROM_NUMPY[d] if dtype is None else dtype
     if held.category < dtypes.FLOAT:

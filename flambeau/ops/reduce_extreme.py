@@ -16,7 +16,7 @@ from flambeau.core.face import FACES, public
 from flambeau.core.kinds import opaque, reduction
 from flambeau.core.levels import front
 from flambeau.core.op import Op
-from flambeau.core.tensor import Tensor
+from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.pick import pick, spill_reduced
 from flambeau.ops.reduce import LARGE, dims_of, unreduced
 
@@ -38,7 +38,7 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
     reduce = ufunc.reduce
 
     def forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
-        if a.size >= LARGE:
+        if a.size >= LARGE and a.dtype.kind in "fi":
             found = large.reduce(name, a, dims, keepdim)
             if found is not None:
                 return found
@@ -171,6 +171,8 @@ def _extreme(name: str, ops: tuple[Op, Op], input: Tensor, other: Any, dim: Any,
     if dim is None:
         if other is None:
             a = input._a
+            if type(a) is ndarray and a.size and a.dtype.kind == "f" and not input.requires_grad:
+                return wrap(ops[0].forward(a, None, False))
             _check_extreme(name, a, (), True, f"{name}_all")
             return apply(ops[0], (input,), {"dims": tuple(range(a.ndim)), "keepdim": False})
         if isinstance(other, Tensor):
