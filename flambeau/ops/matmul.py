@@ -417,7 +417,7 @@ def _in_place(self: Tensor, other: Any) -> Any:
     return overwrite(self, lambda t: matmul_(t, other), (other,))
 
 
-matmul_ = getattr(matmul, "__wrapped__")
+matmul_ = matmul.__wrapped__  # type: ignore[attr-defined]
 Tensor.__matmul__ = _operator  # type: ignore[attr-defined]
 Tensor.__rmatmul__ = _reflected  # type: ignore[attr-defined]
 Tensor.__imatmul__ = _in_place  # type: ignore[attr-defined]

@@ -95,10 +95,12 @@ def _aminmax_grad(g: Any, input: Tensor, out: Any, dims: tuple[int, ...], keepdi
     return [low + high]
 
 
-AMINMAX = reduction(
-    "aminmax", lambda a, dims, keepdim: (np.minimum.reduce(a, axis=dims, keepdims=keepdim, out=...),
-                                         np.maximum.reduce(a, axis=dims, keepdims=keepdim, out=...)),
-    _aminmax_grad, multiple=True)
+def _aminmax_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> tuple:
+    return (np.minimum.reduce(a, axis=dims, keepdims=keepdim, out=...),
+            np.maximum.reduce(a, axis=dims, keepdims=keepdim, out=...))
+
+
+AMINMAX = reduction("aminmax", _aminmax_forward, _aminmax_grad, multiple=True)
 
 
 @public("torch", "Tensor", out=True)

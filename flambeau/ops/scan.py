@@ -174,8 +174,20 @@ def _log_scan(t: Tensor, dim: int, reverse: bool) -> Tensor:
     return apply(LOGCUMSUMEXP, (t,), {"dim": dim, "reverse": reverse})
 
 
+def _log_jvp(tangents: Any, out: Tensor, input: Tensor, *, dim: int, reverse: bool) -> Tensor:
+    """The tangents weighted by softmax over what each result sums."""
+    t = tangents[0]
+    if not input._a.ndim:
+        return t
+    n = input._a.shape[dim]
+    seen = np.triu(np.ones((n, n), bool)) if reverse else np.tril(np.ones((n, n), bool))
+    x, y, t = (v.movedim(dim, -1) for v in (input, out, t))
+    logs = (x.unsqueeze(-2) - y.unsqueeze(-1)).masked_fill(wrap(~seen), float("-inf"))
+    return (logs.exp() * t.unsqueeze(-2)).sum(-1).movedim(-1, dim)
+
+
 LOGCUMSUMEXP = opaque("logcumsumexp", _log_forward, grads=(_log_grad,), params=("dim", "reverse"),
-                      widen=True, batch=along_batch)
+                      widen=True, batch=along_batch, jvp=_log_jvp)
 
 
 @public("torch", "Tensor", out=True)

@@ -12,6 +12,8 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import opaque, reduction
+from flambeau.core.levels import front
+from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.pick import along_batch, pick, placed_grad, placed_jvp
 from flambeau.ops.reduce_extreme import check_nonempty, selecting, shared_grad
@@ -192,10 +194,17 @@ def _flat(forward: Any) -> Any:
     return whole
 
 
+def _flat_batch(op: Op, inputs: Any, at: Any, **params: Any) -> tuple:
+    rows = front(inputs[0], at[0], 0)
+    rows = rows.reshape((rows._a.shape[0], -1))
+    along = MEDIAN if op is MEDIAN_ALL else NANMEDIAN
+    return apply(along, (rows,), {"dim": 1, "keepdim": False})[0], 0
+
+
 MEDIAN_ALL = reduction("median_all", _flat(_median_forward), shared_grad, node="Median",
-                       widen=False)
+                       widen=False, batch=_flat_batch)
 NANMEDIAN_ALL = reduction("nanmedian_all", _flat(_nanmedian_forward), shared_grad,
-                          node="Nanmedian", widen=False)
+                          node="Nanmedian", widen=False, batch=_flat_batch)
 
 
 def _select(op: Any, input: Tensor, dim: int, keepdim: bool, **params: Any) -> Any:
