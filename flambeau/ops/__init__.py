@@ -49,6 +49,7 @@ from flambeau.ops import (
     search,
     shape,
     softmax,
+    solvers,
     sort,
     special,
     spectral,
@@ -64,5 +65,5 @@ __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "
            "join", "linalg", "linear_loss", "loss", "matmul", "norm", "pair_loss", "part_scatter",
            "patches", "piecewise", "polynomials", "pool", "powers", "product", "random",
            "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize", "sampling", "scan",
-           "scatter", "search", "shape", "softmax", "sort", "special", "spectral", "split",
-           "view_copies", "views", "where"]
+           "scatter", "search", "shape", "softmax", "solvers", "sort", "special", "spectral",
+           "split", "view_copies", "views", "where"]

@@ -43,6 +43,10 @@ def _skew(x: Tensor) -> Tensor:
     return x - adjoint_of(x)
 
 
+def _nothing(g: Tensor) -> bool:
+    return g._node is None and type(g._a) is ndarray and not g._a.any()
+
+
 def _projected(g: Tensor, q: Tensor) -> Tensor:
     """``g`` without its part in the columns of ``q``."""
     return g - matmul(q, matmul(adjoint_of(q), g))
@@ -55,6 +59,8 @@ def _svd_grad(g: Any, input: Tensor, out: Any, full: bool) -> list:
     if full:
         u, gu = u.narrow(-1, 0, k), gu.narrow(-1, 0, k)  # type: ignore[attr-defined]
         vh, gvh = vh.narrow(-2, 0, k), gvh.narrow(-2, 0, k)  # type: ignore[attr-defined]
+    if _nothing(gu) and _nothing(gvh):  # equal singular values do no harm then
+        return [matmul(u * gs.unsqueeze(-2), vh)]
     turn_u = matmul(adjoint_of(u), gu)
     turn_v = matmul(vh, adjoint_of(gvh))
     square = s * s
