@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from flambeau.core import engine
 from flambeau.core.dispatch import edge_of
 from flambeau.core.face import show
 from flambeau.core.levels import LEVEL, Batched, standing
-from flambeau.core.node import LEAF
+from flambeau.core.node import LEAF, Node
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad"]
@@ -89,7 +90,7 @@ def _one(i: int, out: Any) -> Tensor:
     shape, held = _shape_and_dtype(out)
     if not isinstance(out, GradientEdge) and out._node is None:
         raise not_recorded(i)
-    if int(np.prod(shape)) != 1:
+    if prod(shape) != 1:
         raise RuntimeError(told("grad can be implicitly created only for scalar outputs",
                                 "not_scalar", (out,), shape=list(shape)))
     if held.kind == "c":
@@ -231,6 +232,13 @@ def _unbatched(g: Tensor, level: int, size: int) -> Tensor:
 def _backward_method(self: Tensor, gradient: Any = None, retain_graph: bool | None = None,
                      create_graph: bool = False, inputs: Any = None) -> None:
     """Add the gradients of this tensor to the ``.grad`` of the leaves it came from."""
+    if gradient is None and inputs is None and not create_graph and not LEVEL.depth:
+        a, node = self._a, self._node
+        if isinstance(node, Node) and a.size == 1 and a.dtype.kind == "f":
+            one = np.empty(a.shape, a.dtype)
+            one.fill(1)
+            engine.run(((node, wrap(one)),), False, bool(retain_graph))
+            return
     backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 

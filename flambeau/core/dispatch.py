@@ -192,7 +192,7 @@ def _save(op: Op, node: Node, inputs: Sequence[Any], params: dict[str, Any],
             value = inputs[which]
             if type(value) is Number:
                 value = value.value
-            elif value is not None and value._v is not None and value._v[0]:
+            elif isinstance(value, Tensor) and value._v is not None and value._v[0]:
                 versions = versions or {}
                 versions[len(saved)] = value._v[0]
             saved.append(pack(value) if saved_hooks else value)

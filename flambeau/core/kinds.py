@@ -25,7 +25,7 @@ def pointwise(name: str, forward: Callable, grads: Sequence[Formula] = (), *,
               places: Sequence[str] | None = ("torch", "Tensor"), inplace: bool = True,
               aliases: Sequence[str] = (), quick: bool = False,
               refuses: Mapping[str, Any] | None = None, numbers: str = "any",
-              jvp: Callable | None = None) -> Callable:
+              jvp: Callable | None = None) -> Any:
     """Declare an elementwise operator; returns its public function.
 
     ``forward`` works on arrays of one dtype. ``grads`` has per input the gradient with respect

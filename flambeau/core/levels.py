@@ -7,8 +7,9 @@ inside; those may belong to lower levels, down to plain arrays.
 
 from __future__ import annotations
 
+import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise
+from flambeau.core.printing import tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
@@ -445,6 +447,39 @@ def lift(t: Tensor, result: Tensor) -> bool:
 
 def _zeros(t: Tensor) -> Tensor:
     return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
+
+
+def text_of(t: Tensor) -> str:
+    """What ``repr`` shows: of a tensor of a transform, its level and the value inside."""
+    handle = t._a
+    if type(handle) is ndarray:
+        return tensor_str(t)
+    if type(handle) is Dual and handle.eager:
+        return tensor_str(handle.value, tangent=repr(handle.tangent))
+    inside = textwrap.indent(text_of(handle.value), "    ")
+    if type(handle) is Batched:
+        return f"BatchedTensor(lvl={handle.level}, bdim={handle.dim}, value=\n{inside}\n)"
+    return f"GradTrackingTensor(lvl={handle.level}, value=\n{inside}\n)"
+
+
+def random_batch(array: ndarray, draw: Callable[[ndarray], None]) -> Tensor:
+    """Random numbers of the shape of ``array`` inside vmap: one set for the batch, or one each."""
+    shape = array.shape
+    own = []
+    for level in sorted(BATCHES.sizes):
+        size, randomness = BATCHES.sizes[level]
+        if randomness == "error":
+            raise RuntimeError("vmap: called random operation while in randomness error mode. "
+                               "Please either use the 'same' or 'different' randomness flags on "
+                               "vmap or perform the randomness operation out of vmap")
+        if randomness == "different":
+            own.append(level)
+    whole = np.empty((*[BATCHES.sizes[n][0] for n in own], *shape), np.dtype(array.dtype.type))
+    draw(whole)
+    t = wrap(whole)
+    for level in reversed(own):
+        t = standing(Batched(level, t, len(own) - 1 - own[::-1].index(level)))
+    return t
 
 
 TRANSFORMS.process = process

@@ -102,7 +102,7 @@ def printoptions(**options: Any) -> Iterator[None]:
         set_printoptions(**before)
 
 
-def tensor_str(t: Any) -> str:
+def tensor_str(t: Any, tangent: str | None = None) -> str:
     """What ``repr`` of a tensor returns; the gradient, if any, is named but not computed.
 
     >>> import flambeau as torch
@@ -119,7 +119,10 @@ def tensor_str(t: Any) -> str:
         body = "[]"
     else:
         body = _body(t, len(opening))
-    return _with_suffixes(opening + body, _suffixes(t, device), len(opening))
+    suffixes = _suffixes(t, device)
+    if tangent is not None:
+        suffixes.append(f"tangent={tangent}")
+    return _with_suffixes(opening + body, suffixes, len(opening))
 
 
 def format_tensor(t: Any, spec: str) -> str:

@@ -12,25 +12,39 @@ from flambeau.base.device import device, strided
 from flambeau.base.errors import told
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.core.face import public, show
+from flambeau.core.levels import Batched, text_of
 from flambeau.core.node import LEAF
-from flambeau.core.printing import format_tensor, tensor_str
+from flambeau.core.printing import format_tensor
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast, detach
 
 NO_NUMPY = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
                       "float8_e5m2fnuz", "float8_e8m0fnu"))
 
-Tensor._text = staticmethod(tensor_str)  # type: ignore[method-assign]
+Tensor._text = staticmethod(text_of)  # type: ignore[method-assign]
 show(format_tensor, "__format__", "Tensor")
 
 
+_NO_VALUE = (
+    "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling "
+    ".item() on a Tensor, please try to rewrite what you're doing with other operations. If error "
+    "is occurring somewhere inside PyTorch internals, please file a bug report.")
+_NO_BRANCH = (
+    "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We "
+    "don't support that yet, please file an issue at https://github.com/pytorch/pytorch/issues .\n\n"
+    "  the condition differs over the batch: use torch.where() to choose elementwise.")
+
+
 def plain(t: Tensor, what: str) -> np.ndarray:
-    """The array of ``t``; RuntimeError inside a transform, where there is none."""
-    if type(t._a) is not np.ndarray:
-        raise RuntimeError(
-            f"It looks like you're calling {what} on a Tensor inside a transform (vmap, grad or "
-            "jvp), where its values are not known. Return it from the function instead.")
-    return t._a
+    """The array of ``t``; RuntimeError inside vmap, where it has one value per example."""
+    a = t._a
+    while type(a) is not np.ndarray:
+        if what == ".numpy()":
+            raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
+        if isinstance(a, Batched):
+            raise RuntimeError(_NO_VALUE if what == ".item()" else _NO_BRANCH)
+        a = a.value._a
+    return a
 
 
 @public("Tensor")

@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
-from flambeau.base.dtypes import FROM_NUMPY, dtype
+from flambeau.base.dtypes import FLOAT, FROM_NUMPY, dtype
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
 from flambeau.core.inplace import overwrite
@@ -34,7 +34,11 @@ TO_DTYPE = linear("to_dtype", _cast, lambda g: g, params=("dtype",), node="ToCop
 
 def cast(t: Tensor, to: dtype) -> Tensor:
     """``t`` in the dtype ``to``; ``t`` itself where it has it already."""
-    return t if t._a.dtype is to.np else apply(TO_DTYPE, (t,), {"dtype": to})
+    if t._a.dtype is to.np:
+        return t
+    if to.category < FLOAT and t._node is not None:
+        t = detach(t)
+    return apply(TO_DTYPE, (t,), {"dtype": to})
 
 
 @public()

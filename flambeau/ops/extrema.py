@@ -26,7 +26,7 @@ def _chosen(g: Any, input: Any, other: Any) -> Any:
     return choose(input == other, g / 2, g).masked_fill(input < other, 0)
 
 
-def _extreme(name: str, ufunc: np.ufunc, first: Callable, second: Callable) -> Callable:
+def _extreme(name: str, ufunc: np.ufunc, first: Callable, second: Callable) -> Any:
     return pointwise(name, ufunc, (first, second), inputs=PAIR, inplace=False, numbers="none",
                      refuses={"c": RuntimeError(f"{name} not implemented for complex tensors.")})
 
@@ -74,12 +74,12 @@ _NO_COMPLEX = {"c": NotImplementedError("clamp is not supported for complex type
 _clamp_min = pointwise("clamp_min", np.maximum,
                        (lambda g, input, min: choose(input >= min, g, 0),
                         lambda g, input, min: choose(input < min, g, 0)),
-                       inputs=("input", "min"), places=None, numbers="second",
+                       inputs=("input", "min"), places=None, numbers="second", scalar="maximum",
                        refuses={"c": "maximum_cpu"})
 _clamp_max = pointwise("clamp_max", np.minimum,
                        (lambda g, input, max: choose(input <= max, g, 0),
                         lambda g, input, max: choose(input > max, g, 0)),
-                       inputs=("input", "max"), places=None, numbers="second",
+                       inputs=("input", "max"), places=None, numbers="second", scalar="minimum",
                        refuses={"c": "minimum_cpu"})
 _clamp_both = pointwise(
     "clamp", _clamp,

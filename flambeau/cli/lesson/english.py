@@ -151,9 +151,9 @@ _REGRESSION = StepText("A regression, from data to picture", (
         "What came out? For a straight line there is also a formula that gives the best slope at "
         "once, so we can check.",
         "The descent found what the formula gives, and it is close to what we had hidden; the "
-        "rest is the inexact ruler, and so is what is left of the loss. The formula works for straight lines only. The loop works "
-        "for anything whose slopes can be computed: put a network where the line is, and it is "
-        "still guess, compare, differentiate, step."),
+        "rest is the inexact ruler, and so is what is left of the loss. The formula works for "
+        "straight lines only. The loop works for anything whose slopes can be computed: put a "
+        "network where the line is, and it is still guess, compare, differentiate, step."),
     PieceText(
         "At last the picture, with matplotlib: measurements and line on the left, the loss on the "
         "right, on a scale where each mark is ten times the one below. png is the file's name, "
@@ -163,8 +163,9 @@ _REGRESSION = StepText("A regression, from data to picture", (
 
 ENGLISH = Catalogue(
     welcome="From a box of numbers to a line that learned its own slope, in nine steps. Every "
-            "piece of code below is run as you read it, and what it prints is what it printed. It is "
-            "written for PyTorch: put it into a file, and `python -m flambeau run FILE` runs it.",
+            "piece of code below is run as you read it, and what you see is what it printed. It "
+            "is written for PyTorch: put it into a file, and `python -m flambeau run FILE` runs "
+            "it.",
     goodbye="That is all that training is. Change the code and see what happens; "
             "examples/house_prices.py does the same with real houses and thirteen features.",
     words={

@@ -108,7 +108,7 @@ FUNCTIONS = {
     "atan2": two((SIGNED, A), (SIGNED, ROW)),
     "logaddexp": two((A, SIGNED)), "logaddexp2": two((A, SIGNED)),
     "logit": [Sample((SMALL,)), Sample((UNIT, 0.2))],
-    "floor": one(SIGNED, INT), "ceil": one(SIGNED, INT), "trunc": one(SIGNED, INT), "frac": one(SIGNED),
+    **{name: one(SIGNED, INT) for name in ("floor", "ceil", "trunc")}, "frac": one(SIGNED),
     "round": [*one(SIGNED, INT), Sample((SIGNED * 10,), {"decimals": 1}),
               Sample((SIGNED * 100,), {"decimals": -1})],
 }
