@@ -56,11 +56,28 @@ globals().update(_dtypes.BY_NAME)
 globals().update(_dtypes.ALIASES)
 
 
-
 # Loaded when first asked for: most programs use few of them.
-_LATER = frozenset(("accelerator", "backends", "cpu", "cuda", "fft", "func", "linalg", "mps", "nn",
-                    "optim", "random", "return_types", "special", "testing", "torch_version",
-                    "utils", "xpu"))
+_LATER = frozenset(
+    (
+        "accelerator",
+        "backends",
+        "cpu",
+        "cuda",
+        "fft",
+        "func",
+        "linalg",
+        "mps",
+        "nn",
+        "optim",
+        "random",
+        "return_types",
+        "special",
+        "testing",
+        "torch_version",
+        "utils",
+        "xpu",
+    )
+)
 
 for _class in (Tensor, Size, dtype, device, layout, memory_format, finfo, iinfo):
     _class.__module__ = "flambeau"
@@ -73,13 +90,41 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name not in (f"flambeau.{name}", f"torch.{name}"):
                 raise
-    raise _missing(__name__, name, [*globals(), *_LATER])
+    if name == "vmap":
+        return _import_module("flambeau.func").vmap
+    raise _missing(__name__, name, [n for n in (*globals(), *_LATER) if n != name])
 
 
-__all__ = ["Size", "Tensor", "__version__", "as_torch",
-           "autograd", "can_cast", "channels_last", "channels_last_3d",
-           "contiguous_format", "device", "dtype", "e", "finfo", "get_default_dtype",
-           "get_num_interop_threads", "get_num_threads", "iinfo", "inf", "layout",
-           "memory_format", "nan", "ops", "pi", "preserve_format", "promote_types", "set_default_dtype",
-           "set_num_interop_threads",
-           "set_num_threads", "set_printoptions", "strided", "version"]
+__all__ = [
+    "Size",
+    "Tensor",
+    "__version__",
+    "as_torch",
+    "autograd",
+    "can_cast",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "device",
+    "dtype",
+    "e",
+    "finfo",
+    "get_default_dtype",
+    "get_num_interop_threads",
+    "get_num_threads",
+    "iinfo",
+    "inf",
+    "layout",
+    "memory_format",
+    "nan",
+    "ops",
+    "pi",
+    "preserve_format",
+    "promote_types",
+    "set_default_dtype",
+    "set_num_interop_threads",
+    "set_num_threads",
+    "set_printoptions",
+    "strided",
+    "version",
+]

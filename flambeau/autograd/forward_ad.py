@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
-from flambeau.core.levels import Dual, standing
+from flambeau.core.levels import Dual, end_eager, standing
 from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor
@@ -51,6 +51,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was "
                            "created. This is not supported.")
     CURRENT.level -= 1
+    end_eager()
 
 
 class dual_level:

@@ -18,6 +18,13 @@ from flambeau.core.tensor import Tensor, wrap
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
+INDEPENDENT = (
+    "While computing the hessian, found that the jacobian of the user-provided function with "
+    "respect to input {} is independent of the input. This is not allowed in strict mode. You "
+    "should ensure that your function is twice differentiable and that the jacobian depends on the "
+    "inputs (this would be violated by a linear function for example).")
+
+
 def _tuple_of(x: Any, where: str, function: str) -> tuple[bool, tuple]:
     """Whether ``x`` is a tuple, and the tensors in it."""
     is_tuple = isinstance(x, tuple)
@@ -92,8 +99,7 @@ def _filled(grads: Sequence[Any], refs: Sequence[Tensor], strict: bool, create_g
 
 def _missing(stage: str, i: int) -> str:
     if stage == "double_back":
-        return (f"The hessian of the user-provided function is independent of input {i}. This is "
-                "not allowed in strict mode.")
+        return INDEPENDENT.format(i)
     if stage == "double_back_trick":
         return ("The jacobian of the user-provided function with respect to input "
                 f"{i} is independent of the other inputs. This is not allowed in strict mode.")
@@ -243,7 +249,7 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
             [0., 4.]])
     """
     if strategy not in ("forward-mode", "reverse-mode"):
-        raise AssertionError("Expected strategy to be either 'forward-mode' or 'reverse-mode'. "
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode". '
                              'Hint: If your function has more outputs than inputs, "forward-mode" '
                              'tends to be more performant. Otherwise, prefer to use '
                              '"reverse-mode".')
@@ -308,9 +314,12 @@ def _forward_jacobian(func: Callable, inputs: Any, create_graph: bool, strict: b
     if not vectorize:
         raise NotImplementedError("Computing Jacobian using forward-AD or forward-over-reverse "
                                   "Hessian isonly implemented for `vectorize=True`.")
+    if create_graph:
+        raise NotImplementedError("torch.autograd.functional.jacobian: `create_graph=True` and "
+                                  '`strategy="forward-mode"` are not supported together (yet). '
+                                  "Please either set `create_graph=False` or "
+                                  '`strategy="reverse-mode"`.')
     is_tuple, inputs = _tuple_of(inputs, "inputs", "jacobian")
-    inputs = _fresh(inputs, create_graph) if create_graph else tuple(
-        [t.detach() for t in inputs])
     columns = [_columns(func, inputs, i) for i in range(len(inputs))]
     several = columns[0][0]
     found = []
@@ -371,20 +380,16 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
         return out.reshape(()) if out._a.ndim else out
 
     def slope(*given: Tensor) -> Any:
-        if outer_jacobian_strategy == "forward-mode":
-            given = tuple([t.requires_grad_() if isinstance(t._a, np.ndarray) else t
-                           for t in given])
         found = jacobian(single, given, create_graph=True, strict=strict)
         if strict:
             for i, g in enumerate(found):
                 if not g.requires_grad:
-                    raise RuntimeError("The jacobian of the user-provided function with respect "
-                                       f"to input {i} is independent of the input. This is not "
-                                       "allowed in strict mode. You should ensure that your "
-                                       "function is thrice differentiable and that the hessian "
-                                       "depends on the inputs.")
+                    raise RuntimeError(INDEPENDENT.format(i))
         return found
 
+    if outer_jacobian_strategy == "forward-mode":
+        # Forward mode over reverse: the inner gradients are taken of tensors with histories.
+        inputs = tuple([t.detach().requires_grad_() for t in inputs])
     found = jacobian(slope, inputs, create_graph=create_graph, strict=strict,
                      vectorize=vectorize, strategy=outer_jacobian_strategy)
     return found if is_tuple else found[0][0]

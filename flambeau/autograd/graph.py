@@ -102,7 +102,7 @@ class saved_tensors_hooks:
 
     >>> import flambeau as torch
     >>> x = torch.ones(2, requires_grad=True)
-    >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: t.numpy().copy(),
+    >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach().numpy().copy(),
     ...                                               lambda a: torch.from_numpy(a)):
     ...     y = x.detach().requires_grad_() * x.exp()
     """

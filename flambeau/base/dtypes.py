@@ -9,8 +9,16 @@ import numpy as np
 
 from flambeau.base import naming
 
-__all__ = ["ALL", "FROM_NUMPY", "as_dtype", "dtype", "from_numpy", "get_default_dtype", "promote_types",
-           "set_default_dtype"]
+__all__ = [
+    "ALL",
+    "FROM_NUMPY",
+    "as_dtype",
+    "dtype",
+    "from_numpy",
+    "get_default_dtype",
+    "promote_types",
+    "set_default_dtype",
+]
 
 BOOL, INT, FLOAT, COMPLEX = range(4)
 
@@ -26,8 +34,18 @@ class dtype:
     (4, True, 4)
     """
 
-    __slots__ = ("name", "np", "compute", "itemsize", "category", "is_floating_point",
-                 "is_complex", "is_signed", "title", "rank")
+    __slots__ = (
+        "name",
+        "np",
+        "compute",
+        "itemsize",
+        "category",
+        "is_floating_point",
+        "is_complex",
+        "is_signed",
+        "title",
+        "rank",
+    )
 
     def __init__(self, name: str, held: object, category: int, title: str, rank: int) -> None:
         self.name = name
@@ -88,13 +106,40 @@ float64 = dtype("float64", np.float64, FLOAT, "Double", 3)
 complex64 = dtype("complex64", np.complex64, COMPLEX, "ComplexFloat", 2)
 complex128 = dtype("complex128", np.complex128, COMPLEX, "ComplexDouble", 3)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float8_e4m3fn, float8_e5m2,
-       float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu, float16, bfloat16, float32, float64,
-       complex64, complex128)
+ALL = (
+    bool_,
+    uint8,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint16,
+    uint32,
+    uint64,
+    float8_e4m3fn,
+    float8_e5m2,
+    float8_e4m3fnuz,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
+    float16,
+    bfloat16,
+    float32,
+    float64,
+    complex64,
+    complex128,
+)
 BY_NAME = {d.name: d for d in ALL}
 FROM_NUMPY = {d.np: d for d in ALL}
-ALIASES = {"float": float32, "double": float64, "half": float16, "short": int16, "int": int32,
-           "long": int64, "cfloat": complex64, "cdouble": complex128}
+ALIASES = {
+    "float": float32,
+    "double": float64,
+    "half": float16,
+    "short": int16,
+    "int": int32,
+    "long": int64,
+    "cfloat": complex64,
+    "cdouble": complex128,
+}
 _WIDE_UNSIGNED = (uint16, uint32, uint64)
 
 
@@ -102,10 +147,14 @@ def from_numpy(held: np.dtype) -> dtype:
     """The dtype that holds a NumPy dtype; TypeError (PyTorch's text) where there is none."""
     found = FROM_NUMPY.get(held)
     if found is None:
-        supported = ("float64, float32, float16, complex64, complex128, int64, int32, int16, "
-                     "int8, uint64, uint32, uint16, uint8, and bool")
-        raise TypeError(f"can't convert np.ndarray of type {held.type.__module__}."
-                        f"{held.type.__name__}. The only supported types are: {supported}.")
+        supported = (
+            "float64, float32, float16, complex64, complex128, int64, int32, int16, "
+            "int8, uint64, uint32, uint16, uint8, and bool"
+        )
+        raise TypeError(
+            f"can't convert np.ndarray of type {held.type.__module__}."
+            f"{held.type.__name__}. The only supported types are: {supported}."
+        )
     return found
 
 
@@ -113,16 +162,20 @@ def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
     if "float8" in a.name or "float8" in b.name:
-        raise RuntimeError("Promotion for Float8 Types is not supported, attempted to promote "
-                           f"{a.title} and {b.title}")
+        raise RuntimeError(
+            "Promotion for Float8 Types is not supported, attempted to promote "
+            f"{a.title} and {b.title}"
+        )
     if a.category != b.category and not (a.category + b.category <= INT and _wide(a, b)):
         low, high = (a, b) if a.category < b.category else (b, a)
         if high.category == COMPLEX and low is float64:
             return complex128
         return high
     if _wide(a, b):
-        raise RuntimeError("Promotion for uint16, uint32, uint64 types is not supported, "
-                           f"attempted to promote {a.title} and {b.title}")
+        raise RuntimeError(
+            "Promotion for uint16, uint32, uint64 types is not supported, "
+            f"attempted to promote {a.title} and {b.title}"
+        )
     if a.category == INT and a.rank == b.rank:
         return int16  # uint8 with int8
     if {a, b} == {float16, bfloat16}:
@@ -163,8 +216,9 @@ def get_default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Make ``d``, a floating dtype, the one that Python floats become."""
     if not isinstance(d, dtype):
-        raise TypeError("invalid dtype object: only floating-point types are supported as the "
-                        "default type")
+        raise TypeError(
+            "invalid dtype object: only floating-point types are supported as the default type"
+        )
     if not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     _Default.real = d
@@ -211,6 +265,8 @@ def as_dtype(value: Any, name: str) -> dtype | None:
         return value
     found = _PYTHON_TYPES.get(value) if isinstance(value, type) else None
     if found is None:
-        raise TypeError(f"{name}(): argument 'dtype' must be {naming.prefix()}.dtype, not "
-                        f"{type(value).__name__}")
+        raise TypeError(
+            f"{name}(): argument 'dtype' must be {naming.prefix()}.dtype, not "
+            f"{type(value).__name__}"
+        )
     return found

@@ -19,8 +19,9 @@ _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
 
 
-def told(first: str, key: str, operands: Sequence[Any] = (), written: bool = True,
-         **facts: Any) -> str:
+def told(
+    first: str, key: str, operands: Sequence[Any] = (), written: bool = True, **facts: Any
+) -> str:
     """``first``, PyTorch's message, and below it who was involved, where, and what to do.
 
     ``operands`` are the tensors concerned, in the order of the call's operands (or, with
@@ -33,8 +34,11 @@ def told(first: str, key: str, operands: Sequence[Any] = (), written: bool = Tru
         facts.setdefault(("name", "right", "third")[min(at, 2)], name)
     fix = facts.pop("key_fix", "")
     facts["fix"] = text(fix, **facts) if fix else ""
-    lines = [text("tensor", name=n, dtype=_dtype(t), shape=list(t.shape))
-             for n, t in zip(names, operands) if hasattr(t, "shape")]
+    lines = [
+        text("tensor", name=n, dtype=_dtype(t), shape=list(t.shape))
+        for n, t in zip(names, operands)
+        if hasattr(t, "shape")
+    ]
     where = call_site(frame)
     if where is not None:
         lines.append(text("at", **where))
@@ -135,8 +139,10 @@ def _expression(frame: FrameType | None) -> ast.expr | None:
     first, last, start, end = positions[at]
     if first is None or last is None or start is None or end is None:
         return None
-    lines = [linecache.getline(frame.f_code.co_filename, n, frame.f_globals).encode()
-             for n in range(first, last + 1)]
+    lines = [
+        linecache.getline(frame.f_code.co_filename, n, frame.f_globals).encode()
+        for n in range(first, last + 1)
+    ]
     if first == last:
         segment = lines[0][start:end]
     else:

@@ -14,9 +14,27 @@ from flambeau.core.levels import front
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["ALL", "BOOL", "GETITEM", "INDEX", "INDEX_ADD", "INDEX_PUT", "PLACE", "SELECT_NODE",
-           "basic", "gather_index", "has_plain_bounds", "is_basic", "linear_jvp", "put_index",
-           "record_index", "select", "slice_of", "write_at", "zeros_like"]
+__all__ = [
+    "ALL",
+    "BOOL",
+    "GETITEM",
+    "INDEX",
+    "INDEX_ADD",
+    "INDEX_PUT",
+    "PLACE",
+    "SELECT_NODE",
+    "basic",
+    "gather_index",
+    "has_plain_bounds",
+    "is_basic",
+    "linear_jvp",
+    "put_index",
+    "record_index",
+    "select",
+    "slice_of",
+    "write_at",
+    "zeros_like",
+]
 
 ndarray = np.ndarray
 ALL = slice(None)
@@ -45,12 +63,21 @@ def _batch_place(op: Any, inputs: Sequence, dims: Sequence, shape: tuple, index:
 
 
 GETITEM = view(
-    "getitem", lambda a, index: a[index],
+    "getitem",
+    lambda a, index: a[index],
     lambda g, input_shape, index: apply(PLACE, (g,), {"shape": input_shape, "index": index}),
-    params=("index",), node="Slice", batch=_batch_getitem)
+    params=("index",),
+    node="Slice",
+    batch=_batch_getitem,
+)
 PLACE = linear(
-    "place", _place_forward, lambda g, index: apply(GETITEM, (g,), {"index": index}),
-    params=("shape", "index"), node="SliceBackward", batch=_batch_place)
+    "place",
+    _place_forward,
+    lambda g, index: apply(GETITEM, (g,), {"index": index}),
+    params=("shape", "index"),
+    node="SliceBackward",
+    batch=_batch_place,
+)
 
 SELECT_NODE = type("SelectBackward0", (GETITEM.node_type,), {})
 _UNSQUEEZE = type("UnsqueezeBackward0", (GETITEM.node_type,), {})
@@ -74,7 +101,8 @@ def has_plain_bounds(s: slice) -> bool:
     """Whether a slice is of Python integers and steps forward."""
     step = s.step
     return (step is None or type(step) is int and step > 0) and (
-        type(s.start) in PLAIN and type(s.stop) in PLAIN)
+        type(s.start) in PLAIN and type(s.stop) in PLAIN
+    )
 
 
 def is_basic(key: tuple) -> bool:
@@ -124,25 +152,27 @@ def _index_forward(a: ndarray, *arrays: Any, dims: tuple) -> ndarray:
     first = arrays[0]
     if len(dims) == 1 and first.dtype != BOOL:
         return np.asarray(a.take(first, axis=dims[0]))
-    found = np.asarray(a[_key(dims, arrays[:len(dims)])])
+    found = np.asarray(a[_key(dims, arrays[: len(dims)])])
     return found if found.flags.c_contiguous and found.base is None else np.array(found, order="C")
 
 
 def _add_forward(g: ndarray, *arrays: Any, shape: tuple, dims: tuple) -> ndarray:
     whole = np.zeros(shape, g.dtype)
-    scatter.add_at(whole, _key(dims, arrays[:len(dims)]), g)
+    scatter.add_at(whole, _key(dims, arrays[: len(dims)]), g)
     return whole
 
 
-def _put_forward(a: ndarray, values: ndarray, *arrays: Any, dims: tuple,
-                 accumulate: bool) -> ndarray:
+def _put_forward(
+    a: ndarray, values: ndarray, *arrays: Any, dims: tuple, accumulate: bool
+) -> ndarray:
     out = np.array(a, order="K")
-    write_at(out, values, arrays[:len(dims)], dims, accumulate)
+    write_at(out, values, arrays[: len(dims)], dims, accumulate)
     return out
 
 
-def write_at(out: ndarray, values: ndarray, arrays: Sequence[ndarray], dims: Sequence[int],
-             accumulate: bool) -> None:
+def write_at(
+    out: ndarray, values: ndarray, arrays: Sequence[ndarray], dims: Sequence[int], accumulate: bool
+) -> None:
     """Write (or add) ``values`` into ``out`` at index arrays."""
     if accumulate:
         scatter.add_at(out, _key(dims, arrays), values)
@@ -166,11 +196,17 @@ def _padded(indices: Sequence[Tensor]) -> tuple:
     return (*indices, *(None,) * (MAX_INDICES - len(indices)))
 
 
-def put_index(t: Tensor, values: Tensor, indices: Sequence[Tensor], dims: Sequence[int],
-              accumulate: bool = False) -> Tensor:
+def put_index(
+    t: Tensor,
+    values: Tensor,
+    indices: Sequence[Tensor],
+    dims: Sequence[int],
+    accumulate: bool = False,
+) -> Tensor:
     """``t`` with ``values`` written (or added) at index tensors."""
-    return apply(INDEX_PUT, (t, values, *_padded(indices)),
-                 {"dims": tuple(dims), "accumulate": accumulate})
+    return apply(
+        INDEX_PUT, (t, values, *_padded(indices)), {"dims": tuple(dims), "accumulate": accumulate}
+    )
 
 
 def _naming(*names: str) -> Callable:
@@ -253,7 +289,8 @@ def _batched_indices(indices: Sequence[Tensor], bdims: Sequence, rank: int) -> l
             raise RuntimeError(
                 "vmap: We do not support batching operators that can support dynamic shape. "
                 "Attempting to batch over indexing with a boolean mask.\n\n  the mask may select "
-                "differently many elements of each example: use torch.where().")
+                "differently many elements of each example: use torch.where()."
+            )
         if b is not None:
             i = front(i, b, 0)
             own = i._a.shape[1:]
@@ -265,7 +302,7 @@ def _batched_indices(indices: Sequence[Tensor], bdims: Sequence, rank: int) -> l
 def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) -> tuple:
     """Indices that differ over the batch; the tensor may as well."""
     live = [i for i in inputs[1:] if i is not None]
-    marks = bdims[1:1 + len(live)]
+    marks = bdims[1 : 1 + len(live)]
     rank = max(i._a.ndim - (b is not None) for i, b in zip(live, marks))
     apart = _separated(dims, live)
     moved = _batched_indices(live, marks, rank)
@@ -282,13 +319,31 @@ def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) ->
     return out.permute(*order, *rest), 0
 
 
-INDEX = linear("index", _index_forward, _index_transpose, inputs=("input", *INDEX_NAMES),
-               params=("dims",), batch=_batch_index)
-INDEX_ADD = linear("index_backward", _add_forward, _at_indices,
-                   inputs=("input", *INDEX_NAMES), params=("shape", "dims"), widen=True)
-INDEX_PUT = opaque("index_put", _put_forward, inputs=("input", "values", *INDEX_NAMES),
-                   grads=(_put_input, _at_indices, *(None,) * MAX_INDICES),
-                   params=("dims", "accumulate"), node="IndexPut", jvp=linear_jvp(lambda: INDEX_PUT, 0, 1))
+INDEX = linear(
+    "index",
+    _index_forward,
+    _index_transpose,
+    inputs=("input", *INDEX_NAMES),
+    params=("dims",),
+    batch=_batch_index,
+)
+INDEX_ADD = linear(
+    "index_backward",
+    _add_forward,
+    _at_indices,
+    inputs=("input", *INDEX_NAMES),
+    params=("shape", "dims"),
+    widen=True,
+)
+INDEX_PUT = opaque(
+    "index_put",
+    _put_forward,
+    inputs=("input", "values", *INDEX_NAMES),
+    grads=(_put_input, _at_indices, *(None,) * MAX_INDICES),
+    params=("dims", "accumulate"),
+    node="IndexPut",
+    jvp=linear_jvp(lambda: INDEX_PUT, 0, 1),
+)
 
 
 def record_index(t: Tensor, index: Tensor, out: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import textwrap
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,14 @@ class _Batches(threading.local):
         self.sizes: dict[int, tuple[int, str]] = {}
 
 
+class _Eager(threading.local):
+    """The eager dual tensors of this thread."""
+
+    def __init__(self) -> None:
+        self.made: list[weakref.ref] = []
+
+
+EAGER = _Eager()
 LEVEL = Level()
 BATCHES = _Batches()
 
@@ -146,7 +155,17 @@ def standing(handle: Handle) -> Tensor:
     t = wrap(handle)
     if type(handle) is Dual and handle.eager:
         t._node = edge_of(handle.value)
+        EAGER.made.append(weakref.ref(t))
     return t
+
+
+def end_eager() -> None:
+    """Make the eager dual tensors of this thread plain: their tangents are gone."""
+    made, EAGER.made = EAGER.made, []
+    for t in [ref() for ref in made]:
+        if t is not None and isinstance(t._a, Dual):
+            value = t._a.value
+            t._a, t._v = value._a, value._v
 
 
 def lower(t: Any, level: int) -> Any:

@@ -21,11 +21,13 @@ next_sequence = itertools.count(1).__next__
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
-TWICE = ("Trying to backward through the graph a second time (or directly access saved tensors "
-         "after they have already been freed). Saved intermediate values of the graph are freed "
-         "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
-         "backward through the graph a second time or if you need to access saved tensors after "
-         "calling backward.")
+TWICE = (
+    "Trying to backward through the graph a second time (or directly access saved tensors "
+    "after they have already been freed). Saved intermediate values of the graph are freed "
+    "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+    "backward through the graph a second time or if you need to access saved tensors after "
+    "calling backward."
+)
 
 
 class InferenceVersion(list):
@@ -41,7 +43,8 @@ class InferenceVersion(list):
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created "
                 "in inference mode in computation tracked by autograd. To work around this, you "
                 "can make a clone to get a normal tensor and use it in autograd, or use "
-                "`torch.no_grad()` instead of `torch.inference_mode()`.")
+                "`torch.no_grad()` instead of `torch.inference_mode()`."
+            )
         return 0
 
 
@@ -267,8 +270,9 @@ class OpNode(Node):
                 grads.append(None)
                 continue
             r = formula[0](a, *[values[k] for k in formula[1]])
-            grads.append(g if r is a else OpNode.rebuild(r if type(r) is ndarray
-                                                         else np.asarray(r), None))
+            grads.append(
+                g if r is a else OpNode.rebuild(r if type(r) is ndarray else np.asarray(r), None)
+            )
         return grads
 
     def bare_values(self, d: np.dtype) -> list | None:
@@ -335,7 +339,7 @@ class OpNode(Node):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_saved_"):
-            return self._saved_attribute(name[len("_saved_"):])
+            return self._saved_attribute(name[len("_saved_") :])
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def _saved_attribute(self, name: str) -> Any:
@@ -381,8 +385,10 @@ class Packed:
         """The tensor; ``edge`` is its history where it was kept elsewhere."""
         found = self.unpack_hook(self.packed)
         if not hasattr(found, "_node"):
-            raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor but got "
-                            f"result of type {type(found).__name__}")
+            raise TypeError(
+                "Output of saved tensor unpack_hook expected to be a Tensor but got "
+                f"result of type {type(found).__name__}"
+            )
         edge = edge or self.edge
         if not MODES.grad or edge is None:
             return found
@@ -401,12 +407,17 @@ def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeErro
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{kind} [{shape}]]{made} is at version {now}; expected version "
         f"{expected} instead. Hint: "
-        + ("the backtrace further above shows the operation that failed to compute its gradient. "
-           "The variable in question was changed in there or anywhere later. Good luck!"
-           if MODES.anomaly else
-           "enable anomaly detection to find the operation that failed to compute its gradient, "
-           "with torch.autograd.set_detect_anomaly(True, check_nan=False)."))
-    return RuntimeError(told(first, "changed", (t,), False, node=node.name()) + _forward_trace(node))
+        + (
+            "the backtrace further above shows the operation that failed to compute its gradient. "
+            "The variable in question was changed in there or anywhere later. Good luck!"
+            if MODES.anomaly
+            else "enable anomaly detection to find the operation that failed to compute its gradient, "
+            "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        )
+    )
+    return RuntimeError(
+        told(first, "changed", (t,), False, node=node.name()) + _forward_trace(node)
+    )
 
 
 def _forward_trace(node: Node) -> str:

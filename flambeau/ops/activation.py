@@ -31,19 +31,36 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 # The same formula serves arrays and tensors: these are the functions that it is written in.
 ON_ARRAYS = SimpleNamespace(
-    exp=np.exp, log=np.log, log1p=np.log1p, tanh=np.tanh, erf=erf, where=np.where,
-    clip=np.clip, sign=np.sign, sigmoid=lambda x: 1 / (1 + np.exp(-x)))
+    exp=np.exp,
+    log=np.log,
+    log1p=np.log1p,
+    tanh=np.tanh,
+    erf=erf,
+    where=np.where,
+    clip=np.clip,
+    sign=np.sign,
+    sigmoid=lambda x: 1 / (1 + np.exp(-x)),
+)
 ON_TENSORS = SimpleNamespace(
-    exp=lambda t: t.exp(), log=lambda t: t.log(), log1p=lambda t: t.log1p(),
-    tanh=lambda t: t.tanh(), erf=lambda t: t.erf(), where=where, clip=lambda t, low, high: t.clamp(low, high),
-    sign=lambda t: t.sign(), sigmoid=lambda t: t.sigmoid())
+    exp=lambda t: t.exp(),
+    log=lambda t: t.log(),
+    log1p=lambda t: t.log1p(),
+    tanh=lambda t: t.tanh(),
+    erf=lambda t: t.erf(),
+    where=where,
+    clip=lambda t, low, high: t.clamp(low, high),
+    sign=lambda t: t.sign(),
+    sigmoid=lambda t: t.sigmoid(),
+)
 
 
 def require_tensor(name: str, value: Any, argument: str = "input", position: int = 1) -> Any:
     """The array of ``value``; TypeError where it is no tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, "
-                        f"not {type(value).__name__}")
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, "
+            f"not {type(value).__name__}"
+        )
     return value._a
 
 
@@ -74,14 +91,20 @@ def quick(op: Op, g: Tensor, x: Tensor, **params: Any) -> Tensor:
     return wrap(np.asarray(op.forward(a, b, **params)))
 
 
-def declare(name: str, forward: Callable, grad: Callable, params: tuple[str, ...] = (),
-            node: str | None = None) -> Op:
+def declare(
+    name: str,
+    forward: Callable,
+    grad: Callable,
+    params: tuple[str, ...] = (),
+    node: str | None = None,
+) -> Op:
     """A pointwise operator without a public name of its own."""
     return pointwise(name, forward, (grad,), params=params, node=node, places=None).op
 
 
 def in_place(function: Callable, name: str, *places: str) -> None:
     """Show ``function`` with ``inplace=True`` as ``name`` in ``places``."""
+
     def twin(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return function(input, *args, inplace=True, **kwargs)
 
@@ -99,17 +122,21 @@ def _zero_where_low(g: ndarray, x: ndarray, threshold: float) -> ndarray:
 
 
 THRESHOLD_BACKWARD = pointwise(
-    "threshold_backward", _zero_where_low,
+    "threshold_backward",
+    _zero_where_low,
     (lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold), None),
-    inputs=("grad", "input"), params=("threshold",), places=None, node="ThresholdBackward").op
+    inputs=("grad", "input"),
+    params=("threshold",),
+    places=None,
+    node="ThresholdBackward",
+).op
 
 
 def _relu_forward(x: ndarray, out: Any = None) -> ndarray:
     return np.maximum(x, ZEROS.get(x.dtype, 0), out=out)
 
 
-RELU = declare("relu", _relu_forward,
-               lambda g, out: quick(THRESHOLD_BACKWARD, g, out, threshold=0))
+RELU = declare("relu", _relu_forward, lambda g, out: quick(THRESHOLD_BACKWARD, g, out, threshold=0))
 _relu_floats = unary_entry(RELU, _relu_forward)
 
 
@@ -145,9 +172,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 in_place(relu, "relu_", "torch", "Tensor", FUNCTIONAL)
 
 THRESHOLD = declare(
-    "threshold", lambda x, threshold, value: np.where(x <= threshold, x.dtype.type(value), x),
+    "threshold",
+    lambda x, threshold, value: np.where(x <= threshold, x.dtype.type(value), x),
     lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold),
-    ("threshold", "value"))
+    ("threshold", "value"),
+)
 
 
 @public("torch", FUNCTIONAL, out=True)
@@ -161,9 +190,11 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 in_place(threshold, "threshold_", "torch", FUNCTIONAL)
 
 LEAKY_RELU = declare(
-    "leaky_relu", lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
+    "leaky_relu",
+    lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
     lambda g, input, negative_slope: where(input > 0, g, g * negative_slope),
-    ("negative_slope",))
+    ("negative_slope",),
+)
 
 
 @public(FUNCTIONAL, out=True)
@@ -181,9 +212,13 @@ def _prelu_slope(g: Tensor, input: Tensor) -> Tensor:
 
 
 PRELU = pointwise(
-    "prelu", lambda x, w: np.where(x > 0, x, x * w),
+    "prelu",
+    lambda x, w: np.where(x > 0, x, x * w),
     (lambda g, input, weight: where(input > 0, g, g * weight), _prelu_slope),
-    inputs=("input", "weight"), node="PreluKernel", places=None).op
+    inputs=("input", "weight"),
+    node="PreluKernel",
+    places=None,
+).op
 
 
 @public("torch", "Tensor", FUNCTIONAL)
@@ -192,8 +227,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     require_tensor("prelu", input)
     require_tensor("prelu", weight, "weight", 2)
     if input.dtype is not weight.dtype:
-        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype.title} and "
-                           f"{weight.dtype.title}")
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {input.dtype.title} and {weight.dtype.title}"
+        )
     require_float("prelu", "prelu_cpu", input)
     rank, count = input._a.ndim, weight._a.size
     if count != 1:
@@ -201,11 +237,15 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             raise RuntimeError("Not allow zero-dim input tensor.")
         channels = input._a.shape[1] if rank > 1 else 1
         if channels != count:
-            raise RuntimeError("Mismatch of parameter numbers and input channel size. Found "
-                               f"parameter numbers = {count} and channel size = {channels}.")
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found "
+                f"parameter numbers = {count} and channel size = {channels}."
+            )
     if weight._a.ndim > 1:
-        raise RuntimeError("prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim "
-                           f"= {weight._a.ndim}")
+        raise RuntimeError(
+            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim "
+            f"= {weight._a.ndim}"
+        )
     shape = [count if i == 1 else 1 for i in range(rank)] if count != 1 else [1] * rank
     return apply(PRELU, (input, weight.reshape(shape)))
 
@@ -279,14 +319,21 @@ def _gelu_slope(x: Any, approximate: str, on: SimpleNamespace) -> Any:
 
 
 GELU_BACKWARD = composite(
-    "gelu_backward", lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_TENSORS),
+    "gelu_backward",
+    lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_TENSORS),
     lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_ARRAYS),
-    inputs=("grad", "input"), params=("approximate",), node="GeluBackward")
+    inputs=("grad", "input"),
+    params=("approximate",),
+    node="GeluBackward",
+)
 GELU = composite(
-    "gelu", lambda x, approximate: _gelu_value(x, approximate, ON_TENSORS),
+    "gelu",
+    lambda x, approximate: _gelu_value(x, approximate, ON_TENSORS),
     lambda x, approximate: _gelu_value(x, approximate, ON_ARRAYS),
     grads=(lambda g, input, approximate: quick(GELU_BACKWARD, g, input, approximate=approximate),),
-    inputs=("input",), params=("approximate",))
+    inputs=("input",),
+    params=("approximate",),
+)
 
 
 @public(FUNCTIONAL, out=True)
@@ -316,10 +363,16 @@ def _silu_slope_of_tensors(g: Tensor, input: Tensor) -> Tensor:
     return g * conj_of(s * (1 + input * (1 - s)))
 
 
-SILU_BACKWARD = composite("silu_backward", _silu_slope_of_tensors, _silu_slope,
-                          inputs=("grad", "input"), node="SiluBackward")
-SILU = declare("silu", lambda x: x / (1 + np.exp(-x)),
-               lambda g, input: quick(SILU_BACKWARD, g, input))
+SILU_BACKWARD = composite(
+    "silu_backward",
+    _silu_slope_of_tensors,
+    _silu_slope,
+    inputs=("grad", "input"),
+    node="SiluBackward",
+)
+SILU = declare(
+    "silu", lambda x: x / (1 + np.exp(-x)), lambda g, input: quick(SILU_BACKWARD, g, input)
+)
 
 
 @public(FUNCTIONAL)
@@ -364,8 +417,12 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     return apply(SOFTPLUS, (input,), {"beta": beta, "threshold": threshold})
 
 
-LOGSIGMOID = declare("logsigmoid", lambda x: -np.logaddexp(-x, 0),
-                     lambda g, input: g * (-input).sigmoid(), node="LogSigmoid")
+LOGSIGMOID = declare(
+    "logsigmoid",
+    lambda x: -np.logaddexp(-x, 0),
+    lambda g, input: g * (-input).sigmoid(),
+    node="LogSigmoid",
+)
 
 
 @public(FUNCTIONAL, out=True)

@@ -18,8 +18,16 @@ from flambeau.core.printing import format_tensor
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast, detach
 
-NO_NUMPY = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
-                      "float8_e5m2fnuz", "float8_e8m0fnu"))
+NO_NUMPY = frozenset(
+    (
+        "bfloat16",
+        "float8_e4m3fn",
+        "float8_e5m2",
+        "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+    )
+)
 
 Tensor._text = staticmethod(text_of)  # type: ignore[method-assign]
 show(format_tensor, "__format__", "Tensor")
@@ -28,11 +36,13 @@ show(format_tensor, "__format__", "Tensor")
 _NO_VALUE = (
     "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling "
     ".item() on a Tensor, please try to rewrite what you're doing with other operations. If error "
-    "is occurring somewhere inside PyTorch internals, please file a bug report.")
+    "is occurring somewhere inside PyTorch internals, please file a bug report."
+)
 _NO_BRANCH = (
     "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We "
     "don't support that yet, please file an issue at https://github.com/pytorch/pytorch/issues .\n\n"
-    "  the condition differs over the batch: use torch.where() to choose elementwise.")
+    "  the condition differs over the batch: use torch.where() to choose elementwise."
+)
 
 
 def plain(t: Tensor, what: str) -> np.ndarray:
@@ -69,8 +79,14 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if force:
         self = detach(self)
     elif self._node is not None:
-        raise RuntimeError(told("Can't call numpy() on Tensor that requires grad. Use "
-                                "tensor.detach().numpy() instead.", "numpy", (self,)))
+        raise RuntimeError(
+            told(
+                "Can't call numpy() on Tensor that requires grad. Use "
+                "tensor.detach().numpy() instead.",
+                "numpy",
+                (self,),
+            )
+        )
     a = plain(self, ".numpy()")
     if a.dtype.kind == "V":
         raise TypeError(f"Got unsupported ScalarType {self.dtype.title}")
@@ -86,8 +102,9 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.n
 
 
 @public("Tensor")
-def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None,
-                   return_scalar: bool = False) -> Any:
+def __array_wrap__(
+    self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False
+) -> Any:
     return wrap(np.asarray(array))
 
 
@@ -102,8 +119,15 @@ def __bool__(self: Tensor) -> bool:
     if a.size != 1:
         if not a.size:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-        raise RuntimeError(told("Boolean value of Tensor with more than one value is ambiguous",
-                                "bool", (self,), count=a.size, shape=list(a.shape)))
+        raise RuntimeError(
+            told(
+                "Boolean value of Tensor with more than one value is ambiguous",
+                "bool",
+                (self,),
+                count=a.size,
+                shape=list(a.shape),
+            )
+        )
     return bool(plain(self, "bool()").reshape(()))
 
 
@@ -135,10 +159,12 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
     if id(self) in memo:
         return memo[id(self)]
     if not self.is_leaf:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the "
-                           "deepcopy protocol at the moment.  If you were attempting to deepcopy a "
-                           "module, this may be because of a torch.nn.utils.weight_norm usage, see "
-                           "https://github.com/pytorch/pytorch/pull/103001")
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the "
+            "deepcopy protocol at the moment.  If you were attempting to deepcopy a "
+            "module, this may be because of a torch.nn.utils.weight_norm usage, see "
+            "https://github.com/pytorch/pytorch/pull/103001"
+        )
     new = object.__new__(type(self))
     memo[id(self)] = new
     new._a = _copied_memory(self, memo)
@@ -185,10 +211,12 @@ def rebuild(kind: type, array: np.ndarray, name: str, requires_grad: bool, state
 
 def _reduce(self: Tensor, protocol: int) -> tuple:
     if not self.is_leaf:
-        raise RuntimeError("cowardly refusing to serialize non-leaf tensor which requires_grad, "
-                           "since autograd does not support crossing process boundaries.  If you "
-                           "just want to transfer the data, call detach() on the tensor before "
-                           "serializing (e.g., putting it on the queue).")
+        raise RuntimeError(
+            "cowardly refusing to serialize non-leaf tensor which requires_grad, "
+            "since autograd does not support crossing process boundaries.  If you "
+            "just want to transfer the data, call detach() on the tensor before "
+            "serializing (e.g., putting it on the queue)."
+        )
     a = plain(self, "pickle")
     return rebuild, (type(self), a, self.dtype.name, self.requires_grad, dict(self.__dict__))
 
@@ -282,9 +310,10 @@ def is_tensor(obj: Any) -> bool:
 
 
 for _name, _get in {
-        "itemsize": (lambda self: self._a.itemsize, "Bytes per element."),
-        "nbytes": (lambda self: self._a.itemsize * self._a.size, "Bytes of all elements."),
-        "layout": (lambda self: strided, "How elements are laid out.")}.items():
+    "itemsize": (lambda self: self._a.itemsize, "Bytes per element."),
+    "nbytes": (lambda self: self._a.itemsize * self._a.size, "Bytes of all elements."),
+    "layout": (lambda self: strided, "How elements are laid out."),
+}.items():
     show(property(_get[0], doc=_get[1]), _name, "Tensor")
 
 __all__ = ["BOOL", "device", "dtype", "item", "numpy", "plain", "tolist"]

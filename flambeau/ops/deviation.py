@@ -180,7 +180,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
     >>> import flambeau as torch
     >>> torch.tensor([1000., 1000.]).logsumexp(0)
-    tensor(1000.6931)
+    tensor(1000.6932)
     """
     if input._a.dtype.kind in "biu":
         input = cast(input, get_default_dtype())

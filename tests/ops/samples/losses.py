@@ -41,20 +41,35 @@ SAMPLES = {
     "nn.functional.huber_loss": [*each(X, T), *each(X, T, delta=0.7, weight=U)],
     "nn.functional.binary_cross_entropy": [*each(P, U), *weighted(P, U, weight=WEIGHT)],
     "nn.functional.binary_cross_entropy_with_logits": [
-        *each(X, U), *weighted(X, U, weight=P, pos_weight=WEIGHT)],
+        *each(X, U),
+        *weighted(X, U, weight=P, pos_weight=WEIGHT),
+    ],
     "nn.functional.soft_margin_loss": each(X, SIGN_TABLE),
-    "nn.functional.kl_div": [*each(LOGS, U), Sample((LOGS, U), {"reduction": "batchmean"}),
-                             *each(LOGS, LOGS[::-1].copy(), log_target=True)],
+    "nn.functional.kl_div": [
+        *each(LOGS, U),
+        Sample((LOGS, U), {"reduction": "batchmean"}),
+        *each(LOGS, LOGS[::-1].copy(), log_target=True),
+    ],
     "nn.functional.poisson_nll_loss": [
-        *each(X, COUNTS), Sample((P, COUNTS), {"log_input": False, "full": True}, grad=False)],
+        *each(X, COUNTS),
+        Sample((P, COUNTS), {"log_input": False, "full": True}, grad=False),
+    ],
     "nn.functional.gaussian_nll_loss": each(X, T, P, full=True),
     "nn.functional.nll_loss": [
-        *each(LOGS, CLASSES), *each(LOGS, SOME), *weighted(LOGS, SOME, WEIGHT), *each(IMAGE, LABELS),
-        Sample((LOGS[0], np.array(2)))],
+        *each(LOGS, CLASSES),
+        *each(LOGS, SOME),
+        *weighted(LOGS, SOME, WEIGHT),
+        *each(IMAGE, LABELS),
+        Sample((LOGS[0], np.array(2))),
+    ],
     "nn.functional.cross_entropy": [
-        *each(X, CLASSES), *each(X, SOME, label_smoothing=0.2), *weighted(X, SOME, WEIGHT),
+        *each(X, CLASSES),
+        *each(X, SOME, label_smoothing=0.2),
+        *weighted(X, SOME, WEIGHT),
         *weighted(X, CLASSES, WEIGHT, label_smoothing=0.2),
-        *each(X, U, WEIGHT, label_smoothing=0.1), *each(IMAGE, LABELS)],
+        *each(X, U, WEIGHT, label_smoothing=0.1),
+        *each(IMAGE, LABELS),
+    ],
     "nn.functional.linear_cross_entropy": each(X, np.ascontiguousarray(T), CLASSES % 3),
     "nn.functional.multi_margin_loss": [*each(X, CLASSES), *weighted(X, CLASSES, 2, 1.5, WEIGHT)],
     "nn.functional.multilabel_margin_loss": each(X, SETS),
@@ -65,6 +80,14 @@ SAMPLES = {
     "nn.functional.triplet_margin_loss": [*each(X, T, P), *each(X, T, P, swap=True)],
     "nn.functional.triplet_margin_with_distance_loss": each(X, T, P),
     "nn.functional.ctc_loss": [
-        Sample((FRAMES, WORDS, (6, 5), (3, 2)), {"reduction": r}, second=False, grad=False,
-               forward_mode=False, batch=False) for r in REDUCTIONS],
+        Sample(
+            (FRAMES, WORDS, (6, 5), (3, 2)),
+            {"reduction": r},
+            second=False,
+            grad=False,
+            forward_mode=False,
+            batch=False,
+        )
+        for r in REDUCTIONS
+    ],
 }
