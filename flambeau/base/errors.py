@@ -25,7 +25,8 @@ def told(
     """``first``, PyTorch's message, and below it who was involved, where, and what to do.
 
     ``operands`` are the tensors concerned, in the order of the call's operands (or, with
-    ``written`` False, not of the running call at all); ``key`` names a text of ``flambeau.base.messages``, which may use ``name``, the first operand's name.
+    ``written`` False, not of the running call at all); ``key`` names a text
+    of ``flambeau.base.messages``, which may use ``name``, the first operand's name.
     """
     frame = user_frame()
     names = _names(frame, operands, _written_operands(frame) if written else [])

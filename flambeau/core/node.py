@@ -411,7 +411,8 @@ def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeErro
             "the backtrace further above shows the operation that failed to compute its gradient. "
             "The variable in question was changed in there or anywhere later. Good luck!"
             if MODES.anomaly
-            else "enable anomaly detection to find the operation that failed to compute its gradient, "
+            else "enable anomaly detection to find the operation that failed to compute its "
+            "gradient, "
             "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
         )
     )

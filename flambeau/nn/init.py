@@ -182,7 +182,7 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with uniforms of variance gain² / fan (arXiv:1502.01852); ``a`` is leaky_relu's slope."""
+    """Fill with uniforms of variance gain² / fan (arXiv:1502.01852); ``a`` is the slope."""
     if _is_empty(tensor):
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)

@@ -40,7 +40,8 @@ _NO_VALUE = (
 )
 _NO_BRANCH = (
     "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We "
-    "don't support that yet, please file an issue at https://github.com/pytorch/pytorch/issues .\n\n"
+    "don't support that yet, please file an issue at "
+    "https://github.com/pytorch/pytorch/issues .\n\n"
     "  the condition differs over the batch: use torch.where() to choose elementwise."
 )
 
