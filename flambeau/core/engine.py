@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -285,6 +286,10 @@ def fit(g: Tensor, shape: tuple[int, ...], held: np.dtype) -> Tensor:
 def _sum_to(g: Tensor, have: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
     lead = len(have) - len(shape)
     if not MODES.grad and type(g._a) is np.ndarray and have[lead:] == shape:
+        if prod(shape) == 1:
+            # PyTorch adds up what gives one number in the order of a whole sum.
+            every = tuple(range(len(have)))
+            return wrap(OPS["sum"].forward(g._a, every, False, None).reshape(shape))
         return wrap(OPS["sum"].forward(g._a, tuple(range(lead)), False, None))
     fits = lead >= 0 and all(n in (1, m) for n, m in zip(shape, have[lead:]))
     if not fits:

@@ -124,6 +124,7 @@ def _runs(name: str) -> Iterator[Callable]:
         if differentiable(sample):
             yield lambda s=sample: checks._gradient_sum(
                 flat := checks.Flat(function, s), flat.leaves())
+            yield lambda s=sample: checks.check_forward_mode(function, s)
 
 
 def _tracked(function: Callable, sample: Sample) -> None:

@@ -59,13 +59,68 @@ class Geometry(NamedTuple):
     groups: int
     out: tuple[int, ...]
 
-    def blocks(self, batch: int, depth: int, itemsize: int) -> tuple[int, int]:
-        """(images, rows of the first output axis) to take at a time."""
-        columns = max(BLOCK_COLUMNS, BLOCK_BYTES // max(depth * itemsize, 1))
-        per_image = prod(self.out)
-        if columns >= per_image:
-            return max(min(columns // max(per_image, 1), batch), 1), max(self.out[0], 1)
-        return 1, max(columns // prod(self.out[1:]), 1)
+
+class Layout(NamedTuple):
+    """How the windows of an array of one shape are laid out, and how many to take at a time."""
+
+    padded: tuple[int, ...]
+    inner: tuple[slice, ...] | None  # where the input lies within the padding; None: no padding
+    crop: tuple[slice, ...] | None  # what a negative padding leaves of the input; None: all
+    windows: tuple[int, ...]  # (C, *K, N, *out), a view of the padded array
+    steps: tuple[int, ...]  # its strides, in elements
+    images: int
+    rows: int
+
+
+@lru_cache(maxsize=512)
+def _layout(shape: tuple[int, ...], itemsize: int, geo: Geometry) -> Layout:
+    n = len(geo.out)
+    grown, inner, crop = [], [slice(None)] * 2, [slice(None)] * 2
+    for size, (before, after) in zip(shape[2:], geo.pads, strict=True):
+        first, last = max(-before, 0), size - max(-after, 0)
+        crop.append(slice(first, last))
+        inner.append(slice(max(before, 0), max(before, 0) + last - first))
+        grown.append(size + before + after)
+    padded = (*shape[:2], *grown)
+    strides = [prod(padded[i + 1 :]) for i in range(n + 2)]
+    hops = [step * d for step, d in zip(strides[2:], geo.dilation, strict=True)]
+    jumps = [step * s for step, s in zip(strides[2:], geo.stride, strict=True)]
+    whole = all(pair == (0, 0) for pair in geo.pads)
+    cut = any(before < 0 or after < 0 for before, after in geo.pads)
+    images, rows = _block(geo, shape[0], shape[1] * prod(geo.kernel), itemsize)
+    return Layout(
+        padded,
+        None if whole else tuple(inner),
+        tuple(crop) if cut else None,
+        (shape[1], *geo.kernel, shape[0], *geo.out),
+        (strides[1], *hops, strides[0], *jumps),
+        images,
+        rows,
+    )
+
+
+def _block(geo: Geometry, batch: int, depth: int, itemsize: int) -> tuple[int, int]:
+    """(images, rows of the first output axis) to take at a time."""
+    columns = max(BLOCK_COLUMNS, BLOCK_BYTES // max(depth * itemsize, 1))
+    per_image = prod(geo.out)
+    if columns >= per_image:
+        return max(min(columns // max(per_image, 1), batch), 1), max(geo.out[0], 1)
+    return 1, max(columns // prod(geo.out[1:]), 1)
+
+
+def _padded(x: np.ndarray, layout: Layout) -> np.ndarray:
+    """x with its padding, row-major."""
+    if layout.inner is None:
+        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    out = np.zeros(layout.padded, x.dtype)
+    out[layout.inner] = x if layout.crop is None else x[layout.crop]
+    return out
+
+
+def _windows(padded: np.ndarray, layout: Layout) -> np.ndarray:
+    """All windows of a padded array as a view (C, *K, N, *out)."""
+    strides = [step * padded.itemsize for step in layout.steps]
+    return np.ndarray(layout.windows, padded.dtype, padded, 0, strides)
 
 
 def _geometry(
@@ -138,9 +193,11 @@ def _pointwise(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
 
 
 def _general(x: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
-    out = np.empty((x.shape[0], w.shape[0], *geo.out), x.dtype)
     weights = w.reshape(geo.groups, w.shape[0] // geo.groups, -1)
+    out = np.empty((x.shape[0], w.shape[0], *geo.out), x.dtype)
     for images, rows, columns in _columns(x, geo):
+        if x.shape[0] == 1 and columns.shape[2] == prod(geo.out):
+            return np.matmul(weights, columns)
         part = out[images, :, rows]
         part[...] = _split(np.matmul(weights, columns), part.shape)
     return out
@@ -211,7 +268,8 @@ def conv_nd_input_grad(
     array([[[1., 2., 2., 2., 1.]]])
     """
     geo = _geometry(input_shape[2:], w.shape[2:], stride, padding, dilation, groups)
-    geo = geo._replace(out=g.shape[2:])  # as many windows as g has: more may fit
+    if geo.out != g.shape[2:]:
+        geo = geo._replace(out=g.shape[2:])  # as many windows as g has: more may fit
     dtype = g.dtype
     g, w = widen(g), widen(w)
     out = np.zeros(input_shape, g.dtype)
@@ -220,22 +278,39 @@ def conv_nd_input_grad(
     # One pass of im2col over g beats a scatter per kernel cell, unless g is the larger array.
     if set(geo.stride) == {1} and w.shape[0] // groups <= w.shape[1]:
         return _flipped(g, w, geo).astype(dtype, copy=False)
-    batch, channels = input_shape[:2]
+    batch = input_shape[0]
     weights = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
-    padded_size = [s + p[0] + p[1] for s, p in zip(input_shape[2:], geo.pads, strict=True)]
-    inner = [slice(p[0], p[0] + s) for s, p in zip(input_shape[2:], geo.pads, strict=True)]
-    many, height = geo.blocks(batch, channels * prod(geo.kernel), g.itemsize)
-    for images in slices(batch, many):
-        padded = np.zeros((channels, len(range(batch)[images]), *padded_size), g.dtype)
-        windows = _windows(padded, geo)  # (C, N, *out, *K)
-        for rows in slices(geo.out[0], height):
+    layout = _layout(tuple(input_shape), g.itemsize, geo)
+    for images in slices(batch, layout.images):
+        count = images.stop - images.start
+        part = _layout((count, *input_shape[1:]), g.itemsize, geo)
+        padded = np.zeros(part.padded, g.dtype)
+        windows = _windows(padded, part)
+        for rows in slices(geo.out[0], layout.rows):
             columns = np.matmul(weights, _join(g[images, :, rows], groups))
-            part = windows[:, :, rows]
-            columns = columns.reshape(channels, *geo.kernel, *part.shape[1 : 2 + len(geo.out)])
-            for offset in np.ndindex(*geo.kernel):
-                part[(..., *offset)] += columns[(slice(None), *offset)]
-        out[images] = padded[(slice(None), slice(None), *inner)].swapaxes(0, 1)
+            cells = windows[_rows_of(rows, len(geo.out))]
+            _add_columns(cells, columns.reshape(cells.shape), geo.kernel)
+        _copy_inner(out[images], padded, part)
     return out.astype(dtype, copy=False)
+
+
+def _rows_of(rows: slice, n: int) -> tuple:
+    """The index of some output rows in (C, *K, N, *out)."""
+    return (*(slice(None),) * (n + 2), rows)
+
+
+def _add_columns(cells: np.ndarray, columns: np.ndarray, kernel: Sequence[int]) -> None:
+    """Add columns into a view of windows; the cells of one kernel offset never overlap."""
+    for offset in np.ndindex(*kernel):
+        part = cells[(slice(None), *offset)]
+        np.add(part, columns[(slice(None), *offset)], out=part)
+
+
+def _copy_inner(out: np.ndarray, padded: np.ndarray, layout: Layout) -> None:
+    """Take the padding off."""
+    source = padded if layout.inner is None else padded[layout.inner]
+    target = out if layout.crop is None else out[layout.crop]
+    target[...] = source
 
 
 def _flipped(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
@@ -264,7 +339,8 @@ def conv_nd_weight_grad(
     array([[[ 6., 10.]]])
     """
     geo = _geometry(x.shape[2:], weight_shape[2:], stride, padding, dilation, groups)
-    geo = geo._replace(out=g.shape[2:])
+    if geo.out != g.shape[2:]:
+        geo = geo._replace(out=g.shape[2:])
     dtype = g.dtype
     g, x = widen(g), widen(x)
     depth = prod(weight_shape[1:])
@@ -315,22 +391,19 @@ def conv_transpose_shape(
 
 def _columns(x: np.ndarray, geo: Geometry) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Blocks of windows as matrices: (images, rows, (groups, C / groups * K, cells))."""
-    batch, channels = x.shape[:2]
-    n = len(geo.out)
-    order = (1, *range(2 + n, 2 + 2 * n), 0, *range(2, 2 + n))
-    depth = channels * prod(geo.kernel)
-    many, height = geo.blocks(batch, depth, x.itemsize)
-    for images in slices(batch, many):
-        windows = _windows(pad_last(x[images], geo.pads), geo)
-        for rows in slices(geo.out[0], height):
-            block = windows[:, :, rows].transpose(order)  # (C, *K, N, *out)
-            yield images, rows, block.reshape(geo.groups, depth // geo.groups, -1)
-
-
-def _windows(padded: np.ndarray, geo: Geometry) -> np.ndarray:
-    """The windows of a padded array that the geometry counts: (*lead, *out, *K)."""
-    windows = window_view(padded, *geo[:3])
-    return windows[(slice(None), slice(None), *(slice(n) for n in geo.out))]
+    batch = x.shape[0]
+    layout = _layout(x.shape, x.itemsize, geo)
+    depth = x.shape[1] * prod(geo.kernel) // geo.groups
+    if layout.images >= batch and layout.rows >= geo.out[0]:
+        windows = _windows(_padded(x, layout), layout)
+        yield slice(0, batch), slice(0, geo.out[0]), windows.reshape(geo.groups, depth, -1)
+        return
+    for images in slices(batch, layout.images):
+        part = _layout((images.stop - images.start, *x.shape[1:]), x.itemsize, geo)
+        windows = _windows(_padded(x[images], part), part)
+        for rows in slices(geo.out[0], layout.rows):
+            block = windows[_rows_of(rows, len(geo.out))]
+            yield images, rows, block.reshape(geo.groups, depth, -1)
 
 
 def _join(part: np.ndarray, groups: int) -> np.ndarray:

@@ -147,6 +147,7 @@ COUNTED = {
     "triu_indices": of((3, 4), (3, 4, -1)),
     "unravel_index": of((GRID, (2, 3))),
     "broadcast_shapes": of(((3, 1), (4,))),
+    "copy_": of((A, B), (A, ONE), grad=False),
 }
 
 SAMPLES = {**VIEWS, **REARRANGED, **JOINED, **INDEXED, **COUNTED}
