@@ -192,8 +192,9 @@ RRELU_EVAL = declare(
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:
     low = x <= 0
-    # PyTorch rounds the bounds to the tensor's dtype before it draws between them.
-    lower, upper = (float(np.asarray(v).astype(x.dtype)) for v in (lower, upper))
+    # PyTorch rounds the bounds to the precision it computes in before it draws between them.
+    real = np.float64 if x.dtype == np.float64 else np.float32
+    lower, upper = float(real(lower)), float(real(upper))
     slopes = np.ones(x.shape, np.float64)
     draws = engine_of("rrelu", generator).doubles(int(np.count_nonzero(low)))
     slopes[low] = draws * (upper - lower) + lower

@@ -293,14 +293,50 @@ def avg_pool_nd(
     >>> avg_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,))
     array([[2., 2.]])
     """
-    n = len(kernel)
-    axes = list(zip(x.shape[x.ndim - n :], kernel, stride, padding, strict=True))
-    counts = [pool_size(*axis, ceil_mode=ceil_mode) for axis in axes]
+    lead = x.ndim - len(kernel)
+    axes = tuple(zip(x.shape[lead:], kernel, stride, padding, strict=True))
+    plan = _mean_plan(axes, None, ceil_mode, count_include_pad, divisor_override)
     total = widen(x)
-    for axis, sizes, count in zip(range(x.ndim - n, x.ndim), axes, counts, strict=True):
-        total = _sum_windows(total, axis, sizes, count)
-    total = _divide(total, _divisor(axes, counts, count_include_pad, divisor_override))
-    return total.astype(x.dtype, copy=False)
+    for axis, line in enumerate(plan.lines, lead):
+        total = _sum_windows(total, axis, line)
+    return _divide(total, plan.cells).astype(x.dtype, copy=False)
+
+
+class _Line(NamedTuple):
+    """One averaged axis."""
+
+    size: int
+    windows: int
+    taps: list[tuple[slice, slice]]  # (windows that have the cell, the cells they read)
+    every: bool  # whether every window has every cell
+
+
+class _Means(NamedTuple):
+    lines: list[_Line]
+    cells: np.ndarray  # what each window's sum is divided by; one number where all are alike
+
+
+@lru_cache(maxsize=256)
+def _mean_plan(
+    axes: tuple[tuple[int, ...], ...],
+    counts: tuple[int, ...] | None,
+    ceil_mode: bool,
+    include_pad: bool,
+    override: int | None,
+) -> _Means:
+    if counts is None:
+        counts = tuple(pool_size(*axis, ceil_mode=ceil_mode) for axis in axes)
+    lines = []
+    for (size, kernel, stride, pad), count in zip(axes, counts, strict=True):
+        parts = [tap(t - pad, stride, size, count) for t in range(kernel)]
+        taps = [part for part in parts if part]
+        full = slice(0, count)
+        every = len(taps) == kernel and all(windows == full for windows, _ in taps)
+        lines.append(_Line(size, count, taps, every))
+    cells = _divisor(axes, counts, include_pad, override)
+    if cells.size and (cells == cells.flat[0]).all():
+        cells = np.array(cells.flat[0])
+    return _Means(lines, cells)
 
 
 def avg_pool_nd_transpose(
@@ -314,34 +350,38 @@ def avg_pool_nd_transpose(
     divisor_override: int | None = None,
 ) -> np.ndarray:
     """The transpose of avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
-    n = len(kernel)
-    axes = list(zip(size, kernel, stride, padding, strict=True))
-    counts = g.shape[g.ndim - n :]
-    total = _divide(widen(g), _divisor(axes, counts, count_include_pad, divisor_override))
-    for axis, sizes in zip(reversed(range(g.ndim - n, g.ndim)), reversed(axes), strict=True):
-        total = _spread_windows(total, axis, sizes)
+    lead = g.ndim - len(kernel)
+    axes = tuple(zip(size, kernel, stride, padding, strict=True))
+    plan = _mean_plan(axes, g.shape[lead:], ceil_mode, count_include_pad, divisor_override)
+    total = _divide(widen(g), plan.cells)
+    for axis in reversed(range(lead, g.ndim)):
+        total = _spread_windows(total, axis, plan.lines[axis - lead])
     return total.astype(g.dtype, copy=False)
 
 
-def _sum_windows(x: np.ndarray, axis: int, sizes: tuple[int, ...], count: int) -> np.ndarray:
-    size, kernel, stride, pad = sizes
-    if count == 1 and pad == 0 and kernel >= size:
+def _sum_windows(x: np.ndarray, axis: int, line: _Line) -> np.ndarray:
+    if line.windows == 1 and line.every and len(line.taps) == line.size:
         return x.sum(axis, x.dtype, keepdims=True)
-    total = np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
-    for t in range(kernel):
-        part = tap(t - pad, stride, size, count)
-        if part:
-            total[along(x.ndim, axis, part[0])] += x[along(x.ndim, axis, part[1])]
+    first = (slice(None),) * axis
+    if not line.every:
+        total = np.zeros((*x.shape[:axis], line.windows, *x.shape[axis + 1 :]), x.dtype)
+        for windows, cells in line.taps:
+            total[(*first, windows)] += x[(*first, cells)]
+        return total
+    total = x[(*first, line.taps[0][1])]
+    if len(line.taps) == 1:
+        return total
+    total = total + x[(*first, line.taps[1][1])]
+    for _, cells in line.taps[2:]:
+        total += x[(*first, cells)]
     return total
 
 
-def _spread_windows(g: np.ndarray, axis: int, sizes: tuple[int, ...]) -> np.ndarray:
-    size, kernel, stride, pad = sizes
-    total = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]), g.dtype)
-    for t in range(kernel):
-        part = tap(t - pad, stride, size, g.shape[axis])
-        if part:
-            total[along(g.ndim, axis, part[1])] += g[along(g.ndim, axis, part[0])]
+def _spread_windows(g: np.ndarray, axis: int, line: _Line) -> np.ndarray:
+    first = (slice(None),) * axis
+    total = np.zeros((*g.shape[:axis], line.size, *g.shape[axis + 1 :]), g.dtype)
+    for windows, cells in line.taps:
+        total[(*first, cells)] += g[(*first, windows)]
     return total
 
 
