@@ -183,7 +183,16 @@ def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
         return np.empty((n, h, w, c), held.np).transpose(0, 3, 1, 2)
     if type(input._a) is not np.ndarray:
         return np.empty(input._a.shape, held.np)
-    return np.empty_like(input._a, held.np, subok=False)
+    return np.empty_like(input._a, held.np, order=_order_of(input._a), subok=False)
+
+
+def _order_of(a: np.ndarray) -> Any:
+    """How to lay out what is like ``a``: by its strides, but for those that are zero."""
+    steps = [s for s, n in zip(a.strides, a.shape) if n > 1]
+    if 0 not in steps:
+        return "K"
+    others = [s for s in steps if s]
+    return "C" if others == sorted(others, reverse=True) else "K"
 
 
 _filled("zeros", np.zeros)

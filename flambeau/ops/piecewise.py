@@ -18,6 +18,7 @@ from flambeau.ops.activation import (
     FUNCTIONAL,
     declare,
     in_place,
+    not_implemented,
     require_float,
     require_tensor,
     run,
@@ -213,6 +214,8 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     require_float("rrelu", "rrelu_with_noise_out_cpu" if training else "leaky_relu_cpu", input)
     if not training:
         return run(RRELU_EVAL, input, {"slope": (lower + upper) / 2}, inplace)
+    if input._a.dtype == np.float16:
+        raise not_implemented("rrelu_with_noise_out_cpu", input)
     noise = _drawn_slopes(input._a, lower, upper, generator)
     if inplace:
         return overwrite(input, lambda t: apply(RRELU, (t, noise)), (noise,))
