@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
-from flambeau.core.face import FACES, public
+from flambeau.core.face import public
 from flambeau.core.kinds import linear
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
@@ -27,6 +28,7 @@ from flambeau.ops.pool import (
     max_pool2d,
     max_pool3d,
 )
+from flambeau.ops.random import rand
 from flambeau.ops.shape import squeeze, unsqueeze
 from flambeau.ops.window_args import (
     batch_leading,
@@ -39,7 +41,7 @@ from flambeau.ops.window_args import (
 
 def _adaptive_op(n: int) -> Op:
     def forward(x: np.ndarray, size: tuple) -> np.ndarray:
-        return channels_last(arrays.adaptive_avg_pool_nd(x, size), x)
+        return channels_last(mean_pool.adaptive_avg_pool_nd(x, size), x)
 
     def back(g: Tensor, input_shape: tuple) -> Tensor:
         return apply(spread, (g,), {"size": input_shape[len(input_shape) - n:]})
@@ -49,7 +51,7 @@ def _adaptive_op(n: int) -> Op:
 
     mean = linear(f"adaptive_avg_pool{n}d", forward, back, params=("size",), batch=batch_leading,
                   node=f"AdaptiveAvgPool{n}D")
-    spread = linear(f"adaptive_avg_pool{n}d_backward", arrays.adaptive_avg_pool_nd_transpose,
+    spread = linear(f"adaptive_avg_pool{n}d_backward", mean_pool.adaptive_avg_pool_nd_transpose,
                     again, params=("size",), batch=batch_leading,
                     node=f"AdaptiveAvgPool{n}DBackward")
     return mean
@@ -438,7 +440,7 @@ def _fractional_pool(n: int, input: Tensor, kernel_size: Any, output_size: Any, 
         if input._a.dtype.kind in "biu":
             refuse_dtype("check_uniform_bounds", input._a.dtype)
         batch = shape[0] if len(shape) == n + 2 else 1
-        samples = FACES["torch"]["rand"](batch, shape[len(shape) - n - 1], n, dtype=input.dtype)
+        samples = rand(batch, shape[len(shape) - n - 1], n, dtype=input.dtype)
     _check_fractional(name, n, shape, kernel, size)
     _check_samples(samples, input, n)
     return apply(FRACTIONAL[n], (input, samples), {"kernel": kernel, "size": size})
