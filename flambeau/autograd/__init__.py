@@ -21,4 +21,5 @@ from flambeau.autograd.variable import Variable
 
 __all__ = ["Function", "Variable", "anomaly_mode", "backward", "detect_anomaly", "enable_grad",
            "forward_ad", "function", "functional", "grad", "grad_mode", "gradcheck",
-           "gradgradcheck", "graph", "hooks", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled", "variable"]
+           "gradgradcheck", "graph", "hooks", "inference_mode", "no_grad", "set_detect_anomaly",
+           "set_grad_enabled", "variable"]
