@@ -9,12 +9,11 @@ import numpy as np
 
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
-from flambeau.core.face import public
+from flambeau.core.face import FACES, public
 from flambeau.core.kinds import composite
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL
-from flambeau.ops.dropout import dropout
 from flambeau.ops.join import cat
 from flambeau.ops.matmul import C_NAMES, linear, matmul
 from flambeau.ops.rearrange import repeat_interleave
@@ -48,10 +47,8 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     return where(mask, 0.0, -math.inf).to(like.dtype)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float,
-            dropout_p: float = 0.0) -> Tensor:
-    weights = _weights(q, k, mask, scale)
-    return matmul(dropout(weights, dropout_p) if dropout_p else weights, v)
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    return matmul(_weights(q, k, mask, scale), v)
 
 
 def _weights_of_arrays(q: ndarray, k: ndarray, mask: ndarray | None, scale: float) -> ndarray:
@@ -157,12 +154,12 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         scale = 1 / math.sqrt(size) if size else 1.0
     if is_causal:
         attn_mask = wrap(np.tri(query._a.shape[-2], key._a.shape[-2], dtype=np.bool_))
-    if not dropout_p and _in_one_node(query, key, value, attn_mask):
+    if dropout_p:
+        weights = _weights(query, key, attn_mask, scale)
+        return matmul(FACES[FUNCTIONAL]["dropout"](weights, dropout_p), value)
+    if _in_one_node(query, key, value, attn_mask):
         return apply(ATTENTION, (query, key, value, attn_mask), {"scale": scale})
-    if query.dtype.itemsize < 4:
-        wide = [t.to(dtypes.float32) for t in (query, key, value)]
-        return _attend(*wide, attn_mask, scale, dropout_p).to(query.dtype)
-    return _attend(query, key, value, attn_mask, scale, dropout_p)
+    return _attend(query, key, value, attn_mask, scale)
 
 
 def _shared_heads(query: Tensor, t: Tensor) -> Tensor:
@@ -317,7 +314,7 @@ def _heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: floa
     scores = matmul(q * math.sqrt(1 / q._a.shape[-1]), transpose(k, -2, -1))
     attention = softmax(scores if mask is None else scores + mask, -1)
     if dropout_p:
-        attention = dropout(attention, dropout_p)
+        attention = FACES[FUNCTIONAL]["dropout"](attention, dropout_p)
     out = matmul(attention, v)
     return (out.reshape(batch, heads, *out._a.shape[1:]),
             attention.reshape(batch, heads, *attention._a.shape[1:]))

@@ -128,7 +128,7 @@ def _fill_mean(a: ndarray, engine: Engine, mean: ndarray, std: float) -> None:
     _in_place(np.add, a, mean)
 
 
-def _fill_std(a: ndarray, engine: Engine, mean: ndarray | float, std: ndarray) -> None:
+def _fill_std(a: ndarray, engine: Engine, mean: float, std: ndarray) -> None:
     _check_std(std)
     _fill_standard(a, engine)
     _in_place(np.multiply, a, std)
