@@ -221,7 +221,7 @@ def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: Any = N
               ceil_mode: bool = False) -> Tensor:
     """The ``norm_type``-norm of each window of (N, C, L) or (C, L)."""
     if norm_type == math.inf:
-        return max_pool1d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool1d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     cells = contain_one("lp_pool1d", "kernel_size", kernel_size, 3)
     return _root(avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode), cells,
                  norm_type)
@@ -237,7 +237,7 @@ def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
     tensor([[[5.]]])
     """
     if norm_type == math.inf:
-        return max_pool2d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool2d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     means = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(means, _cells(kernel_size, 2), norm_type)
 
@@ -247,7 +247,7 @@ def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
               ceil_mode: bool = False) -> Tensor:
     """The ``norm_type``-norm of each window of (N, C, D, H, W) or (C, D, H, W)."""
     if norm_type == math.inf:
-        return max_pool3d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool3d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     means = avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(means, _cells(kernel_size, 3), norm_type)
 
@@ -411,7 +411,7 @@ def _check_fractional(name: str, n: int, shape: Sequence[int], kernel: tuple, si
     axes = ("time", "height", "width")[3 - n:]
     where = f"{name}()" if n == 2 else f"{name}_out()"
     for axis, have, k, out in zip(axes, shape[len(shape) - n:], kernel, size):
-        if out + k - 1 > have:
+        if out + k - 1 > have - (n == 3):  # in three dimensions PyTorch wants one cell more
             raise RuntimeError(f"{where}: pool {axis} {k} too large relative to input {axis} "
                                f"{have}")
 

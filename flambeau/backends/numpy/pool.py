@@ -345,7 +345,8 @@ def _read_cells(
         return x.take(index, axis), place.take(index, axis)
     between = axis - index.ndim + 1
     after = x.ndim - axis - 1
-    index = index.reshape(*index.shape[:-1], *(1,) * between, -1, *(1,) * after)
+    spread = (*(1,) * between, index.shape[-1], *(1,) * after)
+    index = index.reshape(*index.shape[:-1], *spread)
     return np.take_along_axis(x, index, axis), np.take_along_axis(place, index, axis)
 
 
@@ -354,13 +355,14 @@ def fractional_max_pool_nd(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maxima of windows whose steps vary at random, and their flat indices (int64).
 
-    x is (N, C, *S); samples (N, C, n) in [0, 1), the last axis's sample first.
+    x is (N, C, *S); samples (N, C, n) in [0, 1): the last axis's sample first over two axes,
+    the first axis's over three, as in PyTorch.
     Graham, Fractional Max-Pooling, 2014.
     """
     n = len(kernel)
     cells = []
     for i, (size, k, count) in enumerate(zip(x.shape[2:], kernel, out, strict=True)):
-        start = _random_starts(samples[..., n - 1 - i], size, k, count)
+        start = _random_starts(samples[..., i if n == 3 else n - 1 - i], size, k, count)
         cells.append(start[..., None] + np.arange(k))
     return _max_of_cells(x, cells)
 
