@@ -12,7 +12,6 @@ import numpy as np
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.core.dispatch import apply, make_view
-from flambeau.core.face import show
 from flambeau.core.index_ops import (
     ALL,
     BOOL,
@@ -418,7 +417,7 @@ def checked_indices(shape: tuple, indices: Sequence[Any]) -> tuple[list[Tensor],
 def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
                 dims: Sequence[int], value: Tensor | None = None) -> Exception:
     """PyTorch's error for what NumPy refused."""
-    sizes: list[tuple[int, ...]] = []
+    sizes = []
     for at, (i, d) in enumerate(zip(indices, dims)):
         a = i._a
         if a.dtype == BOOL:
@@ -447,5 +446,5 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
     return error
 
 
-show(getitem, "__getitem__", "Tensor")
-show(setitem, "__setitem__", "Tensor")
+Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = setitem  # type: ignore[attr-defined]

@@ -44,7 +44,8 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     """A mask to be added: -inf where a boolean one is False."""
     if mask.dtype is not dtypes.bool_:
         return mask
-    return where(mask, 0.0, -math.inf).to(like.dtype)
+    held = like._a.dtype.type
+    return where(mask, held(0), held(-math.inf)).to(like.dtype)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -177,7 +178,8 @@ def _float_mask(mask: Tensor | None, name: str, like: Tensor) -> Tensor | None:
     if mask is None:
         return None
     if mask.dtype is dtypes.bool_:
-        return where(mask, -math.inf, 0.0).to(like.dtype)
+        held = like._a.dtype.type
+        return where(mask, held(-math.inf), held(0)).to(like.dtype)
     if mask.dtype.category != dtypes.FLOAT:
         raise AssertionError(f"only bool and floating types of {name} are supported")
     return mask

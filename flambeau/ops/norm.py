@@ -115,30 +115,14 @@ NORM_BACKWARD = composite(
     inputs=("grad", "input", "weight", "mean", "rstd"), params=("wanted", *_PARAMS))
 
 
-def _moments_grad(g: tuple, input: Tensor, out: tuple, view: tuple, axes: tuple) -> Tensor | None:
-    """The gradient by way of the mean and of 1 / sqrt(variance + eps), where they were used."""
-    count = math.prod([view[i] for i in axes])
-    total = None
-    if g[1] is not None:
-        total = (g[1] / count).expand(view)
-    if g[2] is not None:
-        mean, rstd = out[1], out[2]
-        slope = (input.reshape(view) - mean) * (g[2] * rstd**3 * (-1 / count))
-        total = slope if total is None else total + slope
-    return None if total is None else total.reshape(input._a.shape)
-
-
 def _joint(g: tuple, needs: tuple, input: Tensor, weight: Tensor | None, out: tuple,
            bias_shape: Any, view: tuple, axes: tuple, affine: tuple, eps: float) -> list:
     params = {"wanted": needs, "view": view, "axes": axes, "affine": affine, "eps": eps}
-    moments = _moments_grad(g, input, out, view, axes) if needs[0] else None
     if g[0] is None:
-        return [moments, None, None]
+        return [None, None, None]
     inputs = (g[0], input, weight, out[1].detach(), out[2].detach())
     found = list(apply(NORM_BACKWARD, inputs, params))
     grads = [found.pop(0) if need else None for need in needs]
-    if moments is not None:
-        grads[0] = grads[0] + moments
     if grads[1] is not None:
         grads[1] = grads[1].reshape(weight._a.shape)
     if grads[2] is not None:
@@ -189,7 +173,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
     params = {"view": (math.prod(lead), size), "axes": (1,), "affine": (1, size), "eps": eps}
     y, mean, rstd = apply(NATIVE_LAYER_NORM, (input, weight, bias), params)
     kept = (*lead, *(1,) * len(shape))
-    return y, mean.detach().reshape(kept), rstd.detach().reshape(kept)
+    return y, mean.reshape(kept), rstd.reshape(kept)
 
 
 def _check_normalized(name: str, star: str, have: tuple, normalized_shape: Sequence[int],
@@ -357,7 +341,7 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                             "weight": weight, "bias": bias})
     _check_float(input, "batch_norm")
     out, mean, rstd = _train(input, weight, bias, running_mean, running_var, momentum, eps)
-    return out, mean.detach().reshape(-1), rstd.detach().reshape(-1)
+    return out, mean.reshape(-1), rstd.reshape(-1)
 
 
 @public(FUNCTIONAL)

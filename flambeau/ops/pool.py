@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -344,7 +343,7 @@ class Mean(NamedTuple):
 
 
 def _mean_forward(x: np.ndarray, window: Mean) -> np.ndarray:
-    return channels_last(mean_pool.avg_pool_nd(x, *window), x)
+    return channels_last(arrays.avg_pool_nd(x, *window), x)
 
 
 def _mean_ops(n: int) -> Op:
@@ -355,7 +354,7 @@ def _mean_ops(n: int) -> Op:
                   node=f"AvgPool{n}D")
     spread = linear(
         f"avg_pool{n}d_backward",
-        lambda g, size, window: mean_pool.avg_pool_nd_transpose(g, size, *window),
+        lambda g, size, window: arrays.avg_pool_nd_transpose(g, size, *window),
         lambda g, window: apply(mean, (g,), {"window": window}), params=("size", "window"),
         batch=batch_leading, node=f"AvgPool{n}DBackward")
     return mean

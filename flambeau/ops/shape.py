@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import warnings
 from collections.abc import Callable, Sequence
@@ -60,8 +59,7 @@ def _expand_forward(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     strides = tuple([0 if n != m else s for n, m, s in zip(a.shape, shape[lead:], a.strides)])
     if shape == a.shape:
         return a[...]
-    alone = a.size == math.prod(shape)
-    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=alone)
+    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=False)
 
 
 def _batch_expand(op: Any, inputs: Sequence[Any], dims: Sequence[Any],
