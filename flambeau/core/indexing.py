@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.core.dispatch import apply, make_view
+from flambeau.core.face import show
 from flambeau.core.index_ops import (
     ALL,
     BOOL,
@@ -417,7 +418,7 @@ def checked_indices(shape: tuple, indices: Sequence[Any]) -> tuple[list[Tensor],
 def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
                 dims: Sequence[int], value: Tensor | None = None) -> Exception:
     """PyTorch's error for what NumPy refused."""
-    sizes = []
+    sizes: list[tuple[int, ...]] = []
     for at, (i, d) in enumerate(zip(indices, dims)):
         a = i._a
         if a.dtype == BOOL:
@@ -428,7 +429,7 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
             sizes.append((int(np.count_nonzero(a)),))
             continue
         sizes.append(a.shape)
-        outside = a[(a < -shape[d]) | (a >= shape[d])] if type(a) is ndarray else ()
+        outside: Any = a[(a < -shape[d]) | (a >= shape[d])] if type(a) is ndarray else ()
         if len(outside):
             return IndexError(f"index {outside[0]} is out of bounds for dimension {at} with size "
                               f"{shape[d]}")
@@ -446,5 +447,5 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
     return error
 
 
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+show(getitem, "__getitem__", "Tensor")
+show(setitem, "__setitem__", "Tensor")
