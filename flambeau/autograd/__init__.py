@@ -14,10 +14,13 @@ from flambeau.autograd import (
 from flambeau.autograd import modes as grad_mode
 from flambeau.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from flambeau.autograd.backward import backward, grad
+from flambeau.autograd.explanation import explain
 from flambeau.autograd.function import Function
+from flambeau.autograd.gradcheck import gradcheck, gradgradcheck
 from flambeau.autograd.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from flambeau.autograd.variable import Variable
 
 __all__ = ["Function", "Variable", "anomaly_mode", "backward", "detect_anomaly", "enable_grad",
-           "forward_ad", "function", "functional", "grad", "grad_mode", "graph", "hooks",
-           "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled", "variable"]
+           "explain", "forward_ad", "function", "functional", "grad", "grad_mode", "gradcheck",
+           "gradgradcheck", "graph", "hooks", "inference_mode", "no_grad", "set_detect_anomaly",
+           "set_grad_enabled", "variable"]

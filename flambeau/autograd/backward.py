@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.base.errors import told
 from flambeau.autograd.graph import GradientEdge, inner_edge
 from flambeau.autograd.hooks import retain_grad
+from flambeau.base.errors import told
 from flambeau.core import engine
 from flambeau.core.dispatch import edge_of
 from flambeau.core.face import show

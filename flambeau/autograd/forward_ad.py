@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
-from flambeau.core.levels import Dual, end_eager, standing
+from flambeau.core.levels import Dual, end_eager, record_eager, standing
 from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor
@@ -96,7 +96,9 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     if tangent._a.dtype != tensor._a.dtype:
         tangent = tangent.to(tensor.dtype)
     value = apply(OPS["alias"], (tensor,))
-    return standing(Dual(CURRENT.place, value, tangent, True))  # type: ignore[arg-type]
+    dual = standing(Dual(CURRENT.place, value, tangent, True))
+    record_eager(OPS["alias"], (tensor,), {}, dual)
+    return dual
 
 
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:

@@ -106,7 +106,26 @@ def _dual(cls: Any, args: tuple, level: int) -> Any:
     eager = next(a._a for a in args if _level(a) == level).eager
     stands = [o if t is None or not isinstance(o, Tensor) else
               standing(Dual(level, o, t, eager)) for o, t in zip(outputs, found)]
+    edges = [edge_of(a) if isinstance(a, Tensor) else None for a in args]
+    if eager and MODES.grad and any(e is not None for e in edges):
+        _record_dual(cls, args, edges, output, stands)
     return tuple(stands) if isinstance(output, tuple) else stands[0]
+
+
+def _record_dual(cls: Any, args: tuple, edges: list, output: Any, stands: list) -> None:
+    """A node whose backward runs on dual tensors."""
+    ctx = FunctionCtx()
+    ctx.needs_input_grad = tuple([e is not None for e in edges])
+    if cls.has_setup():
+        cls.setup_context(ctx, args, tuple(stands) if isinstance(output, tuple) else stands[0])
+    else:
+        _again(cls, ctx, args)
+    node = cls._backward_cls(ctx, args, edges)
+    node.outputs = [(s._a.shape, s._a.dtype) if isinstance(s, Tensor) else None for s in stands]
+    for nr, s in enumerate(stands):
+        if isinstance(s, Tensor) and isinstance(s._a, Dual):
+            s._node = Output(node, nr)
+    ctx.close(node, stands)
 
 
 def _again(cls: Any, ctx: FunctionCtx, primals: tuple) -> None:

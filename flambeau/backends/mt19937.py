@@ -34,7 +34,7 @@ class Engine:
     """
 
     __slots__ = (
-        "_bits", "_bulk", "_block", "_ints", "_pos", "_fresh", "_float_cache",
+        "_bits", "_bulk", "_block", "_ints", "_floats", "_pos", "_fresh", "_float_cache",
         "_seed", "cached_normal",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Engine:
         self._block = block
         self._pos = pos
         self._ints: list[int] | None = None
+        self._floats: np.ndarray | None = None
 
     def _next_block(self) -> None:
         self._set_block(self._bits.random_raw(BLOCK).astype(np.uint32), 0)
@@ -100,10 +101,15 @@ class Engine:
 
     def floats(self, n: int) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float32; one word each."""
-        bits = self.words(n)
-        bits &= _FLOAT_BITS
-        out = bits.view(np.int32).astype(np.float32)
-        out *= _UNIT_FLOAT
+        end = self._pos + n
+        if end > BLOCK:
+            return _unit_floats(self.words(n))
+        found = self._floats
+        if found is None:
+            # All of a block at once: then small draws only copy.
+            found = self._floats = _unit_floats(self._block.copy())
+        out = found[self._pos : end].copy()
+        self._pos = end
         return out
 
     def doubles(self, n: int) -> np.ndarray:
@@ -168,3 +174,11 @@ class Engine:
         other = Engine()
         other.set_state(self.get_state())
         return other
+
+
+def _unit_floats(words: np.ndarray) -> np.ndarray:
+    """Words, which are spoiled, as float32 uniforms of [0, 1)."""
+    words &= _FLOAT_BITS
+    out = words.view(np.int32).astype(np.float32)
+    out *= _UNIT_FLOAT
+    return out

@@ -182,6 +182,9 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     >>> a
     array([ 1.5409961, -0.2934289], dtype=float32)
     """
+    if a.size < _GROUP and mean == 0 and std == 1 and a.dtype.kind == "f":
+        store(a, standard_normals(a.size, engine))
+        return
     if a.dtype.kind == "c":
         std /= math.sqrt(2)
     a = elements(a)

@@ -34,6 +34,7 @@ __all__ = [
     "uniform",
 ]
 
+_F32 = np.dtype(np.float32)
 _WIDE_RANGE = 2**28  # from here on an integer takes two words
 _ALL_64_BITS = 2**64
 
@@ -49,6 +50,9 @@ def uniform(a: np.ndarray, engine: Engine, low: float = 0.0, high: float = 1.0) 
     >>> a
     array([0.4962566, 0.7682218], dtype=float32)
     """
+    if a.dtype is _F32 and low == 0 and high == 1 and a.flags.c_contiguous:
+        a.reshape(-1)[...] = engine.floats(a.size)
+        return
     a = elements(a)
     if a.dtype == np.float64:
         store(a, _stretch(engine.doubles(a.size), float(low), float(high)))

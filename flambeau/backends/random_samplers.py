@@ -73,7 +73,7 @@ def _poisson_rejection(rate: float, engine: Engine) -> int:
         u = engine.double() - 0.5
         v = engine.double()
         us = 0.5 - abs(u)
-        k = math.floor((2 * a / us + b) * u + rate + 0.43)
+        k = _floor((2 * a / us + b) * u + rate + 0.43)
         if us >= 0.07 and v <= squeeze:
             return k
         if k < 0 or (us < 0.013 and v > us):
@@ -81,6 +81,11 @@ def _poisson_rejection(rate: float, engine: Engine) -> int:
         height = math.log(v) + math.log(inverse_alpha) - math.log(a / (us * us) + b)
         if height <= -rate + k * log_rate - math.lgamma(k + 1):
             return k
+
+
+def _floor(x: float) -> int:
+    """The integer below; of an infinity or NaN what PyTorch's conversion to int64 gives."""
+    return math.floor(x) if math.isfinite(x) else -(2**63)
 
 
 def binomial(counts: np.ndarray, p: np.ndarray, engine: Engine) -> np.ndarray:

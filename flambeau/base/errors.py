@@ -90,11 +90,16 @@ def _by_identity(frame: FrameType | None, value: Any) -> str | None:
     if frame is None:
         return None
     array = getattr(value, "_a", value)
+    shared = None
     for scope in (frame.f_locals, frame.f_globals):
         for name, held in scope.items():
-            if getattr(held, "_a", held) is array and not name.startswith("__"):
+            if name.startswith("__"):
+                continue
+            if held is value:
                 return name
-    return None
+            if shared is None and getattr(held, "_a", held) is array:
+                shared = name
+    return shared
 
 
 def _written_operands(frame: FrameType | None) -> list[str]:

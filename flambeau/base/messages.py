@@ -81,6 +81,86 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "It holds {count} values of shape {shape}. Ask {name}.any() or {name}.all(), or "
               "compare one element.",
         "zh": "它有 {count} 个值，形状 {shape}。请用 {name}.any() 或 {name}.all()，或只比较一个元素。"},
+    "explain_path": {
+        "en": "{name} was made by {count} recorded operations, the last of them {steps}. "
+              "{name}.backward() sends gradients through them to {leaves} leaves:",
+        "zh": "{name} 由 {count} 个被记录的运算得到，最后几个是 {steps}。{name}.backward() 会让梯度经过它们，"
+              "传到 {leaves} 个叶子："},
+    "explain_no_leaves": {
+        "en": "{name} was made by recorded operations, but no leaf is left that gathers gradients.",
+        "zh": "{name} 由被记录的运算得到，但没有任何会累积梯度的叶子。"},
+    "explain_empty": {
+        "en": "{name}, shape {shape}: its .grad is None; backward() will fill it.",
+        "zh": "{name}，形状 {shape}：.grad 还是 None，backward() 之后才会有值。"},
+    "explain_once": {
+        "en": "{name}, shape {shape}: its .grad holds the gradient of one backward pass.",
+        "zh": "{name}，形状 {shape}：.grad 是一次 backward() 的梯度。"},
+    "explain_gathered": {
+        "en": "{name}, shape {shape}: its .grad is the SUM of {count} backward passes; nothing "
+              "cleared it between them. If that is not what you want, the zero_grad() is "
+              "forgotten: call optimizer.zero_grad() (or {name}.grad = None) before each "
+              "backward().",
+        "zh": "{name}，形状 {shape}：.grad 是 {count} 次 backward() 的梯度之和，中间没有清零。如果这不是你想要的，"
+              "就是忘了 zero_grad()：请在每次 backward() 之前调用 optimizer.zero_grad()"
+              "（或 {name}.grad = None）。"},
+    "explain_nan": {
+        "en": "The gradient of {name} has NaN or infinite values; run backward() inside "
+              "{prefix}.autograd.detect_anomaly() to find the operation that made them.",
+        "zh": "{name} 的梯度里有 NaN 或无穷大；在 {prefix}.autograd.detect_anomaly() 里运行 backward()，"
+              "就能找到是哪个运算造成的。"},
+    "explain_zero": {
+        "en": "The gradient of {name} is zero everywhere: this backward pass does not move it.",
+        "zh": "{name} 的梯度处处为零：这次 backward() 不会改变它。"},
+    "explain_leaf": {
+        "en": "{name} is a leaf: you made it, and gradients gather in {name}.grad.",
+        "zh": "{name} 是叶子：它是你直接创建的，梯度会累积在 {name}.grad 里。"},
+    "explain_non_leaf": {
+        "en": "{name} is not a leaf: an operation made it, so {name}.grad stays None. Call "
+              "{name}.retain_grad() before backward() if you want to see it.",
+        "zh": "{name} 不是叶子：它是运算的结果，所以 {name}.grad 一直是 None。想看它的梯度，请在 backward() "
+              "之前调用 {name}.retain_grad()。"},
+    "explain_retained": {
+        "en": "{name} is not a leaf, but backward() fills {name}.grad, as retain_grad() asked.",
+        "zh": "{name} 不是叶子，但已调用 retain_grad()，backward() 会填写 {name}.grad。"},
+    "explain_freed": {
+        "en": "The graph behind {name} has been used: backward() has run and freed it. Compute "
+              "{name} again before the next backward().",
+        "zh": "{name} 后面的计算图已经用过：backward() 运行后就释放了它。下次 backward() 之前请重新计算 {name}。"},
+    "explain_none": {
+        "en": "{name} has no gradient: requires_grad is False and nothing is recorded behind it.",
+        "zh": "{name} 没有梯度：requires_grad 是 False，它后面没有任何记录。"},
+    "explain_integer": {
+        "en": "It holds {dtype} values. Integers and bools have no slope, and recording ends where "
+              "values become integers (argmax, comparisons, .long(), indices).",
+        "zh": "它的值是 {dtype}。整数和布尔值没有斜率；值一旦变成整数（argmax、比较、.long()、下标），记录就中断了。"},
+    "explain_detached": {
+        "en": "It shares its memory with another tensor without being a recorded view of it: that "
+              "is what .detach(), .data and from_numpy() give. Leave them out where the gradient "
+              "shall pass.",
+        "zh": "它与另一个张量共享内存，却不是被记录的视图：.detach()、.data 和 from_numpy() 会得到这样的张量。"
+              "在梯度要经过的地方请去掉它们。"},
+    "explain_no_grad_view": {
+        "en": "It is a view that was made where nothing is recorded (in {mode}).",
+        "zh": "它是在不记录的范围里（{mode}）创建的视图。"},
+    "explain_off": {
+        "en": "Recording is off right now: you are inside {prefix}.no_grad() or inference_mode().",
+        "zh": "现在没有在记录：你在 {prefix}.no_grad() 或 inference_mode() 里面。"},
+    "explain_inference": {
+        "en": "It was made in inference_mode(): such tensors can never be recorded. Use "
+              "{name}.clone() outside.",
+        "zh": "它是在 inference_mode() 里创建的：这样的张量永远不能被记录。请在外面用 {name}.clone()。"},
+    "explain_plain": {
+        "en": "Either none of what it was computed from had requires_grad=True, or it was computed "
+              "inside {prefix}.no_grad(), or went through .item(), .numpy() or {prefix}.tensor(). "
+              "Give the parameters requires_grad=True, and compute it from them directly.",
+        "zh": "可能是参与计算的张量都没有 requires_grad=True；或者它在 {prefix}.no_grad() 里算出；或者中途用过 "
+              ".item()、.numpy() 或 {prefix}.tensor()。请给参数设置 requires_grad=True，并直接用它们计算。"},
+    "explain_module": {
+        "en": "{name} has {count} parameters, {learn} of which require gradients.",
+        "zh": "{name} 有 {count} 个参数，其中 {learn} 个需要梯度。"},
+    "explain_frozen": {
+        "en": "{name}, shape {shape}: frozen (requires_grad is False); training does not move it.",
+        "zh": "{name}，形状 {shape}：已冻结（requires_grad 为 False），训练不会改变它。"},
 }
 
 

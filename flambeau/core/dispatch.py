@@ -281,6 +281,11 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
         base, replay = (source, ()) if origin.base is None else (origin.base, origin.replay)
     meta.root = root
     meta.base = base
+    if origin is not None and origin.base is not None:
+        # What was refused of a view is refused of its views.
+        if origin.multi_view is not None:
+            meta.multi_view = op.node_name
+        meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
     if MODES.grad:
         if register:
             meta.replay = (*replay, (op, params))
@@ -291,6 +296,8 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
                     node.__class__ = node_type
     else:
         meta.made_without_grad = "inference" if MODES.inference else "no_grad"
+        if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
+            t._node = LEAF
     return t
 
 

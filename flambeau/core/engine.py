@@ -218,6 +218,8 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
         old = meta.grad
         array = g._a
         if old is None:
+            if meta.gathered_at:
+                meta.gathered_at = meta.gathered = 0
             if create_graph:
                 meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
             elif type(array) is np.ndarray and (shared or array.base is not None):
@@ -239,7 +241,10 @@ def count_gathered(meta: Any, grad: Tensor) -> None:
     version = grad._v
     if version is None:
         grad._v = version = [0]
-    meta.gathered = meta.gathered + 1 if version[0] == meta.gathered_at else 1
+    if version[0] == meta.gathered_at:
+        meta.gathered += 1
+    else:
+        meta.gathered = 0  # somebody else changed it: cleared, most likely
     version[0] += 1
     meta.gathered_at = version[0]
 

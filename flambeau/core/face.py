@@ -20,7 +20,7 @@ _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", 
               "x2": "other"}
 
 
-def show(function: Callable, name: str, *places: str) -> None:
+def show(function: Any, name: str, *places: str) -> None:
     """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ..."""
     for place in places or ("torch", "Tensor"):
         if place == "Tensor":

@@ -26,6 +26,7 @@ class Generator:
     tensor([0.4963, 0.7682])
     """
 
+    __module__ = "flambeau"
     __slots__ = ("__weakref__", "engine")
     engine: Engine
 

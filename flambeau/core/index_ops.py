@@ -12,6 +12,7 @@ from flambeau.core.dispatch import apply, make_view, record
 from flambeau.core.kinds import linear, opaque, view
 from flambeau.core.levels import front
 from flambeau.core.modes import MODES
+from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = [
@@ -62,7 +63,7 @@ def _batch_place(op: Any, inputs: Sequence, dims: Sequence, shape: tuple, index:
     return apply(op, (t,), {"shape": (t._a.shape[0], *shape), "index": (ALL, *index)}), 0
 
 
-GETITEM = view(
+GETITEM: Op = view(
     "getitem",
     lambda a, index: a[index],
     lambda g, input_shape, index: apply(PLACE, (g,), {"shape": input_shape, "index": index}),
@@ -70,7 +71,7 @@ GETITEM = view(
     node="Slice",
     batch=_batch_getitem,
 )
-PLACE = linear(
+PLACE: Op = linear(
     "place",
     _place_forward,
     lambda g, index: apply(GETITEM, (g,), {"index": index}),
@@ -185,8 +186,8 @@ def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> T
     a = t._a
     if type(a) is ndarray and not MODES.inference and (t._node is None or not MODES.grad):
         arrays = [i._a for i in indices]
-        if all([type(i) is ndarray for i in arrays]):
-            return wrap(_index_forward(a, *arrays, dims=dims))
+        if all(type(i) is ndarray for i in arrays):
+            return wrap(_index_forward(a, *arrays, dims=tuple(dims)))
     return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
 
 
@@ -319,7 +320,7 @@ def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) ->
     return out.permute(*order, *rest), 0
 
 
-INDEX = linear(
+INDEX: Op = linear(
     "index",
     _index_forward,
     _index_transpose,
@@ -327,7 +328,7 @@ INDEX = linear(
     params=("dims",),
     batch=_batch_index,
 )
-INDEX_ADD = linear(
+INDEX_ADD: Op = linear(
     "index_backward",
     _add_forward,
     _at_indices,
@@ -335,7 +336,7 @@ INDEX_ADD = linear(
     params=("shape", "dims"),
     widen=True,
 )
-INDEX_PUT = opaque(
+INDEX_PUT: Op = opaque(
     "index_put",
     _put_forward,
     inputs=("input", "values", *INDEX_NAMES),

@@ -44,17 +44,15 @@ def check_inplace(t: Tensor, others_need: bool = False) -> None:
                            "details.")
     if not MODES.grad:
         return
+    base = None if meta is None else meta.base
+    if base is not None and (t._node is not None or base._node is not None or others_need):
+        _check_view(t, meta)
     if t._node is LEAF:
         raise RuntimeError(told("a leaf Variable that requires grad is being used in an in-place "
                                 "operation.", "leaf", (t,)))
-    if meta is None or meta.base is None:
-        return
-    base = meta.base
-    if base._node is LEAF:
+    if base is not None and base._node is LEAF:
         raise RuntimeError(told("a view of a leaf Variable that requires grad is being used in an "
                                 "in-place operation.", "view_of_leaf", (t,)))
-    if t._node is not None or base._node is not None or others_need:
-        _check_view(t, meta)
 
 
 def _check_view(t: Tensor, meta: Any) -> None:

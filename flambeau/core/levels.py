@@ -77,6 +77,7 @@ class _Eager(threading.local):
 
     def __init__(self) -> None:
         self.made: list[weakref.ref] = []
+        self.nodes: list[weakref.ref] = []
 
 
 EAGER = _Eager()
@@ -132,8 +133,9 @@ class Batched(Handle):
 class Dual(Handle):
     """A tensor with a tangent: the derivative along one direction of the inputs.
 
-    An ``eager`` one was made outside of any transform of a function; its tensor shows the history
-    of the value inside as its own.
+    An ``eager`` one was made outside of any transform of a function. The value inside has a
+    history (by which tangents can be differentiated), and so has its tensor (whose gradients are
+    dual as well).
     """
 
     __slots__ = ("eager", "tangent")
@@ -154,18 +156,30 @@ def standing(handle: Handle) -> Tensor:
     """A tensor over a handle."""
     t = wrap(handle)
     if type(handle) is Dual and handle.eager:
-        t._node = edge_of(handle.value)
         EAGER.made.append(weakref.ref(t))
     return t
 
 
+def record_eager(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any) -> None:
+    """Give eager dual tensors a history of their own, of duals: so gradients have tangents."""
+    if not MODES.grad or not op.differentiable:
+        return
+    own = [t if t is None or isinstance(t, Tensor) else Number(t) for t in inputs]
+    if any(t is not None and t._node is not None for t in own):
+        EAGER.nodes.append(weakref.ref(record(op, own, params, results)))
+
+
 def end_eager() -> None:
     """Make the eager dual tensors of this thread plain: their tangents are gone."""
-    made, EAGER.made = EAGER.made, []
+    made, nodes = EAGER.made, EAGER.nodes
+    EAGER.made, EAGER.nodes = [], []
     for t in [ref() for ref in made]:
         if t is not None and isinstance(t._a, Dual):
             value = t._a.value
             t._a, t._v = value._a, value._v
+    for node in [ref() for ref in nodes]:
+        if node is not None:
+            node.saved = tuple([x.value._a if isinstance(x, Dual) else x for x in node.saved])
 
 
 def lower(t: Any, level: int) -> Any:
@@ -320,9 +334,13 @@ def process_dual(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: i
         return out
     eager = next(t._a.eager for t in inputs if _level_of(t) == level)
     if isinstance(out, tuple):
-        return tuple([o if t is None else standing(Dual(level, o, t, eager))
-                      for o, t in zip(out, tangent)])
-    return standing(Dual(level, out, tangent, eager))
+        results: Any = tuple([o if t is None else standing(Dual(level, o, t, eager))
+                              for o, t in zip(out, tangent)])
+    else:
+        results = standing(Dual(level, out, tangent, eager))
+    if eager:
+        record_eager(op, inputs, params, results)
+    return results
 
 
 def pointwise_tangent(op: Op, tangents: Sequence[Any], out: Tensor, primals: Sequence[Any],

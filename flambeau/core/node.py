@@ -293,7 +293,7 @@ class OpNode(Node):
                     if type(value) is not ndarray or value.dtype.kind != "i":
                         return None
                     value = value.astype(d)
-            elif type(value) is Packed:
+            elif type(value) is Packed or hasattr(value, "level"):
                 return None
             values.append(value)
         return values

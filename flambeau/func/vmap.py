@@ -13,10 +13,10 @@ from flambeau.base.pytree import (
     tree_map,
     tree_unflatten,
 )
+from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES
 from flambeau.core.levels import BATCHES, LEVEL, Batched, standing
 from flambeau.core.op import OPS
-from flambeau.core.dispatch import apply
 from flambeau.core.tensor import Tensor
 
 __all__ = ["vmap"]

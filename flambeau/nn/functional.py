@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau import ops as _ops
 from flambeau.base.missing import missing_attribute
 from flambeau.core.face import FACES
 

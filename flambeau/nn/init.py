@@ -282,7 +282,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if not tensor.numel():
         return tensor
-    rows = tensor.size(0)
+    rows = tensor.shape[0]
     flat = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator)
     tall = flat if flat.size(0) >= flat.size(1) else flat.t()
     with no_grad():

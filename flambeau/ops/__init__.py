@@ -26,6 +26,7 @@ from flambeau.ops import (
     join,
     linalg,
     linear_loss,
+    local_norm,
     loss,
     matmul,
     norm,
@@ -62,8 +63,8 @@ from flambeau.ops import (
 __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "class_loss",
            "compare", "complex", "construct", "contract", "conv", "convert", "copy", "create",
            "ctc", "deviation", "distance", "dropout", "embedding", "extrema", "functions", "index",
-           "join", "linalg", "linear_loss", "loss", "matmul", "norm", "pair_loss", "part_scatter",
-           "patches", "piecewise", "polynomials", "pool", "powers", "product", "random",
-           "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize", "sampling", "scan",
-           "scatter", "search", "shape", "softmax", "solvers", "sort", "special", "spectral",
-           "split", "view_copies", "views", "where"]
+           "join", "linalg", "linear_loss", "local_norm", "loss", "matmul", "norm", "pair_loss",
+           "part_scatter", "patches", "piecewise", "polynomials", "pool", "powers", "product",
+           "random", "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize",
+           "sampling", "scan", "scatter", "search", "shape", "softmax", "solvers", "sort",
+           "special", "spectral", "split", "view_copies", "views", "where"]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
-from flambeau.core.face import FACES, public
+from flambeau.core.face import public
 from flambeau.core.kinds import linear
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
@@ -27,6 +28,7 @@ from flambeau.ops.pool import (
     max_pool2d,
     max_pool3d,
 )
+from flambeau.ops.random import rand
 from flambeau.ops.shape import squeeze, unsqueeze
 from flambeau.ops.window_args import (
     batch_leading,
@@ -39,7 +41,7 @@ from flambeau.ops.window_args import (
 
 def _adaptive_op(n: int) -> Op:
     def forward(x: np.ndarray, size: tuple) -> np.ndarray:
-        return channels_last(arrays.adaptive_avg_pool_nd(x, size), x)
+        return channels_last(mean_pool.adaptive_avg_pool_nd(x, size), x)
 
     def back(g: Tensor, input_shape: tuple) -> Tensor:
         return apply(spread, (g,), {"size": input_shape[len(input_shape) - n:]})
@@ -49,7 +51,7 @@ def _adaptive_op(n: int) -> Op:
 
     mean = linear(f"adaptive_avg_pool{n}d", forward, back, params=("size",), batch=batch_leading,
                   node=f"AdaptiveAvgPool{n}D")
-    spread = linear(f"adaptive_avg_pool{n}d_backward", arrays.adaptive_avg_pool_nd_transpose,
+    spread = linear(f"adaptive_avg_pool{n}d_backward", mean_pool.adaptive_avg_pool_nd_transpose,
                     again, params=("size",), batch=batch_leading,
                     node=f"AdaptiveAvgPool{n}DBackward")
     return mean
@@ -89,7 +91,7 @@ def _check_rank(name: str, shape: tuple[int, ...], n: int) -> None:
 
 
 def _adaptive_avg(n: int, input: Tensor, output_size: Any) -> Tensor:
-    name, shape = f"adaptive_avg_pool{n}d", input.size()
+    name, shape = f"adaptive_avg_pool{n}d", input.shape
     size = _sizes(name, output_size, shape, n)
     size = size * n if len(size) == 1 else size
     if len(size) != n:
@@ -136,7 +138,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive_maxima(n: int, input: Tensor, output_size: Any) -> tuple:
-    name, shape = f"adaptive_max_pool{n}d", input.size()
+    name, shape = f"adaptive_max_pool{n}d", input.shape
     size = _sizes(name, output_size, shape, n)
     size = size * n if len(size) == 1 else size
     if len(size) != n:
@@ -219,7 +221,7 @@ def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: Any = N
               ceil_mode: bool = False) -> Tensor:
     """The ``norm_type``-norm of each window of (N, C, L) or (C, L)."""
     if norm_type == math.inf:
-        return max_pool1d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool1d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     cells = contain_one("lp_pool1d", "kernel_size", kernel_size, 3)
     return _root(avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode), cells,
                  norm_type)
@@ -235,7 +237,7 @@ def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
     tensor([[[5.]]])
     """
     if norm_type == math.inf:
-        return max_pool2d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool2d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     means = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(means, _cells(kernel_size, 2), norm_type)
 
@@ -245,7 +247,7 @@ def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
               ceil_mode: bool = False) -> Tensor:
     """The ``norm_type``-norm of each window of (N, C, D, H, W) or (C, D, H, W)."""
     if norm_type == math.inf:
-        return max_pool3d(input, kernel_size, stride, 0, 1, ceil_mode)
+        return max_pool3d(input.abs(), kernel_size, stride, 0, 1, ceil_mode)
     means = avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(means, _cells(kernel_size, 3), norm_type)
 
@@ -278,7 +280,7 @@ def _triple(name: str, argument: str, value: Any, n: int, position: int) -> tupl
 
 def _unpooled_size(input: Tensor, kernel: tuple, stride: tuple, padding: tuple,
                    output_size: Any) -> tuple[int, ...]:
-    n, shape = len(kernel), input.size()
+    n, shape = len(kernel), input.shape
     axes = zip(shape[len(shape) - n:], kernel, stride, padding)
     usual = [(size - 1) * s + k - 2 * p for size, k, s, p in axes]
     if output_size is None:
@@ -409,7 +411,7 @@ def _check_fractional(name: str, n: int, shape: Sequence[int], kernel: tuple, si
     axes = ("time", "height", "width")[3 - n:]
     where = f"{name}()" if n == 2 else f"{name}_out()"
     for axis, have, k, out in zip(axes, shape[len(shape) - n:], kernel, size):
-        if out + k - 1 > have:
+        if out + k - 1 > have - (n == 3):  # in three dimensions PyTorch wants one cell more
             raise RuntimeError(f"{where}: pool {axis} {k} too large relative to input {axis} "
                                f"{have}")
 
@@ -431,14 +433,14 @@ def _check_samples(samples: Tensor, input: Tensor, n: int) -> None:
 
 def _fractional_pool(n: int, input: Tensor, kernel_size: Any, output_size: Any, output_ratio: Any,
                      samples: Tensor | None) -> tuple:
-    name, shape = f"fractional_max_pool{n}d", input.size()
+    name, shape = f"fractional_max_pool{n}d", input.shape
     size = _fractional_sizes(name, n, shape, output_size, output_ratio)
     kernel = _triple(name, "kernel_size", kernel_size, n, 2)
     if samples is None:
         if input._a.dtype.kind in "biu":
             refuse_dtype("check_uniform_bounds", input._a.dtype)
         batch = shape[0] if len(shape) == n + 2 else 1
-        samples = FACES["torch"]["rand"](batch, shape[len(shape) - n - 1], n, dtype=input.dtype)
+        samples = rand(batch, shape[len(shape) - n - 1], n, dtype=input.dtype)
     _check_fractional(name, n, shape, kernel, size)
     _check_samples(samples, input, n)
     return apply(FRACTIONAL[n], (input, samples), {"kernel": kernel, "size": size})

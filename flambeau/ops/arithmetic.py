@@ -51,7 +51,7 @@ _mul = pointwise("mul", np.multiply,
                  inputs=PAIR, places=None)
 _div = pointwise("div", np.true_divide,
                  (lambda g, other: g / conj_of(other),
-                  lambda g, out, other: -g * conj_of(out / other)),
+                  lambda g, input, other: -g * conj_of(input / other / other)),
                  inputs=PAIR, result="float", places=None)
 
 

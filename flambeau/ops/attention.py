@@ -9,11 +9,12 @@ import numpy as np
 
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
-from flambeau.core.face import FACES, public
+from flambeau.core.face import public
 from flambeau.core.kinds import composite
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL
+from flambeau.ops.dropout import dropout
 from flambeau.ops.join import cat
 from flambeau.ops.matmul import C_NAMES, linear, matmul
 from flambeau.ops.rearrange import repeat_interleave
@@ -44,12 +45,13 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     """A mask to be added: -inf where a boolean one is False."""
     if mask.dtype is not dtypes.bool_:
         return mask
-    held = like._a.dtype.type
-    return where(mask, held(0), held(-math.inf)).to(like.dtype)
+    return where(mask, 0.0, -math.inf).to(like.dtype)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    return matmul(_weights(q, k, mask, scale), v)
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float,
+            dropout_p: float = 0.0) -> Tensor:
+    weights = _weights(q, k, mask, scale)
+    return matmul(dropout(weights, dropout_p) if dropout_p else weights, v)
 
 
 def _weights_of_arrays(q: ndarray, k: ndarray, mask: ndarray | None, scale: float) -> ndarray:
@@ -72,12 +74,12 @@ def _attend_arrays(q: ndarray, k: ndarray, v: ndarray, mask: ndarray | None,
 
 def _attend_joint(g: Tensor, needs: tuple, query: Tensor, key: Tensor, value: Tensor,
                   mask: Tensor | None, scale: float) -> list:
-    arrays = [None if t is None else t._a for t in (query, key, mask)]
-    if MODES.grad or any(type(a) is not ndarray for a in arrays[:2]) or (
-            query._a.dtype.itemsize < 4):
-        p = _weights(query, key, mask, scale)
+    q, k, m = query._a, key._a, None if mask is None else mask._a
+    plain = type(q) is ndarray and type(k) is ndarray and q.dtype.itemsize >= 4
+    if plain and not MODES.grad:
+        p = wrap(_weights_of_arrays(q, k, m, scale))
     else:
-        p = wrap(_weights_of_arrays(*arrays, scale))
+        p = _weights(query, key, mask, scale)
     found: list[Tensor | None] = [None] * 4
     if needs[2]:
         found[2] = matmul(transpose(p, -2, -1), g)
@@ -155,12 +157,12 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         scale = 1 / math.sqrt(size) if size else 1.0
     if is_causal:
         attn_mask = wrap(np.tri(query._a.shape[-2], key._a.shape[-2], dtype=np.bool_))
-    if dropout_p:
-        weights = _weights(query, key, attn_mask, scale)
-        return matmul(FACES[FUNCTIONAL]["dropout"](weights, dropout_p), value)
-    if _in_one_node(query, key, value, attn_mask):
+    if not dropout_p and _in_one_node(query, key, value, attn_mask):
         return apply(ATTENTION, (query, key, value, attn_mask), {"scale": scale})
-    return _attend(query, key, value, attn_mask, scale)
+    if query.dtype.itemsize < 4:
+        q, k, v = (t.to(dtypes.float32) for t in (query, key, value))
+        return _attend(q, k, v, attn_mask, scale, dropout_p).to(query.dtype)
+    return _attend(query, key, value, attn_mask, scale, dropout_p)
 
 
 def _shared_heads(query: Tensor, t: Tensor) -> Tensor:
@@ -178,8 +180,7 @@ def _float_mask(mask: Tensor | None, name: str, like: Tensor) -> Tensor | None:
     if mask is None:
         return None
     if mask.dtype is dtypes.bool_:
-        held = like._a.dtype.type
-        return where(mask, held(-math.inf), held(0)).to(like.dtype)
+        return where(mask, -math.inf, 0.0).to(like.dtype)
     if mask.dtype.category != dtypes.FLOAT:
         raise AssertionError(f"only bool and floating types of {name} are supported")
     return mask
@@ -316,7 +317,7 @@ def _heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: floa
     scores = matmul(q * math.sqrt(1 / q._a.shape[-1]), transpose(k, -2, -1))
     attention = softmax(scores if mask is None else scores + mask, -1)
     if dropout_p:
-        attention = FACES[FUNCTIONAL]["dropout"](attention, dropout_p)
+        attention = dropout(attention, dropout_p)
     out = matmul(attention, v)
     return (out.reshape(batch, heads, *out._a.shape[1:]),
             attention.reshape(batch, heads, *attention._a.shape[1:]))

@@ -54,12 +54,23 @@ def _cells(t: ndarray) -> tuple:
     return (n, t, *rest)
 
 
+def _plain(t: ndarray, ignore_index: int) -> bool:
+    """Whether no class is negative, so that none is ignored."""
+    return ignore_index < 0 and t.size > 0 and np.minimum.reduce(t, axis=None) >= 0
+
+
 def _nll_forward(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
                  ignore_index: int) -> Any:
+    if w is None and _plain(t, ignore_index):
+        try:
+            return reduced_array(np.negative(x[_cells(t)], out=...), reduction)
+        except IndexError:
+            _check_classes(t, x.shape[min(1, x.ndim - 1)])
+            raise
     t, weights = _class_weights(t, w, ignore_index, x.shape[min(1, x.ndim - 1)], x.dtype)
-    loss = -x[_cells(t)]
+    loss = np.negative(x[_cells(t)], out=...)
     if weights is None:
-        return reduced_array(np.asarray(loss), reduction)
+        return reduced_array(loss, reduction)
     loss = loss * weights
     if reduction == "mean":
         return np.add.reduce(loss, axis=None) / np.add.reduce(weights, axis=None)
@@ -68,10 +79,12 @@ def _nll_forward(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
 
 def _nll_transpose(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, ...],
                    reduction: str, ignore_index: int) -> ndarray:
-    t, weights = _class_weights(t, w, ignore_index, shape[min(1, len(shape) - 1)], g.dtype)
+    weights = None
+    if w is not None or not _plain(t, ignore_index):
+        t, weights = _class_weights(t, w, ignore_index, shape[min(1, len(shape) - 1)], g.dtype)
     out = np.zeros(shape, g.dtype)
     if weights is None:
-        out[_cells(t)] = -g / t.size if reduction == "mean" else -g
+        out[_cells(t)] = g / -t.size if reduction == "mean" else -g
         return out
     if reduction == "mean":
         g = g / np.add.reduce(weights, axis=None)

@@ -10,9 +10,9 @@ import numpy as np
 
 from flambeau.base import dtypes, naming
 from flambeau.base.device import as_device
-from flambeau.base.errors import told
 from flambeau.base.dtypes import BY_NAME, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
+from flambeau.base.errors import told
 from flambeau.core.face import FACES, show
 from flambeau.core.tensor import Tensor, new_tensor, wrap
 

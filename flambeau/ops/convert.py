@@ -9,8 +9,8 @@ import numpy as np
 
 from flambeau.base import naming
 from flambeau.base.device import device, strided
-from flambeau.base.errors import told
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
+from flambeau.base.errors import told
 from flambeau.core.face import public, show
 from flambeau.core.levels import Batched, text_of
 from flambeau.core.node import LEAF

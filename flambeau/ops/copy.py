@@ -9,9 +9,10 @@ import numpy as np
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import FLOAT, FROM_NUMPY, dtype
+from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
-from flambeau.core.inplace import overwrite
+from flambeau.core.inplace import check_inplace, overwrite
 from flambeau.core.kinds import linear, view
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, wrap
@@ -105,7 +106,7 @@ DETACH = linear("detach", lambda a: a, None)
 @public("Tensor")
 def detach_(self: Tensor) -> Tensor:
     """Forget how this tensor was made, in place; views cannot."""
-    if self._x is not None and self._x.base is not None and not self.is_leaf:
+    if self._x is not None and self._x.base is not None:
         raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
                            "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view"
                            " is set as True, gradients are views of DDP buckets, and hence "
@@ -148,15 +149,12 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not "
                         f"{type(src).__name__}")
     shape, to = tuple(self._a.shape), FROM_NUMPY[self._a.dtype]
-    try:
-        np.broadcast_shapes(shape, src._a.shape)
-        fits = np.broadcast_shapes(shape, src._a.shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise RuntimeError(f"The size of tensor a ({shape[-1] if shape else 1}) must match the "
-                           f"size of tensor b ({src._a.shape[-1] if src._a.ndim else 1}) at "
-                           f"non-singleton dimension {max(len(shape) - 1, 0)}")
+    if src._a.shape != shape:
+        check_inplace(self, src._node is not None)
+        both = broadcast(shape, src._a.shape)
+        if both != shape:
+            raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast "
+                               f"shape {list(both)}")
     return overwrite(self, lambda t: apply(COPY, (src,), {"shape": shape, "dtype": to}), (src,),
                      reads=False)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import libm
 from flambeau.base import device as devices
 from flambeau.base import dtypes
 from flambeau.base.device import as_device
@@ -183,7 +184,16 @@ def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
         return np.empty((n, h, w, c), held.np).transpose(0, 3, 1, 2)
     if type(input._a) is not np.ndarray:
         return np.empty(input._a.shape, held.np)
-    return np.empty_like(input._a, held.np, subok=False)
+    return np.empty_like(input._a, held.np, order=_order_of(input._a), subok=False)
+
+
+def _order_of(a: np.ndarray) -> Any:
+    """How to lay out what is like ``a``: by its strides, but for those that are zero."""
+    steps = [s for s, n in zip(a.strides, a.shape) if n > 1]
+    if 0 not in steps:
+        return "K"
+    others = [s for s in steps if s]
+    return "C" if others == sorted(others, reverse=True) else "K"
 
 
 _filled("zeros", np.zeros)
@@ -358,9 +368,19 @@ def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
         up = low + (step * at.astype(held.np)).astype(wide)
         down = high - (step * (steps - 1 - at).astype(held.np)).astype(wide)
     else:
-        up = low + step * at.astype(wide)
-        down = high - step * (steps - 1 - at).astype(wide)
+        up = _fused(at, step, low)
+        down = _fused(steps - 1 - at, -step, high)
     return np.where(at < steps // 2, up, down).astype(held.np)
+
+
+def _fused(at: np.ndarray, step: Any, start: Any) -> np.ndarray:
+    """``start + step * at``, rounded once where it is real, as PyTorch's kernel does."""
+    if step.dtype == np.float32:
+        # The float64 product is exact, so only the sum rounds, far below float32.
+        return np.float64(start) + np.float64(step) * at
+    if step.dtype == np.float64:
+        return libm.fma(at.astype(np.float64), float(step), float(start))
+    return start + step * at.astype(step.dtype)
 
 
 def _count(name: str, steps: Any) -> int:

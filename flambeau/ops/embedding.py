@@ -148,7 +148,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None,
     tensor([[3., 4.],
             [1., 2.]])
     """
-    row = -1 if padding_idx is None else _padding_row(padding_idx, weight.size(0))
+    row = -1 if padding_idx is None else _padding_row(padding_idx, weight._a.shape[0])
     if max_norm is not None:
         _check_index("embedding", input)
         _check_rows(input, weight._a.shape[0])

@@ -14,9 +14,10 @@ from flambeau.base.shapes import wrap_dim
 from flambeau.core import indexing
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
-from flambeau.core.index_ops import linear_jvp, put_index, zeros_like
+from flambeau.core.index_ops import linear_jvp, put_index
 from flambeau.core.kinds import linear, opaque
 from flambeau.core.levels import front
+from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
 
@@ -254,7 +255,7 @@ def _put_input(g: Tensor, index: Tensor, source_shape: tuple, accumulate: bool) 
     return put(g, index, zeros)
 
 
-PUT = opaque("put", _put_forward, inputs=("input", "index", "source"),
+PUT: Op = opaque("put", _put_forward, inputs=("input", "index", "source"),
              grads=(_put_input, None,
                     lambda g, index, source_shape: reshape(take(g, index), source_shape)),
              params=("accumulate",), jvp=linear_jvp(lambda: PUT, 0, 2))
@@ -322,7 +323,7 @@ def _scatter_source(g: Tensor, mask: Tensor, source_shape: tuple) -> Tensor:
     return reshape(put(whole, front_part, found, True), source_shape)
 
 
-MASKED_SCATTER = opaque(
+MASKED_SCATTER: Op = opaque(
     "masked_scatter", _masked_scatter_forward, inputs=("input", "mask", "source"),
     grads=(lambda g, mask: g * ~mask, None, _scatter_source), node="MaskedScatter",
     jvp=linear_jvp(lambda: MASKED_SCATTER, 0, 2))

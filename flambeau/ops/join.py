@@ -14,6 +14,7 @@ from flambeau.core.face import public
 from flambeau.core.index_ops import linear_jvp
 from flambeau.core.kinds import opaque
 from flambeau.core.levels import front
+from flambeau.core.op import Op
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
@@ -55,9 +56,9 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     return np.concatenate(arrays, axis=dim)
 
 
-CAT = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),
+CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),
              variadic=True, jvp=linear_jvp(lambda: CAT), batch=_batch_cat)
-STACK = opaque("stack", lambda *arrays, dim: np.stack(arrays, axis=dim), inputs=("tensors",),
+STACK: Op = opaque("stack", lambda *arrays, dim: np.stack(arrays, axis=dim), inputs=("tensors",),
                joint=lambda g, dim: list(unbind(g, dim)), params=("dim",), variadic=True,
                jvp=linear_jvp(lambda: STACK), batch=_batch_join)
 
@@ -218,7 +219,7 @@ def _block_grads(g: Tensor, inputs_shape: tuple) -> list:
     return [g[corner] for corner in _corners(inputs_shape)]  # type: ignore[index]
 
 
-BLOCK = opaque("block_diag", _block_forward, inputs=("tensors",), joint=_block_grads,
+BLOCK: Op = opaque("block_diag", _block_forward, inputs=("tensors",), joint=_block_grads,
                node="BlockDiag", variadic=True, jvp=linear_jvp(lambda: BLOCK))
 
 

@@ -25,6 +25,7 @@ from flambeau.ops.activation import (
     logsigmoid,
     not_implemented,
 )
+from flambeau.ops.arithmetic import neg
 from flambeau.ops.copy import cast
 from flambeau.ops.where import where
 
@@ -341,8 +342,8 @@ def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = 
     """``log(1 + exp(-target * input))`` for targets of 1 and -1."""
     reduction = chosen_reduction(size_average, reduce, reduction)
     broadcast(input._a.shape, target._a.shape)
-    if input._a.dtype.kind == "b":
-        -input  # raises: bool tensors have no negative
+    if target._a.dtype.kind == "b":
+        neg(target)  # raises: bool tensors have no negative
     if input.dtype.category < dtypes.FLOAT and target.dtype.category < dtypes.FLOAT:
         raise RuntimeError("result type Float can't be cast to the desired output type "
                            f"{input.dtype.title}")

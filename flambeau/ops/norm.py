@@ -1,4 +1,4 @@
-"""Normalisation: layer, batch, group, instance, root mean square, local response, p-norm."""
+"""Normalisation to mean 0 and variance 1: layer, batch, group, instance; root mean square."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.inplace import store
 from flambeau.core.kinds import composite
+from flambeau.core.modes import MODES
 from flambeau.core.op import Op
-from flambeau.core.tensor import Tensor
+from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL, not_implemented, require_tensor
 from flambeau.ops.copy import clone
-from flambeau.ops.deviation import vector_norm
-from flambeau.ops.join import cat
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalize", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 ndarray = np.ndarray
 
@@ -115,24 +114,53 @@ NORM_BACKWARD = composite(
     inputs=("grad", "input", "weight", "mean", "rstd"), params=("wanted", *_PARAMS))
 
 
+def _moments_grad(g: tuple, input: Tensor, out: tuple, view: tuple, axes: tuple) -> Tensor | None:
+    """The gradient by way of the mean and of 1 / sqrt(variance + eps), where they were used."""
+    count = math.prod([view[i] for i in axes])
+    total = None
+    if g[1] is not None:
+        total = (g[1] / count).expand(view)
+    if g[2] is not None:
+        mean, rstd = out[1], out[2]
+        slope = (input.reshape(view) - mean) * (g[2] * rstd**3 * (-1 / count))
+        total = slope if total is None else total + slope
+    return None if total is None else total.reshape(input._a.shape)
+
+
 def _joint(g: tuple, needs: tuple, input: Tensor, weight: Tensor | None, out: tuple,
            bias_shape: Any, view: tuple, axes: tuple, affine: tuple, eps: float) -> list:
     params = {"wanted": needs, "view": view, "axes": axes, "affine": affine, "eps": eps}
+    moments = _moments_grad(g, input, out, view, axes) if needs[0] else None
     if g[0] is None:
-        return [None, None, None]
-    inputs = (g[0], input, weight, out[1].detach(), out[2].detach())
-    found = list(apply(NORM_BACKWARD, inputs, params))
+        return [moments, None, None]
+    found = _parameter_grads(g[0], input, weight, out, params)
     grads = [found.pop(0) if need else None for need in needs]
-    if grads[1] is not None:
+    if moments is not None:
+        grads[0] = grads[0] + moments
+    if grads[1] is not None and grads[1]._a.shape != weight._a.shape:
         grads[1] = grads[1].reshape(weight._a.shape)
-    if grads[2] is not None:
+    if grads[2] is not None and grads[2]._a.shape != bias_shape:
         grads[2] = grads[2].reshape(bias_shape)
     return grads
 
 
+def _parameter_grads(g: Tensor, input: Tensor, weight: Tensor | None, out: tuple,
+                     params: dict[str, Any]) -> list[Tensor]:
+    """The wanted gradients; straight from the arrays where nothing records."""
+    a, x = g._a, input._a
+    w = None if weight is None else weight._a
+    if MODES.grad or type(a) is not ndarray or type(x) is not ndarray or a.dtype.itemsize < 4 or (
+            w is not None and type(w) is not ndarray):
+        inputs = (g, input, weight, out[1].detach(), out[2].detach())
+        return list(apply(NORM_BACKWARD, inputs, params))
+    return [wrap(d) for d in _backward(a, x, w, out[1]._a, out[2]._a, **params)]
+
+
 def _declare(name: str) -> Op:
-    return composite(name, _compose, _forward, inputs=("input", "weight", "bias"),
-                     params=_PARAMS, joint=_joint, multiple=True)
+    op = composite(name, _compose, _forward, inputs=("input", "weight", "bias"),
+                   params=_PARAMS, joint=_joint, multiple=True)
+    op.node_type.materialize = False  # the moments seldom have a gradient
+    return op
 
 
 NATIVE_LAYER_NORM = _declare("native_layer_norm")
@@ -173,7 +201,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
     params = {"view": (math.prod(lead), size), "axes": (1,), "affine": (1, size), "eps": eps}
     y, mean, rstd = apply(NATIVE_LAYER_NORM, (input, weight, bias), params)
     kept = (*lead, *(1,) * len(shape))
-    return y, mean.reshape(kept), rstd.reshape(kept)
+    return y, mean.detach().reshape(kept), rstd.detach().reshape(kept)
 
 
 def _check_normalized(name: str, star: str, have: tuple, normalized_shape: Sequence[int],
@@ -341,7 +369,7 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                             "weight": weight, "bias": bias})
     _check_float(input, "batch_norm")
     out, mean, rstd = _train(input, weight, bias, running_mean, running_var, momentum, eps)
-    return out, mean.reshape(-1), rstd.reshape(-1)
+    return out, mean.detach().reshape(-1), rstd.detach().reshape(-1)
 
 
 @public(FUNCTIONAL)
@@ -450,35 +478,3 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None,
         raise ValueError(f"Expected more than 1 value per channel when training, got input size "
                          f"{size}")
     return _group_norm(input, num_groups, weight, bias, eps)
-
-
-# Local response and p-norms
-
-
-@public(FUNCTIONAL)
-def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75,
-                        k: float = 1.0) -> Tensor:
-    """``x / (k + alpha * mean(x**2))**beta``, the mean over ``size`` neighbouring channels."""
-    shape = input._a.shape
-    if len(shape) < 3:
-        raise ValueError("Expected 3D or higher dimensionality                          input "
-                         f"(got {len(shape)} dimensions)")
-    if not input._a.size:
-        return input
-    if size <= 0:
-        raise RuntimeError(f"kernel size should be greater than zero, but got kH: {size} kW: 1")
-    square = input * input
-    before, after = size // 2, (size - 1) // 2
-    padded = cat([square.new_zeros((shape[0], before, *shape[2:])), square,
-                  square.new_zeros((shape[0], after, *shape[2:]))], 1)
-    total = padded[:, :shape[1]]
-    for i in range(1, size):
-        total = total + padded[:, i:i + shape[1]]
-    mean = total / size if input.dtype.category >= dtypes.FLOAT else total // size
-    return input / (mean * alpha + k) ** beta
-
-
-@public(FUNCTIONAL, out=True)
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """``input`` over its p-norms along ``dim``, each norm at least ``eps``."""
-    return input / vector_norm(input, p, dim, keepdim=True).clamp_min(eps).expand_as(input)

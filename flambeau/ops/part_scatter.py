@@ -11,10 +11,12 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.index_ops import ALL, GETITEM, linear_jvp
 from flambeau.core.kinds import opaque
+from flambeau.core.op import Op
+from flambeau.core.storage import start_of
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
 from flambeau.ops.shape import sizes_of
-from flambeau.ops.views import AS_STRIDED, DIAGONAL, as_strided, select, two_dims
+from flambeau.ops.views import DIAGONAL, as_strided, places, select, strided_copy, two_dims
 
 
 def _zero_source(g: Tensor, source_shape: tuple) -> Tensor:
@@ -47,7 +49,27 @@ def _declare(name: str, part: Any, node: str) -> Any:
 SELECT_SCATTER = _declare("select_scatter", GETITEM, "SelectScatter")
 SLICE_SCATTER = _declare("slice_scatter", GETITEM, "SliceScatter")
 DIAGONAL_SCATTER = _declare("diagonal_scatter", DIAGONAL, "DiagonalScatter")
-AS_STRIDED_SCATTER = _declare("as_strided_scatter", AS_STRIDED, "AsStridedScatter")
+
+
+def _strided_write(a: np.ndarray, source: np.ndarray, size: tuple, stride: tuple, shift: int,
+                   layout: tuple) -> np.ndarray:
+    inside, outside, count = places(size, stride, shift, layout)
+    buffer = np.zeros(count, a.dtype)
+    buffer[inside] = a
+    buffer[outside] = source
+    return buffer[inside]
+
+
+def _kept(g: Tensor, source_shape: tuple, size: tuple, stride: tuple, shift: int,
+          layout: tuple) -> Tensor:
+    return apply(AS_STRIDED_SCATTER, (g, _zero_source(g, source_shape)),
+                 {"size": size, "stride": stride, "shift": shift, "layout": layout})
+
+
+AS_STRIDED_SCATTER: Op = opaque(
+    "as_strided_scatter", _strided_write, inputs=("input", "source"),
+    grads=(_kept, strided_copy), params=("size", "stride", "shift", "layout"),
+    node="AsStridedScatter", jvp=linear_jvp(lambda: AS_STRIDED_SCATTER, 0, 1))
 
 
 def _written(op: Any, input: Tensor, src: Tensor, shape: tuple, params: dict) -> Tensor:
@@ -79,9 +101,10 @@ def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = 
     dim = wrap_dim(dim, input._a.ndim)
     if step <= 0:
         raise RuntimeError("slice step must be positive")
-    key = (*(ALL,) * dim, slice(start, end, step), ...)
+    part = slice(start, end, step)
+    key = (*(ALL,) * dim, part, ...)
     shape = list(input._a.shape)
-    shape[dim] = len(range(*key[dim].indices(shape[dim])))
+    shape[dim] = len(range(*part.indices(shape[dim])))
     return _written(SLICE_SCATTER, input, src, tuple(shape), {"index": key})
 
 
@@ -98,12 +121,16 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 @public("torch", "Tensor", out=True)
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
                        storage_offset: int | None = None) -> Tensor:
-    """A copy with ``src`` where ``as_strided`` of the same arguments would look."""
-    dense = input.contiguous()  # type: ignore[attr-defined]
-    part = as_strided(dense.detach(), size, stride, storage_offset)
-    params = {"size": sizes_of((size,)), "stride": sizes_of((stride,)),
-              "shift": storage_offset or 0, "layout": (dense._a.shape, dense.stride())}
-    return _written(AS_STRIDED_SCATTER, dense, src, part._a.shape, params)
+    """A copy with ``src`` where ``as_strided`` of the same arguments would look.
+
+    The gradient of ``input`` is that of the elements kept; PyTorch 2.13 gives the others'.
+    """
+    size, stride = sizes_of((size,)), sizes_of((stride,))
+    as_strided(input.detach(), size, stride, storage_offset)  # type: ignore[attr-defined]
+    shift = 0 if storage_offset is None else storage_offset - start_of(input)
+    layout = (input._a.shape, input.stride())  # type: ignore[attr-defined]
+    params = {"size": size, "stride": stride, "shift": shift, "layout": layout}
+    return _written(AS_STRIDED_SCATTER, input, src, size, params)
 
 
 __all__ = ["as_strided_scatter", "diagonal_scatter", "select_scatter", "slice_scatter"]

@@ -15,7 +15,6 @@ from flambeau.core.kinds import linear
 from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor
-from flambeau.ops.shape import squeeze, unsqueeze
 from flambeau.ops.window_args import (
     batch_leading,
     channels_last,
@@ -24,6 +23,7 @@ from flambeau.ops.window_args import (
     int_of,
     ints_of,
     refuse_dtype,
+    to_front,
 )
 
 # Pixels and channels.
@@ -47,11 +47,11 @@ def _unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
                                                width // factor)
 
 
-PIXEL_SHUFFLE = linear(
+PIXEL_SHUFFLE: Op = linear(
     "pixel_shuffle", _shuffle,
     lambda g, factor: apply(PIXEL_UNSHUFFLE, (g,), {"factor": factor}), params=("factor",),
     batch=batch_leading)
-PIXEL_UNSHUFFLE = linear(
+PIXEL_UNSHUFFLE: Op = linear(
     "pixel_unshuffle", _unshuffle,
     lambda g, factor: apply(PIXEL_SHUFFLE, (g,), {"factor": factor}), params=("factor",),
     batch=batch_leading)
@@ -112,7 +112,7 @@ def _regroup_batch(op: Op, inputs: Sequence[Any], dims: Sequence[int | None],
     return flat.reshape(size, -1, *flat._a.shape[1:]), 0
 
 
-CHANNEL_SHUFFLE = linear(
+CHANNEL_SHUFFLE: Op = linear(
     "channel_shuffle", _regroup,
     lambda g, input_shape, groups: apply(CHANNEL_SHUFFLE, (g,), {
         "groups": input_shape[1] // groups}),
@@ -144,18 +144,28 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 # Sliding blocks.
 
 
+def _unfold_forward(x: np.ndarray, window: tuple) -> np.ndarray:
+    return blocks.unfold(x, *window) if x.ndim == 4 else blocks.unfold(x[None], *window)[0]
+
+
+def _fold_forward(x: np.ndarray, size: tuple, window: tuple) -> np.ndarray:
+    return blocks.fold(x, size, *window) if x.ndim == 3 else blocks.fold(x[None], size, *window)[0]
+
+
 def _fold_batch(op: Op, inputs: Sequence[Any], dims: Sequence[int | None], **params: Any) -> tuple:
+    if inputs[0]._a.ndim == (4 if op is UNFOLD else 3):
+        return apply(op, (to_front(inputs[0], dims[0]),), params), 0
     size = inputs[0]._a.shape[dims[0]]
     flat = apply(op, (fold_front(inputs[0], dims[0], size, 0),), params)
     return flat.reshape(size, -1, *flat._a.shape[1:]), 0
 
 
-UNFOLD = linear(
-    "im2col", lambda x, window: blocks.unfold(x, *window),
-    lambda g, input_shape, window: apply(FOLD, (g,), {"size": input_shape[2:], "window": window}),
+UNFOLD: Op = linear(
+    "im2col", _unfold_forward,
+    lambda g, input_shape, window: apply(FOLD, (g,), {"size": input_shape[-2:], "window": window}),
     params=("window",), node="Im2Col", batch=_fold_batch)
-FOLD = linear(
-    "col2im", lambda x, size, window: blocks.fold(x, size, *window),
+FOLD: Op = linear(
+    "col2im", _fold_forward,
     lambda g, window: apply(UNFOLD, (g,), {"window": window}),
     params=("size", "window"), node="Col2Im", batch=_fold_batch)
 
@@ -222,8 +232,6 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             f"{spaces}, padding={pad}, calculated shape of the array of sliding blocks as "
             f"{_pair(counts)}, but its components must be at least one.")
     _check_blocks("im2col", input._a.dtype)
-    if len(shape) == 3:
-        return squeeze(apply(UNFOLD, (unsqueeze(input, 0),), {"window": window}), 0)
     return apply(UNFOLD, (input,), {"window": window})
 
 
@@ -242,10 +250,7 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     window = _window("col2im", kernel_size, dilation, padding, stride)
     _check_columns(input._a, size, window)
     _check_blocks("col2im", input._a.dtype)
-    params = {"size": size, "window": window}
-    if input._a.ndim == 2:
-        return squeeze(apply(FOLD, (unsqueeze(input, 0),), params), 0)
-    return apply(FOLD, (input,), params)
+    return apply(FOLD, (input,), {"size": size, "window": window})
 
 
 def _check_columns(a: Any, size: tuple, window: tuple) -> None:
@@ -397,6 +402,10 @@ def _check_pads(a: Any, pairs: tuple, mode: str) -> None:
                 f"Argument #{4 + 2 * (n - 1 - i)}: Padding size should be less than the "
                 f"corresponding input dimension, but got: padding ({before}, {after}) at dimension "
                 f"{a.ndim - n + i} of input {list(a.shape)}")
+        if n > 1 and size + before + after < 0:
+            whole = [*a.shape[:a.ndim - n], *[s + b + c for s, (b, c) in zip(sizes, pairs)]]
+            raise RuntimeError("Trying to create tensor with negative dimension "
+                               f"{size + before + after}: {whole}")
         if size + before + after < 1:
             raise RuntimeError(f"input (W: {size}) is too small. Calculated output W: "
                                f"{size + before + after}")

@@ -18,6 +18,7 @@ from flambeau.ops.activation import (
     FUNCTIONAL,
     declare,
     in_place,
+    not_implemented,
     require_float,
     require_tensor,
     run,
@@ -192,8 +193,9 @@ RRELU_EVAL = declare(
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:
     low = x <= 0
-    # PyTorch rounds the bounds to the tensor's dtype before it draws between them.
-    lower, upper = (float(np.asarray(v).astype(x.dtype)) for v in (lower, upper))
+    # PyTorch rounds the bounds to the precision it computes in before it draws between them.
+    real = np.float64 if x.dtype == np.float64 else np.float32
+    lower, upper = float(real(lower)), float(real(upper))
     slopes = np.ones(x.shape, np.float64)
     draws = engine_of("rrelu", generator).doubles(int(np.count_nonzero(low)))
     slopes[low] = draws * (upper - lower) + lower
@@ -212,6 +214,8 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     require_float("rrelu", "rrelu_with_noise_out_cpu" if training else "leaky_relu_cpu", input)
     if not training:
         return run(RRELU_EVAL, input, {"slope": (lower + upper) / 2}, inplace)
+    if input._a.dtype == np.float16:
+        raise not_implemented("rrelu_with_noise_out_cpu", input)
     noise = _drawn_slopes(input._a, lower, upper, generator)
     if inplace:
         return overwrite(input, lambda t: apply(RRELU, (t, noise)), (noise,))

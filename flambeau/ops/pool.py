@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -30,12 +31,12 @@ COUNTS = {1: "one", 2: "two", 3: "three"}
 
 
 # Maxima: the gradient goes to the places where they were found.
-GATHER = linear(
+GATHER: Op = linear(
     "pool_gather", lambda x, indices, size: arrays.pool_gather(x, indices, len(size)),
     lambda g, indices, size: apply(SCATTER, (g, indices), {"size": size}),
     inputs=("input", "indices"), params=("size",), batch=batch_leading,
     node="MaxPoolBackwardBackward")
-SCATTER = linear(
+SCATTER: Op = linear(
     "pool_scatter", arrays.pool_scatter,
     lambda g, indices, size: apply(GATHER, (g, indices), {"size": size}),
     inputs=("input", "indices"), params=("size",), batch=batch_leading, node="MaxPoolBackward")
@@ -343,7 +344,7 @@ class Mean(NamedTuple):
 
 
 def _mean_forward(x: np.ndarray, window: Mean) -> np.ndarray:
-    return channels_last(arrays.avg_pool_nd(x, *window), x)
+    return channels_last(mean_pool.avg_pool_nd(x, *window), x)
 
 
 def _mean_ops(n: int) -> Op:
@@ -354,7 +355,7 @@ def _mean_ops(n: int) -> Op:
                   node=f"AvgPool{n}D")
     spread = linear(
         f"avg_pool{n}d_backward",
-        lambda g, size, window: arrays.avg_pool_nd_transpose(g, size, *window),
+        lambda g, size, window: mean_pool.avg_pool_nd_transpose(g, size, *window),
         lambda g, window: apply(mean, (g,), {"window": window}), params=("size", "window"),
         batch=batch_leading, node=f"AvgPool{n}DBackward")
     return mean

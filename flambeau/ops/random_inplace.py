@@ -44,7 +44,7 @@ def refuse_dtype(kernel: str, held: dtype) -> NotImplementedError:
     return NotImplementedError(f"\"{kernel}\" not implemented for '{held.title}'")
 
 
-def number(name: str, argument: str, position: int, value: Any) -> float:
+def number(name: str, argument: str, position: int, value: Any) -> Any:
     """``value`` as a number; TypeError where it is none."""
     if isinstance(value, Tensor) and value._a.ndim == 0:
         value = value.item()
@@ -326,6 +326,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     if not isinstance(p, (int, float, np.number)):
         raise TypeError("bernoulli_() received an invalid combination of arguments - got "
                         f"({type(p).__name__}), but expected one of:")
+    p = float(p)
     check_probability(self.dtype, p)
     return fill(self, "BernoulliBackward2", lambda a: random_fill.bernoulli_scalar(a, engine, p))
 

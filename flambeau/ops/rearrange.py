@@ -14,13 +14,14 @@ from flambeau.base.shapes import Size, broadcast, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import linear
+from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import clone
 from flambeau.ops.join import cat, stack
 from flambeau.ops.shape import expand, flatten, reshape, shifting, sizes_of, unsqueeze
 from flambeau.ops.views import diagonal, two_dims
 
-FLIP = linear("flip", lambda a, dims: np.array(np.flip(a, dims), order="C"),
+FLIP: Op = linear("flip", lambda a, dims: np.array(np.flip(a, dims), order="C"),
               lambda g, dims: apply(FLIP, (g,), {"dims": dims}), params=("dims",),
               batch=shifting("dims"))
 
@@ -54,7 +55,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-ROLL = linear("roll", lambda a, shifts, dims: np.roll(a, shifts, dims),
+ROLL: Op = linear("roll", lambda a, shifts, dims: np.roll(a, shifts, dims),
               lambda g, shifts, dims: apply(
                   ROLL, (g,), {"shifts": tuple([-s for s in shifts]), "dims": dims}),
               params=("shifts", "dims"), batch=shifting("dims"))
@@ -77,7 +78,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     return apply(ROLL, (input,), {"shifts": shifts, "dims": found})
 
 
-ROT90 = linear("rot90", lambda a, k, dims: np.array(np.rot90(a, k, dims), order="K"),
+ROT90: Op = linear("rot90", lambda a, k, dims: np.array(np.rot90(a, k, dims), order="K"),
                lambda g, k, dims: apply(ROT90, (g,), {"k": -k, "dims": dims}),
                params=("k", "dims"), node="Rot90", batch=shifting("dims"))
 
@@ -332,7 +333,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 
 @public()
-def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of ``r`` elements of a vector, as rows."""
     _need_vector(input)
     if r < 0:
@@ -350,6 +351,8 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """Summed over the dimensions along which ``size`` would be broadcast to this shape."""
     shape, have = sizes_of(size), self._a.shape
     lead = len(have) - len(shape)
+    if not shape:
+        return self.sum()  # type: ignore[attr-defined]
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, have[lead:])):
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(have)}}}.")
     dims = (*range(lead), *[i + lead for i, n in enumerate(shape) if n == 1 != have[i + lead]])

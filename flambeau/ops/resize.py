@@ -79,7 +79,7 @@ RESIZE.update({(mode, 2, True): _resize_op(f"Upsample{mode.title()}2DAa")
 
 def _target(input: Tensor, size: Any, scale_factor: Any) -> tuple:
     """(output size or None, scale factors or None), one value per axis."""
-    inner = list(input.size()[2:])
+    inner = list(input.shape[2:])
     n = len(inner)
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
@@ -190,7 +190,7 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     if recompute_scale_factor and given is not None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     _check_rank(rank, mode)
-    shape = input.size()
+    shape = input.shape
     if given is None:
         given = tuple([math.floor(n * f) for n, f in zip(shape[2:], factors)])
         if recompute_scale_factor:
@@ -410,13 +410,13 @@ def _affine_batch(op: Op, inputs: Sequence[Any], dims: Sequence[int | None],
     return out.reshape(count, images, *out._a.shape[1:]), 0
 
 
-AFFINE = linear(
+AFFINE: Op = linear(
     "affine_grid_generator", grids.affine_grid,
     lambda g, size, align_corners: apply(AFFINE_BACK, (g,), {"size": size,
                                                              "align_corners": align_corners}),
     inputs=("theta",), params=("size", "align_corners"), node="AffineGridGenerator",
     batch=_affine_batch)
-AFFINE_BACK = linear(
+AFFINE_BACK: Op = linear(
     "affine_grid_generator_backward", grids.affine_grid_transpose,
     lambda g, size, align_corners: apply(AFFINE, (g,), {"size": size,
                                                         "align_corners": align_corners}),
@@ -449,7 +449,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     """
     if align_corners is None:
         warnings.warn(ALIGN_WARNING, UserWarning, stacklevel=2)
-    held, shape = theta._a.dtype, theta.size()
+    held, shape = theta._a.dtype, theta.shape
     if not FROM_NUMPY[held].is_floating_point:
         raise ValueError("Expected theta to have floating point type, but got "
                          f"{naming.prefix()}.{FROM_NUMPY[held].name}")

@@ -27,8 +27,11 @@ from flambeau.ops.random_inplace import (
     number,
     refuse_dtype,
 )
+from flambeau.ops.special import digamma
 
 ndarray = np.ndarray
+_SERIES_END = 100_000  # terms; about 9 sqrt(shape) are needed
+_SMALL = 1e-17
 
 
 def _no_gradient(g: Tensor) -> Tensor:
@@ -125,7 +128,7 @@ def _fill_mean(a: ndarray, engine: Engine, mean: ndarray, std: float) -> None:
     _in_place(np.add, a, mean)
 
 
-def _fill_std(a: ndarray, engine: Engine, mean: float, std: ndarray) -> None:
+def _fill_std(a: ndarray, engine: Engine, mean: ndarray | float, std: ndarray) -> None:
     _check_std(std)
     _fill_standard(a, engine)
     _in_place(np.multiply, a, std)
@@ -354,6 +357,72 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     engine = engine_of("binomial", generator)
     made = random_samplers.binomial(count._a, prob._a, engine)
     return count.new_tensor(made)
+
+
+# Gamma and Dirichlet
+
+
+def _standard_gamma(shapes: ndarray, engine: Engine) -> ndarray:
+    _require_gamma("gamma_cpu", shapes)
+    return random_samplers.standard_gamma(shapes, engine)
+
+
+def _require_gamma(kernel: str, a: ndarray) -> None:
+    held = FROM_NUMPY[a.dtype]
+    if held not in (dtypes.float32, dtypes.float64):
+        raise refuse_dtype(kernel, held)
+
+
+def _gamma_slope(shapes: ndarray, out: ndarray) -> ndarray:
+    """How a gamma variate moves with its shape while the probability below it stays.
+
+    With c(n) = x^n Γ(a) / Γ(a + n + 1) it is x Σ c(n) (ψ(a + n + 1) - log x): the series of the
+    incomplete gamma function, differentiated by a.
+    """
+    a, x = np.broadcast_arrays(shapes.astype(np.float64), out.astype(np.float64))
+    log_x = np.log(x)
+    weight, psi = 1 / a, digamma.op.forward(a + 1)
+    total = weight * (psi - log_x)
+    for n in range(1, _SERIES_END):
+        at = a + n
+        weight = weight * (x / at)
+        psi = psi + 1 / at
+        total = total + weight * (psi - log_x)
+        if not (weight * at > _SMALL * total).any():
+            break
+    return (x * total).astype(shapes.dtype)
+
+
+GAMMA_SLOPE = opaque("standard_gamma_grad", _gamma_slope, inputs=("input", "output"))
+STANDARD_GAMMA = opaque(
+    "standard_gamma", _standard_gamma,
+    grads=(lambda g, input, out: g * _standard_gamma_grad(input, out),), params=("engine",),
+    node="StandardGamma")
+
+
+@public("torch", name="_standard_gamma")
+def _standard_gamma_of(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Gamma variates of rate 1 whose shapes are in ``input`` (float32 or float64, > 0).
+
+    Their gradient is the implicit one (arXiv:1805.08498).
+    """
+    _require("_standard_gamma", input)
+    return apply(STANDARD_GAMMA, (input,), {"engine": engine_of("_standard_gamma", generator)})
+
+
+@public("torch")
+def _standard_gamma_grad(input: Tensor, output: Tensor) -> Tensor:
+    """The derivative of gamma variates ``output`` by their shapes ``input``."""
+    return apply(GAMMA_SLOPE, (input, output))
+
+
+@public("torch")
+def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Dirichlet variates over the last dimension, of concentrations ``input``; no gradient."""
+    shapes = _require("_sample_dirichlet", input)._a
+    _require_gamma("dirichlet", shapes)
+    made = random_samplers.dirichlet(shapes, engine_of("_sample_dirichlet", generator))
+    return input.new_tensor(made)
 
 
 __all__ = ["bernoulli", "binomial", "multinomial", "normal", "poisson"]

@@ -11,9 +11,10 @@ import numpy as np
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
-from flambeau.core.index_ops import ALL, PLACE, linear_jvp
+from flambeau.core.index_ops import PLACE, linear_jvp
 from flambeau.core.kinds import opaque
 from flambeau.core.levels import front
+from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
@@ -92,7 +93,7 @@ def _reduce_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int,
     return flat.reshape(a.shape)
 
 
-def _without(g: Tensor, index: Tensor, dim: int) -> Tensor:
+def _without(g: Tensor, index: Tensor, dim: int) -> Any:
     return apply(SCATTER_VALUE, (g, index), {"dim": dim, "value": 0})
 
 
@@ -122,17 +123,17 @@ def _batch_scatter(op: Any, inputs: Sequence, bdims: Sequence, **params: Any) ->
     return apply(op, whole, params), 0
 
 
-SCATTER = opaque(
+SCATTER: Op = opaque(
     "scatter", _scatter_forward, inputs=("input", "index", "src"),
     grads=(lambda g, index, dim: _without(g, index, dim), None, _gathered), params=("dim",),
     jvp=linear_jvp(lambda: SCATTER, 0, 2), batch=_batch_scatter)
-SCATTER_VALUE = opaque(
+SCATTER_VALUE: Op = opaque(
     "scatter_value", _scatter_value_forward, inputs=("input", "index"),
     grads=(lambda g, index, dim: _without(g, index, dim), None), params=("dim", "value"),
     jvp=lambda tangents, out, input, index, dim, value: _without(tangents[0], index, dim),
     batch=_batch_scatter)
 SCATTER_VALUE.node_type.__name__ = "ScatterBackward1"
-SCATTER_ADD = opaque(
+SCATTER_ADD: Op = opaque(
     "scatter_add", _scatter_add_forward, inputs=("input", "index", "src"),
     grads=(lambda g: g, None, _gathered), params=("dim",), widen=True, node="ScatterAdd",
     jvp=linear_jvp(lambda: SCATTER_ADD, 0, 2), batch=_batch_scatter)
@@ -141,18 +142,18 @@ SCATTER_ADD = opaque(
 # Gradients of the reductions, for scatter_reduce and index_reduce alike.
 
 
-def _spread(t: Tensor, shape: tuple, index: Tensor, dim: int, src: Tensor) -> Tensor:
+def _spread(t: Tensor, shape: tuple, index: Tensor, dim: int, src: Tensor) -> Any:
     """The sums over sources that land on each position."""
     zeros = wrap(np.zeros(shape, np.dtype(t._a.dtype.type)))
     return apply(SCATTER_ADD, (zeros, index, t), {"dim": dim})
 
 
-def _like(condition: Tensor, t: Tensor) -> Tensor:
+def _like(condition: Any, t: Tensor) -> Any:
     return cast(condition, t.dtype)
 
 
-def _reduce_grads(g: Tensor, needs: tuple, input: Tensor, index: Tensor, src: Tensor, out: Tensor,
-                  dim: int, reduce: str, include_self: bool) -> list:
+def _reduce_grads(g: Any, needs: tuple, input: Any, index: Tensor, src: Any, out: Any, dim: int,
+                  reduce: str, include_self: bool) -> list:
     shape = src._a.shape
     part = src if shape == index._a.shape else _cut(src, index)
     if reduce == "sum":
@@ -162,7 +163,7 @@ def _reduce_grads(g: Tensor, needs: tuple, input: Tensor, index: Tensor, src: Te
         share = g / count.clamp(min=1)  # type: ignore[attr-defined]
         own, other = share, gather(share, dim, index)
     elif reduce == "prod":
-        own, other = _prod_grads(g, input, index, part, dim, include_self)
+        own, other = _prod_grads(g, input, index, part, out, dim, include_self)
     else:
         own, other = _extreme_grads(g, input, index, part, out, dim, include_self)
     if not include_self:
@@ -182,23 +183,24 @@ def _ones(t: Tensor) -> Tensor:
     return wrap(np.ones(t._a.shape, np.dtype(t._a.dtype.type)))
 
 
-def _prod_grads(g: Tensor, input: Tensor, index: Tensor, src: Tensor, dim: int,
+def _prod_grads(g: Any, input: Any, index: Tensor, src: Any, out: Any, dim: int,
                 include_self: bool) -> tuple:
-    """Products of all factors but one; a zero among the factors leaves its own product only."""
+    """Products of all factors but one: the whole divided by it, or for a zero the others'."""
     ones = _ones(input)
     others = apply(SCATTER_REDUCE, (ones, index, src),
                    {"dim": dim, "reduce": "prod", "include_self": True})
     zero = src == 0
     start = input if include_self else ones
-    filled = src + _like(zero, src)
+    filled = src * _like(~zero, src) + _like(zero, src)
     product = apply(SCATTER_REDUCE, (start, index, filled),
                     {"dim": dim, "reduce": "prod", "include_self": True})
-    zeros = gather(_spread(_like(zero, src), input._a.shape, index, dim, src), dim, index)
-    alone = _like(zeros - _like(zero, src) == 0, src)
-    return g * others, gather(g * product, dim, index) / filled * alone
+    zeros: Any = gather(_spread(_like(zero, src), input._a.shape, index, dim, src), dim, index)
+    alone = _like(zeros == 1, src) * _like(zero, src)
+    divided = gather(g * out, dim, index) / filled * _like(~zero, src)
+    return g * others, divided + gather(g * product, dim, index) * alone
 
 
-def _extreme_grads(g: Tensor, input: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int,
+def _extreme_grads(g: Any, input: Any, index: Tensor, src: Any, out: Any, dim: int,
                    include_self: bool) -> tuple:
     """The gradient goes to the extreme values, in equal parts where several tie."""
     hit = _like(src == gather(out, dim, index), g)
@@ -325,7 +327,7 @@ def _index_copy_forward(a: np.ndarray, index: np.ndarray, source: np.ndarray,
     if not a.ndim:
         out[...] = source.reshape(())
     else:
-        out[(*(ALL,) * dim, index.reshape(-1))] = source
+        np.moveaxis(out, dim, 0)[index.reshape(-1)] = np.moveaxis(source, dim, 0)
     return out
 
 
@@ -335,7 +337,7 @@ def _index_fill_forward(a: np.ndarray, index: np.ndarray, value: np.ndarray,
     if not a.ndim:
         out[...] = value
     else:
-        out[(*(ALL,) * dim, index.reshape(-1))] = value
+        np.moveaxis(out, dim, 0)[index.reshape(-1)] = value
     return out
 
 
@@ -344,7 +346,7 @@ def _filled(g: Tensor, index: Tensor, dim: int) -> Tensor:
     return apply(INDEX_FILL, (g, index, zero), {"dim": dim})
 
 
-def _fill_value_grad(g: Tensor, index: Tensor, dim: int) -> Tensor:
+def _fill_value_grad(g: Any, index: Tensor, dim: int) -> Tensor:
     one = wrap(np.ones((), np.dtype(g._a.dtype.type)))
     nowhere = wrap(np.zeros(g._a.shape, np.dtype(g._a.dtype.type)))
     return (g * apply(INDEX_FILL, (nowhere, index, one), {"dim": dim})).sum()
@@ -355,7 +357,7 @@ def _at_index(g: Tensor, index: Tensor, source_shape: tuple, dim: int) -> Tensor
 
 
 def _added(g: Tensor, index: Tensor, source_shape: tuple, dim: int, alpha: Any) -> Tensor:
-    found = _at_index(g, index, source_shape, dim)
+    found: Any = _at_index(g, index, source_shape, dim)
     return found if alpha == 1 else found * (
         alpha.conjugate() if isinstance(alpha, complex) else alpha)
 
@@ -372,15 +374,15 @@ def _index_reduce_grads(g: Tensor, needs: tuple, input: Tensor, index: Tensor, s
     return _reduce_grads(g, needs, input, wide, source, out, dim, reduce, include_self)
 
 
-INDEX_ADD = opaque(
+INDEX_ADD: Op = opaque(
     "index_add", _index_add_forward, inputs=("input", "index", "source"),
     grads=(lambda g: g, None, _added), params=("dim", "alpha"), widen=True, node="IndexAdd",
     jvp=linear_jvp(lambda: INDEX_ADD, 0, 2))
-INDEX_COPY = opaque(
+INDEX_COPY: Op = opaque(
     "index_copy", _index_copy_forward, inputs=("input", "index", "source"),
     grads=(_filled, None, _at_index), params=("dim",), node="IndexCopy",
     jvp=linear_jvp(lambda: INDEX_COPY, 0, 2))
-INDEX_FILL = opaque(
+INDEX_FILL: Op = opaque(
     "index_fill", _index_fill_forward, inputs=("input", "index", "value"),
     grads=(_filled, None, _fill_value_grad),
     params=("dim",), node="IndexFill", jvp=linear_jvp(lambda: INDEX_FILL, 0, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ def _expand_forward(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     strides = tuple([0 if n != m else s for n, m, s in zip(a.shape, shape[lead:], a.strides)])
     if shape == a.shape:
         return a[...]
-    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=False)
+    alone = a.size == math.prod(shape)
+    return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=alone)
 
 
 def _batch_expand(op: Any, inputs: Sequence[Any], dims: Sequence[Any],

@@ -14,7 +14,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
 from flambeau.core.inplace import bump
 from flambeau.core.kinds import linear, view
-from flambeau.core.op import OPS
+from flambeau.core.op import OPS, Op
 from flambeau.core.storage import (
     UntypedStorage,
     address,
@@ -81,13 +81,13 @@ def _diagonal_place(g: np.ndarray, shape: tuple, offset: int, dim1: int,
     return whole
 
 
-DIAGONAL = view(
+DIAGONAL: Op = view(
     "diagonal", _diagonal_view,
     lambda g, input_shape, offset, dim1, dim2: apply(
         DIAGONAL_PLACE, (g,),
         {"shape": input_shape, "offset": offset, "dim1": dim1, "dim2": dim2}),
     params=("offset", "dim1", "dim2"), batch=shifting("dim1", "dim2"))
-DIAGONAL_PLACE = linear(
+DIAGONAL_PLACE: Op = linear(
     "diagonal_backward", _diagonal_place,
     lambda g, offset, dim1, dim2: apply(
         DIAGONAL, (g,), {"offset": offset, "dim1": dim1, "dim2": dim2}),
@@ -131,12 +131,12 @@ def _fold(g: np.ndarray, shape: tuple, dimension: int, size: int, step: int) -> 
     return whole
 
 
-UNFOLD = view(
+UNFOLD: Op = view(
     "unfold", _unfold_forward,
     lambda g, input_shape, dimension, size, step: apply(
         FOLD, (g,), {"shape": input_shape, "dimension": dimension, "size": size, "step": step}),
     params=("dimension", "size", "step"), batch=shifting("dimension"))
-FOLD = linear(
+FOLD: Op = linear(
     "unfold_backward", _fold,
     lambda g, dimension, size, step: apply(
         UNFOLD, (g,), {"dimension": dimension, "size": size, "step": step}),
@@ -192,23 +192,24 @@ def _strided_forward(a: np.ndarray, size: tuple, stride: tuple, shift: int,
 
 
 def _positions(size: Sequence[int], stride: Sequence[int], shift: int) -> np.ndarray:
-    places = np.array(shift)
+    found = np.array(shift)
     for n, s in zip(size, stride):
-        places = places[..., None] + np.arange(n) * s
-    return places
+        found = found[..., None] + np.arange(n) * s
+    return found
 
 
-def _both(size: tuple, stride: tuple, shift: int, layout: tuple) -> tuple:
+def places(size: tuple, stride: tuple, shift: int, layout: tuple) -> tuple:
     """Where input and result lie in a buffer that holds both, and its length."""
     low = min(shift, 0)
-    inside, outside = _positions(*layout, -low), _positions(size, stride, shift - low)
+    inside = _positions(layout[0], layout[1], -low)
+    outside = _positions(size, stride, shift - low)
     count = 1 + max(inside.max(initial=0), outside.max(initial=0))
     return inside, outside, count
 
 
 def _strided_back(g: np.ndarray, size: tuple, stride: tuple, shift: int,
                   layout: tuple) -> np.ndarray:
-    inside, outside, count = _both(size, stride, shift, layout)
+    inside, outside, count = places(size, stride, shift, layout)
     buffer = np.zeros(count, g.dtype)
     np.add.at(buffer, outside.ravel(), g.ravel())
     shared = np.bincount(inside.ravel(), minlength=count)
@@ -219,7 +220,7 @@ def _strided_back(g: np.ndarray, size: tuple, stride: tuple, shift: int,
 
 def _strided_copy(a: np.ndarray, size: tuple, stride: tuple, shift: int,
                   layout: tuple) -> np.ndarray:
-    inside, outside, count = _both(size, stride, shift, layout)
+    inside, outside, count = places(size, stride, shift, layout)
     buffer = np.zeros(count, a.dtype)
     buffer[inside] = a
     return buffer[outside]
@@ -236,7 +237,8 @@ def _strided_grad(g: Tensor, size: tuple, stride: tuple, shift: int, layout: tup
     return apply(AS_STRIDED_BACK, (g,), _geometry(size, stride, shift, layout))
 
 
-def _strided_again(g: Tensor, size: tuple, stride: tuple, shift: int, layout: tuple) -> Tensor:
+def strided_copy(g: Tensor, size: tuple, stride: tuple, shift: int, layout: tuple) -> Tensor:
+    """As ``as_strided`` would read a tensor laid out as ``layout`` with the values ``g``."""
     return apply(AS_STRIDED_COPY, (g,), _geometry(size, stride, shift, layout))
 
 
@@ -251,8 +253,8 @@ AS_STRIDED = view("as_strided", _strided_forward, _strided_grad, params=_GEOMETR
                   batch=_strided_batch)
 AS_STRIDED.jvp = lambda tangents, out, input, **geometry: (
     None if tangents[0] is None else apply(AS_STRIDED_COPY, (tangents[0],), geometry))
-AS_STRIDED_COPY = linear("as_strided_copy", _strided_copy, _strided_grad, params=_GEOMETRY)
-AS_STRIDED_BACK = linear("as_strided_backward", _strided_back, _strided_again, params=_GEOMETRY)
+AS_STRIDED_COPY: Op = linear("as_strided_copy", _strided_copy, _strided_grad, params=_GEOMETRY)
+AS_STRIDED_BACK = linear("as_strided_backward", _strided_back, strided_copy, params=_GEOMETRY)
 
 
 @public()
@@ -391,5 +393,5 @@ show(property(lambda self: self._a.itemsize, doc="The bytes of one element."), "
 show(property(lambda self: self._a.itemsize * self._a.size, doc="The bytes of all elements."),
      "nbytes", "Tensor")
 
-__all__ = ["AS_STRIDED", "DIAGONAL", "as_strided", "diagonal", "narrow", "select", "two_dims",
-           "unfold"]
+__all__ = ["AS_STRIDED", "DIAGONAL", "as_strided", "diagonal", "narrow", "places", "select",
+           "strided_copy", "two_dims", "unfold"]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from flambeau.backends.numpy import pool
+from flambeau.backends.numpy import mean_pool, pool
 
 
 def random_case(rng, dilated=True):
@@ -75,12 +75,12 @@ def test_avg_pool_as_torch(seed):
     torch, function, tx = as_torch("avg_pool", x)
     tx.requires_grad_()
     want = function(tx, kernel, stride, padding, **options)
-    mine = pool.avg_pool_nd(x, kernel, stride, padding, **options)
+    mine = mean_pool.avg_pool_nd(x, kernel, stride, padding, **options)
     np.testing.assert_allclose(mine, want.detach().numpy())
     g = torch.randn_like(want)
     (gx,) = torch.autograd.grad(want, tx, g)
     size = x.shape[2:]
-    mine = pool.avg_pool_nd_transpose(g.numpy(), size, kernel, stride, padding, **options)
+    mine = mean_pool.avg_pool_nd_transpose(g.numpy(), size, kernel, stride, padding, **options)
     np.testing.assert_allclose(mine, gx.numpy(), atol=1e-12)
 
 
@@ -94,11 +94,11 @@ def test_adaptive_as_torch(seed):
     torch, function, tx = as_torch("adaptive_avg_pool", x)
     tx.requires_grad_()
     want = function(tx, out)
-    mine = pool.adaptive_avg_pool_nd(x, out)
+    mine = mean_pool.adaptive_avg_pool_nd(x, out)
     np.testing.assert_allclose(mine, want.detach().numpy(), atol=1e-12)
     g = torch.randn_like(want)
     (gx,) = torch.autograd.grad(want, tx, g)
-    mine = pool.adaptive_avg_pool_nd_transpose(g.numpy(), x.shape[2:])
+    mine = mean_pool.adaptive_avg_pool_nd_transpose(g.numpy(), x.shape[2:])
     np.testing.assert_allclose(mine, gx.numpy(), atol=1e-12)
     if seed % 2:
         x[rng.random(x.shape) < 0.2] = np.nan
@@ -144,13 +144,13 @@ def test_max_unpool_as_torch():
 
 def test_half_and_empty():
     x = np.random.default_rng(0).standard_normal((2, 4, 4)).astype(np.float16)
-    y = pool.avg_pool_nd(x, (2, 2), (2, 2), (0, 0))
-    wide = pool.avg_pool_nd(x.astype(np.float32), (2, 2), (2, 2), (0, 0))
+    y = mean_pool.avg_pool_nd(x, (2, 2), (2, 2), (0, 0))
+    wide = mean_pool.avg_pool_nd(x.astype(np.float32), (2, 2), (2, 2), (0, 0))
     assert y.dtype == np.float16 and (y == wide.astype(np.float16)).all()
     empty = np.ones((0, 3, 4))
     assert pool.max_pool_nd(empty, (2,), (2,), (0,), (1,))[0].shape == (0, 3, 2)
-    assert pool.avg_pool_nd(empty, (2,), (2,), (0,)).shape == (0, 3, 2)
-    assert pool.adaptive_avg_pool_nd(empty, (3,)).shape == (0, 3, 3)
+    assert mean_pool.avg_pool_nd(empty, (2,), (2,), (0,)).shape == (0, 3, 2)
+    assert mean_pool.adaptive_avg_pool_nd(empty, (3,)).shape == (0, 3, 3)
     assert pool.adaptive_max_pool_nd(empty, (3,))[1].shape == (0, 3, 3)
     places = np.zeros((0, 3, 2), np.int64)
     assert pool.pool_scatter(np.ones((0, 3, 2)), places, (4,)).shape == (0, 3, 4)

@@ -148,7 +148,7 @@ def _plan(
 ) -> Geometry:
     n = len(size)
     stride, dilation = per_axis(stride, n), per_axis(dilation, n)
-    pads = tuple(tuple(pair) for pair in pad_pairs(padding, n))
+    pads: Pairs = tuple((before, after) for before, after in pad_pairs(padding, n))
     axes = zip(size, pads, kernel, stride, dilation, strict=True)
     out = tuple(window_count(*axis) for axis in axes)
     return Geometry(tuple(kernel), stride, dilation, pads, groups, out)
@@ -277,7 +277,7 @@ def conv_nd_input_grad(
         return out.astype(dtype, copy=False)
     # One pass of im2col over g beats a scatter per kernel cell, unless g is the larger array.
     if set(geo.stride) == {1} and w.shape[0] // groups <= w.shape[1]:
-        return _flipped(g, w, geo).astype(dtype, copy=False)
+        return _flipped(g, w, geo, input_shape[2:]).astype(dtype, copy=False)
     batch = input_shape[0]
     weights = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
     layout = _layout(tuple(input_shape), g.itemsize, geo)
@@ -313,14 +313,16 @@ def _copy_inner(out: np.ndarray, padded: np.ndarray, layout: Layout) -> None:
     target[...] = source
 
 
-def _flipped(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+def _flipped(g: np.ndarray, w: np.ndarray, geo: Geometry, size: Sequence[int]) -> np.ndarray:
     """The input gradient at stride 1: a convolution by the flipped, transposed kernel."""
     outs, width = w.shape[:2]
     split = w.reshape(geo.groups, outs // geo.groups, *w.shape[1:])
     turned = np.flip(split, tuple(range(3, split.ndim)))
     turned = turned.swapaxes(1, 2).reshape(geo.groups * width, -1, *geo.kernel)
     spans = [d * (k - 1) for d, k in zip(geo.dilation, geo.kernel, strict=True)]
-    pads = [(span - p[0], span - p[1]) for span, p in zip(spans, geo.pads, strict=True)]
+    before = [span - p[0] for span, p in zip(spans, geo.pads, strict=True)]
+    axes = zip(before, size, spans, geo.out, strict=True)
+    pads = tuple((first, n + span - count - first) for first, n, span, count in axes)
     return conv_nd(g, turned, 1, pads, geo.dilation, geo.groups)
 
 

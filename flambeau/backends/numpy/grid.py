@@ -90,7 +90,7 @@ def grid_sample_input_grad(
     taps = _all_taps(input_shape, grid, mode, padding_mode, align_corners)
     channels, size = input_shape[1], input_shape[2:]
     count = input_shape[0] * prod(size)
-    values = np.moveaxis(widen(g), 1, 0).reshape(channels, -1)
+    values = np.moveaxis(widen(g), 1, 0).reshape(channels, prod(grid.shape[:-1]))
     out = np.zeros((channels, count + 1), values.dtype)
     corners = list(_corners(taps, input_shape, along))
     if corners and g.size:
@@ -118,7 +118,7 @@ def grid_sample_grid_grad(
     """
     rows = _rows(widen(x))
     taps = _all_taps(x.shape, grid, mode, padding_mode, align_corners)
-    values = np.moveaxis(widen(g), 1, -1).reshape(-1, x.shape[1])
+    values = np.moveaxis(widen(g), 1, -1).reshape(prod(grid.shape[:-1]), x.shape[1])
     total = np.zeros((prod(grid.shape[:-1]), len(taps)), rows.dtype)
     for cells, _, slopes in _corners(taps, x.shape, along):
         seen = np.einsum("pc,pc->p", rows.take(cells, 0), values)
@@ -185,7 +185,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
     """x (N, C, *S) as one row of channels per cell, and a row of zeros at the end."""
     channels = x.shape[1]
     out = np.zeros((x.shape[0] * prod(x.shape[2:]) + 1, channels), x.dtype)
-    out[:-1] = np.moveaxis(x, 1, -1).reshape(-1, channels)
+    out[:-1] = np.moveaxis(x, 1, -1).reshape(out.shape[0] - 1, channels)
     return out
 
 

@@ -1,11 +1,10 @@
-"""Pooling over the last axes of an array.
+"""Max pooling over the last axes of an array.
 
 Maxima come with the place they were found: the flat index within the pooled axes, as PyTorch
 counts it. The gradient of a maximum is `pool_scatter` with those indices, a linear map whose
-transpose is `pool_gather`. Averages are linear; each has its transpose beside it.
+transpose is `pool_gather`.
 
 Arrays are (*lead, *S) with any lead axes; the kernel's length says how many axes are pooled.
-The half types are averaged in float32 and rounded once.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.backends.numpy.axis_map import AxisMap, apply_maps, apply_transposed
 from flambeau.backends.numpy.windows import along, slices, tap, widen
 
 Sizes = Sequence[int]
@@ -279,98 +277,6 @@ def max_unpool_nd(x: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray
     return out.reshape(*lead, *size)
 
 
-def avg_pool_nd(
-    x: np.ndarray,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> np.ndarray:
-    """The mean of each window: its sum over its cell count, or over divisor_override.
-
-    >>> avg_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,))
-    array([[2., 2.]])
-    """
-    n = len(kernel)
-    axes = list(zip(x.shape[x.ndim - n :], kernel, stride, padding, strict=True))
-    counts = [pool_size(*axis, ceil_mode=ceil_mode) for axis in axes]
-    total = widen(x)
-    for axis, sizes, count in zip(range(x.ndim - n, x.ndim), axes, counts, strict=True):
-        total = _sum_windows(total, axis, sizes, count)
-    total = _divide(total, _divisor(axes, counts, count_include_pad, divisor_override))
-    return total.astype(x.dtype, copy=False)
-
-
-def avg_pool_nd_transpose(
-    g: np.ndarray,
-    size: Sizes,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> np.ndarray:
-    """The transpose of avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
-    n = len(kernel)
-    axes = list(zip(size, kernel, stride, padding, strict=True))
-    counts = g.shape[g.ndim - n :]
-    total = _divide(widen(g), _divisor(axes, counts, count_include_pad, divisor_override))
-    for axis, sizes in zip(reversed(range(g.ndim - n, g.ndim)), reversed(axes), strict=True):
-        total = _spread_windows(total, axis, sizes)
-    return total.astype(g.dtype, copy=False)
-
-
-def _sum_windows(x: np.ndarray, axis: int, sizes: tuple[int, ...], count: int) -> np.ndarray:
-    size, kernel, stride, pad = sizes
-    if count == 1 and pad == 0 and kernel >= size:
-        return x.sum(axis, x.dtype, keepdims=True)
-    total = np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
-    for t in range(kernel):
-        part = tap(t - pad, stride, size, count)
-        if part:
-            total[along(x.ndim, axis, part[0])] += x[along(x.ndim, axis, part[1])]
-    return total
-
-
-def _spread_windows(g: np.ndarray, axis: int, sizes: tuple[int, ...]) -> np.ndarray:
-    size, kernel, stride, pad = sizes
-    total = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]), g.dtype)
-    for t in range(kernel):
-        part = tap(t - pad, stride, size, g.shape[axis])
-        if part:
-            total[along(g.ndim, axis, part[1])] += g[along(g.ndim, axis, part[0])]
-    return total
-
-
-def _divisor(
-    axes: Sequence[tuple[int, ...]], counts: Sizes, include_pad: bool, override: int | None
-) -> np.ndarray:
-    """Cells per window, shaped (*out); padding past the declared one never counts."""
-    if override is not None:
-        return np.array(override)
-    cells = np.ones((1,) * len(axes), np.int64)
-    for i, ((size, kernel, stride, pad), count) in enumerate(zip(axes, counts, strict=True)):
-        start = np.arange(count) * stride - pad
-        end = np.minimum(start + kernel, size + pad)
-        if not include_pad:
-            start, end = np.maximum(start, 0), np.minimum(end, size)
-        shape = [1] * len(axes)
-        shape[i] = count
-        cells = cells * np.maximum(end - start, 1).reshape(shape)
-    return cells
-
-
-def _divide(total: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """A mean in total's dtype; integers divide as C does, toward zero."""
-    if total.dtype.kind in "iu":
-        quotient = np.abs(total) // np.abs(cells)
-        return (np.sign(total) * np.sign(cells) * quotient).astype(total.dtype)
-    return total / cells.astype(total.real.dtype)
-
-
 def adaptive_windows(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Start and end of `count` windows that cover `size` cells.
 
@@ -379,47 +285,6 @@ def adaptive_windows(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """
     i = np.arange(count)
     return i * size // count, -(-(i + 1) * size // count)
-
-
-@lru_cache(maxsize=256)
-def adaptive_map(size: int, count: int) -> AxisMap:
-    """The sums over adaptive windows, as a map along an axis."""
-    start, end = adaptive_windows(size, count)
-    lengths = end - start
-    out = np.repeat(np.arange(count), lengths)
-    steps = np.arange(out.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return AxisMap(count, size, out, np.repeat(start, lengths) + steps)
-
-
-def _adaptive_cells(size: Sizes, out: Sizes) -> np.ndarray:
-    cells = np.ones((1,) * len(out), np.int64)
-    for i, (s, count) in enumerate(zip(size, out, strict=True)):
-        start, end = adaptive_windows(s, count)
-        cells = cells * (end - start).reshape([-1 if j == i else 1 for j in range(len(out))])
-    return cells
-
-
-def adaptive_avg_pool_nd(x: np.ndarray, out: Sizes) -> np.ndarray:
-    """The means of windows that divide the last axes of x as evenly as can be: (*lead, *out).
-
-    >>> adaptive_avg_pool_nd(np.array([1.0, 2.0, 3.0]), (2,))
-    array([1.5, 2.5])
-    """
-    size = x.shape[x.ndim - len(out) :]
-    if all(o and s % o == 0 for s, o in zip(size, out, strict=True)):
-        kernel = [s // o for s, o in zip(size, out, strict=True)]
-        return avg_pool_nd(x, kernel, kernel, (0,) * len(out))
-    maps = [adaptive_map(s, o) for s, o in zip(size, out, strict=True)]
-    total = apply_maps(widen(x), maps)
-    return _divide(total, _adaptive_cells(size, out)).astype(x.dtype, copy=False)
-
-
-def adaptive_avg_pool_nd_transpose(g: np.ndarray, size: Sizes) -> np.ndarray:
-    """The transpose of adaptive_avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
-    out = g.shape[g.ndim - len(size) :]
-    maps = [adaptive_map(s, o) for s, o in zip(size, out, strict=True)]
-    part = _divide(widen(g), _adaptive_cells(size, out))
-    return apply_transposed(part, maps).astype(g.dtype, copy=False)
 
 
 def adaptive_max_pool_nd(x: np.ndarray, out: Sizes) -> tuple[np.ndarray, np.ndarray]:
@@ -480,7 +345,8 @@ def _read_cells(
         return x.take(index, axis), place.take(index, axis)
     between = axis - index.ndim + 1
     after = x.ndim - axis - 1
-    index = index.reshape(*index.shape[:-1], *(1,) * between, -1, *(1,) * after)
+    spread = (*(1,) * between, index.shape[-1], *(1,) * after)
+    index = index.reshape(*index.shape[:-1], *spread)
     return np.take_along_axis(x, index, axis), np.take_along_axis(place, index, axis)
 
 
@@ -489,13 +355,14 @@ def fractional_max_pool_nd(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maxima of windows whose steps vary at random, and their flat indices (int64).
 
-    x is (N, C, *S); samples (N, C, n) in [0, 1), the last axis's sample first.
+    x is (N, C, *S); samples (N, C, n) in [0, 1): the last axis's sample first over two axes,
+    the first axis's over three, as in PyTorch.
     Graham, Fractional Max-Pooling, 2014.
     """
     n = len(kernel)
     cells = []
     for i, (size, k, count) in enumerate(zip(x.shape[2:], kernel, out, strict=True)):
-        start = _random_starts(samples[..., n - 1 - i], size, k, count)
+        start = _random_starts(samples[..., i if n == 3 else n - 1 - i], size, k, count)
         cells.append(start[..., None] + np.arange(k))
     return _max_of_cells(x, cells)
 

@@ -16,7 +16,10 @@ from functools import lru_cache
 import numpy as np
 
 from flambeau.backends.numpy.axis_map import AxisMap, apply_maps, apply_transposed
-from flambeau.backends.numpy.pool import adaptive_avg_pool_nd, adaptive_avg_pool_nd_transpose
+from flambeau.backends.numpy.mean_pool import (
+    adaptive_avg_pool_nd,
+    adaptive_avg_pool_nd_transpose,
+)
 
 Scales = Sequence[float | None] | None
 

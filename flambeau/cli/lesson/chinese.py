@@ -138,8 +138,8 @@ _REGRESSION = StepText("一个回归：从数据到图", (
             "losses.append(loss.item())": "item() 给出普通的 Python 数。若保存张量本身，"
                                           "它的整个计算图都会留在内存里。",
             "if step in (1, 2, 5, 10, 50, 100, 200, 400, 600):": "开头多看几次，后来少看：",
-            'print(f"step {step:3}  loss {losses[-1]:8.3f}  slope {slope.item():6.3f}"\n'
-            '      f"  start {start.item():6.3f}")': "进展如何。",
+            'print(f"step {step:3}  loss {losses[-1]:8.3f}",\n'
+            '      f" slope {slope.item():6.3f}  start {start.item():6.3f}")': "进展如何。",
         }),
     PieceText(
         "结果怎样？对于直线，还有一个公式能一次给出最好的斜率，正好用来核对。",

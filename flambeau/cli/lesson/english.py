@@ -144,8 +144,8 @@ _REGRESSION = StepText("A regression, from data to picture", (
             "losses.append(loss.item())": "item() gives a plain Python number. The tensor itself "
                                           "would keep its whole graph alive.",
             "if step in (1, 2, 5, 10, 50, 100, 200, 400, 600):": "Often at first, seldom later:",
-            'print(f"step {step:3}  loss {losses[-1]:8.3f}  slope {slope.item():6.3f}"\n'
-            '      f"  start {start.item():6.3f}")': "how it goes.",
+            'print(f"step {step:3}  loss {losses[-1]:8.3f}",\n'
+            '      f" slope {slope.item():6.3f}  start {start.item():6.3f}")': "how it goes.",
         }),
     PieceText(
         "What came out? For a straight line there is also a formula that gives the best slope at "

@@ -210,8 +210,8 @@ for step in range(1, 601):
     start.grad = None
     losses.append(loss.item())
     if step in (1, 2, 5, 10, 50, 100, 200, 400, 600):
-        print(f"step {step:3}  loss {losses[-1]:8.3f}  slope {slope.item():6.3f}"
-              f"  start {start.item():6.3f}")
+        print(f"step {step:3}  loss {losses[-1]:8.3f}",
+              f" slope {slope.item():6.3f}  start {start.item():6.3f}")
 """
 
 RESULT = """\
@@ -236,7 +236,7 @@ left.plot(ends.numpy(), line.numpy(), color="tab:orange", label="fitted")
 left.set(title="a candle burns", xlabel="hours", ylabel="height, cm")
 left.legend()
 right.semilogy(range(1, len(losses) + 1), losses)
-right.set(title="the loss falls", xlabel="step", ylabel="mean squared error")
+right.set(title="the loss falls", xlabel="step", ylabel="mean square")
 figure.savefig(png)
 """
 

@@ -130,7 +130,8 @@ INDEXED = {
                   (A, 0, GRID, 2.5, {"reduce": "multiply"})),
     "scatter_add": of((A, 0, GRID, B), (A, 1, GRID, B)),
     "scatter_reduce": of(*[(A, 0, GRID, B, how, {"include_self": own}) for own in (True, False)
-                           for how in ("sum", "prod", "mean", "amax", "amin")]),
+                           for how in ("sum", "prod", "mean", "amax", "amin")],
+                         (A, 0, GRID, B * (B != B[0, 0]), "prod")),
     "put": of((A, ROWS[:2] * 3, V[:2]), (A, ROWS * 3, V[:3], True)),
     "masked_scatter": of((A, MASK, B)),
     "select_scatter": of((A, V, 0, 1)),
