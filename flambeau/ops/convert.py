@@ -64,7 +64,7 @@ def item(self: Tensor) -> Any:
     a = self._a
     if a.size != 1:
         raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
-    return plain(self, ".item()").item() if a.dtype.kind != "V" else float(plain(self, ".item()"))
+    return plain(self, ".item()").item()
 
 
 @public("Tensor")

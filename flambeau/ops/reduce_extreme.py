@@ -168,8 +168,23 @@ MAX_DIM = selecting("max_dim", _place_forward(np.argmax), node="Max")
 MIN_DIM = selecting("min_dim", _place_forward(np.argmin), node="Min")
 
 
+def _refused(name: str, input: Any, other: Any) -> TypeError:
+    """The error for arguments that are none of the forms of ``max`` and ``min``."""
+    if other is None:
+        return TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
+                         f"{type(input).__name__}")
+    return TypeError(f"{name}() received an invalid combination of arguments - got "
+                     f"({type(input).__name__}, {type(other).__name__}), but expected one of:\n"
+                     " * (Tensor input, *, Tensor out = None)\n"
+                     " * (Tensor input, Tensor other, *, Tensor out = None)\n"
+                     " * (Tensor input, int dim, bool keepdim = False, *, tuple of Tensors out = "
+                     "None)")
+
+
 def _extreme(name: str, ops: tuple[Op, Op], input: Tensor, other: Any, dim: Any,
              keepdim: bool) -> Any:
+    if not isinstance(input, Tensor):
+        raise _refused(name, input, other)
     if dim is None:
         if other is None:
             a = input._a
@@ -180,10 +195,8 @@ def _extreme(name: str, ops: tuple[Op, Op], input: Tensor, other: Any, dim: Any,
         if isinstance(other, Tensor):
             return FACES["torch"][f"{name}imum"](input, other)
         dim = other
-    if isinstance(dim, (tuple, list, float)) or isinstance(dim, bool):
-        raise TypeError(f"{name}() received an invalid combination of arguments - got "
-                        f"({type(dim).__name__}), but expected one of:\n * ()\n * (Tensor other)"
-                        "\n * (int dim, bool keepdim = False)")
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise _refused(name, input, dim)
     dim = wrap_dim(dim, input._a.ndim)
     check_nonempty(name, input._a, (dim,))
     if input._a.dtype.kind == "c":
