@@ -118,6 +118,9 @@ def wrap_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
     """``shape`` with its one -1, if any, replaced so that it holds ``numel`` elements."""
     sizes = tuple(shape)
+    count = prod(sizes)
+    if count == numel and (count > 0 and min(sizes, default=1) > 0):
+        return sizes
     unknown = [i for i, n in enumerate(sizes) if n == -1]
     if len(unknown) > 1:
         raise RuntimeError("only one dimension can be inferred")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
 from flambeau.core.op import INPUT, INPUTS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
-__all__ = ["apply", "edge_of", "make_view", "pack", "record", "saved_hooks"]
+__all__ = ["apply", "edge_of", "make_view", "pack", "record", "saved_hooks", "views_of"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -274,26 +274,29 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     t._v = version
     t._x = meta = Meta()
     origin = source._x
+    replay: tuple = ()
     if origin is None:
-        base, replay, root = source, (), source._a
+        base, root = source, source._a
     else:
         root = source._a if origin.root is None else origin.root
-        base, replay = (source, ()) if origin.base is None else (origin.base, origin.replay)
+        if origin.base is None:
+            base = source
+        else:
+            base, replay = origin.base, origin.replay
+            # What was refused of a view is refused of its views.
+            if origin.multi_view is not None:
+                meta.multi_view = op.node_name
+            meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
     meta.root = root
     meta.base = base
-    if origin is not None and origin.base is not None:
-        # What was refused of a view is refused of its views.
-        if origin.multi_view is not None:
-            meta.multi_view = op.node_name
-        meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
     if MODES.grad:
         if register:
-            meta.replay = (*replay, (op, params))
-            _register_view(base, t)
+            meta.replay = (*replay, (op, params)) if replay else ((op, params),)
+            version.append(ref(t))
+            if len(version) > 32:
+                _forget_dead(version)
             if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
-                node = record(op, (source,), params, t)
-                if node_type is not None:
-                    node.__class__ = node_type
+                _record_view(op, source, params, t, node_type)
     else:
         meta.made_without_grad = "inference" if MODES.inference else "no_grad"
         if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
@@ -301,15 +304,44 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     return t
 
 
-def _register_view(base: Tensor, view: Tensor) -> None:
-    meta = base._meta()
-    views = meta.views
-    if views is None:
-        meta.views = [weakref.ref(view)]
+def _record_view(op: Op, source: Tensor, params: dict[str, Any], t: Tensor,
+                 node_type: type | None) -> None:
+    """As ``record``, in fewer steps: a view's formula needs a shape and parameters at most."""
+    if op.saved_tensors or MODES.anomaly:
+        record(op, (source,), params, t).__class__ = node_type or op.node_type
         return
-    if len(views) >= 32 and len(views) & (len(views) - 1) == 0:
-        views[:] = [v for v in views if v() is not None]
-    views.append(weakref.ref(view))
+    node = (node_type or op.node_type)()
+    edge = source._node
+    node.next = (source if edge is LEAF else edge,)
+    if op.sources:
+        shape = source._a.shape
+        node.saved = tuple([shape if type(s) is tuple else params.get(s) for s in op.sources])
+    node.seq = next_sequence()
+    array = t._a
+    node.shape = array.shape
+    node.dtype = array.dtype
+    t._node = node
+
+
+def _forget_dead(version: list) -> None:
+    """Drop the references to dead views, seldom enough that it costs little a view."""
+    count = len(version)
+    if count & (count - 1) == 0:
+        version[1:] = [v for v in version[1:] if v() is not None]
+
+
+def views_of(base: Tensor) -> list[Tensor]:
+    """The live views taken of ``base``, oldest first."""
+    found = [r() for r in (base._v or ())[1:]]
+    return [v for v in found if v is not None and v._x is not None and v._x.base is base]
+
+
+def _register_view(view: Tensor) -> None:
+    version = view._v
+    assert version is not None
+    version.append(ref(view))
+    if len(version) > 32:
+        _forget_dead(version)
 
 
 TRANSFORMS.register = _register_view

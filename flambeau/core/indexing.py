@@ -54,11 +54,12 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if type(a) is ndarray:
         kind = type(index)
         if kind is int:
+            key = index, ...
             try:
-                r = a[index, ...]
+                r = a[key]
             except IndexError:
                 raise _bad_integer(a.shape, index, 0) from None
-            return make_view(GETITEM, self, r, {"index": (index, ...)}, node_type=SELECT_NODE)
+            return make_view(GETITEM, self, r, {"index": key}, True, SELECT_NODE)
         if kind is Tensor:
             i = index._a
             if type(i) is ndarray and i.ndim and a.ndim and not MODES.inference and (

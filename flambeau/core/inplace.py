@@ -11,7 +11,7 @@ import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY, can_cast
 from flambeau.base.errors import told
-from flambeau.core.dispatch import TRANSFORMS, apply, edge_of
+from flambeau.core.dispatch import TRANSFORMS, apply, edge_of, views_of
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, TWICE, InferenceVersion, Node, Output, next_sequence
 from flambeau.core.op import Op
@@ -193,16 +193,9 @@ def _as_history(t: Tensor, edge: Any) -> Any:
 
 
 def _refresh_views(base: Tensor) -> None:
-    meta = base._x
-    if meta is None:
-        return
-    if meta.retain:
+    if base._x is not None and base._x.retain:
         retain(base)
-    if not meta.views:
-        return
-    live = [(ref, v) for ref, v in ((r, r()) for r in meta.views) if v is not None]
-    meta.views[:] = [ref for ref, _ in live]
-    for _, view in live:
+    for view in views_of(base):
         view._node = replay_view(base, view._x.replay)._node
         if view._x.retain:
             retain(view)

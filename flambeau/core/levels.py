@@ -17,7 +17,7 @@ import numpy as np
 
 from flambeau.core import engine
 from flambeau.core.derive import stand_in
-from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record
+from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record, views_of
 from flambeau.core.inplace import replay_view
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
@@ -221,7 +221,7 @@ def _link_view(op: Op, source: Tensor, t: Tensor, params: dict[str, Any]) -> Non
     else:
         meta.base, meta.replay = origin.base, (*origin.replay, (op, params))
     if MODES.grad:
-        TRANSFORMS.register(meta.base, t)
+        TRANSFORMS.register(t)
 
 
 # Batching
@@ -471,7 +471,7 @@ def lift(t: Tensor, result: Tensor) -> bool:
     own = base._x
     if type(handle) is Batched or own is None or own.born < handle.level:
         return False
-    for x in (base, *[v for v in (r() for r in own.views or ()) if v is not None]):
+    for x in (base, *views_of(base)):
         inside = wrap(x._a)
         inside._v = x._v
         if type(handle) is Tracked:

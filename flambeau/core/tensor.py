@@ -35,7 +35,6 @@ class Meta:
     base: Tensor | None = None
     replay: tuple = ()
     root: Any = None
-    views: list | None = None
     retain = False
     accumulator: Any = None
     multi_view: str | None = None
@@ -54,8 +53,9 @@ class Tensor:
     """A multi-dimensional array that can record how it was made, to give gradients.
 
     ``_a`` is the array (or, inside a transform, the value standing in for one), ``_node`` is
-    None (no gradient), LEAF, or where the gradient goes; ``_v`` the version counter shared with
-    views, ``_x`` the rarer facts; the last two are None until needed.
+    None (no gradient), LEAF, or where the gradient goes; ``_v`` a list shared with views: the
+    version counter, then weak references to them; ``_x`` the rarer facts; the last two are None
+    until needed.
 
     >>> import flambeau as torch
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.shapes import Size, infer_size, wrap_dim, wrap_dims
-from flambeau.core.dispatch import apply
+from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
 from flambeau.core.index_ops import basic
 from flambeau.core.inplace import bump, check_inplace
@@ -20,9 +20,16 @@ from flambeau.core.kinds import linear, view
 from flambeau.core.levels import front
 from flambeau.core.tensor import Tensor
 
+ndarray = np.ndarray
+
 
 def sizes_of(args: Sequence[Any]) -> tuple[int, ...]:
     """The sizes given as separate integers or as one sequence."""
+    for n in args:
+        if type(n) is not int:
+            break
+    else:
+        return tuple(args)
     if len(args) == 1 and not isinstance(args[0], int):
         try:
             args = tuple(args[0])
@@ -61,6 +68,11 @@ def _expand_forward(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if shape == a.shape:
         return a[...]
     alone = a.size == math.prod(shape)
+    if a.flags.c_contiguous and a.size and a.dtype.isbuiltin == 1:
+        out = ndarray(shape, a.dtype, a, 0, (0,) * lead + strides)
+        if not alone:
+            out.flags.writeable = False
+        return out
     return np.lib.stride_tricks.as_strided(a, shape, (0,) * lead + strides, writeable=alone)
 
 
@@ -119,13 +131,37 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
     return expand(input, size)
 
 
-VIEW = view("view", lambda a, shape: a.reshape(shape, copy=False),
+def _view_forward(a: ndarray, shape: tuple[int, ...]) -> ndarray:
+    # Without copy=False it is quicker, and dense arrays need no copy.
+    return a.reshape(shape) if a.flags.c_contiguous else a.reshape(shape, copy=False)
+
+
+VIEW = view("view", _view_forward,
             lambda g, input_shape: g.reshape(input_shape), params=("shape",), batch=shifted)
 RESHAPE = linear("reshape_copy", lambda a, shape: np.array(a.reshape(shape), order="C"),
                  lambda g, input_shape: g.reshape(input_shape), params=("shape",),
                  node="UnsafeView", batch=shifted)
 VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=("dtype",),
                   batch=shifted)
+
+
+def _seen_as(t: Tensor, shape: tuple) -> Tensor | None:
+    """A dense tensor in another shape; None for every case that is not plain."""
+    a = t._a
+    if type(a) is not ndarray or not a.flags.c_contiguous:
+        return None
+    if len(shape) == 1 and type(shape[0]) in _SHAPES:
+        shape = shape[0]
+    try:
+        r = a.reshape(shape)
+    except (ValueError, TypeError):
+        return None
+    if shape and min(shape) < -1:
+        return None
+    return make_view(VIEW, t, r, {"shape": r.shape})
+
+
+_SHAPES = (tuple, Size, list)
 NO_VIEW = ("view size is not compatible with input tensor's size and stride (at least one "
            "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
 
@@ -138,8 +174,12 @@ def view_of(self: Tensor, *shape: Any, dtype: Any = None, size: Any = None) -> T
     >>> torch.zeros(2, 3).view(-1).shape
     torch.Size([6])
     """
-    if dtype is None and len(shape) == 1 and isinstance(shape[0], Dtype):
-        dtype = shape[0]
+    if dtype is None and size is None and shape:
+        found = _seen_as(self, shape)
+        if found is not None:
+            return found
+        if len(shape) == 1 and isinstance(shape[0], Dtype):
+            dtype = shape[0]
     if dtype is not None:
         return _view_dtype(self, dtype)
     sizes = infer_size(sizes_of(shape if size is None else size), self._a.size)
@@ -180,6 +220,10 @@ def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
+    if shape is None and sizes:
+        found = _seen_as(input, sizes)
+        if found is not None:
+            return found
     full = infer_size(sizes_of(sizes if shape is None else shape), input._a.size)
     try:
         return apply(VIEW, (input,), {"shape": full})
@@ -197,6 +241,8 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` made one."""
     shape = input._a.shape
+    if start_dim == 0 and end_dim == -1 and len(shape) > 1:
+        return reshape(input, (input._a.size,))
     if not shape:
         wrap_dim(start_dim, 0), wrap_dim(end_dim, 0)
         return reshape(input, (1,))
@@ -316,10 +362,15 @@ TRANSPOSE = view("transpose", lambda a, dim0, dim1: a.swapaxes(dim0, dim1),
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """A view with two dimensions exchanged."""
     rank = input._a.ndim
-    dim0, dim1 = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
+    if not (type(dim0) is int and type(dim1) is int and 0 <= dim0 < rank and 0 <= dim1 < rank):
+        dim0, dim1 = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
     if not rank:
         return apply(PERMUTE, (input,), {"dims": ()})
-    return apply(TRANSPOSE, (input,), {"dim0": dim0, "dim1": dim1})
+    a = input._a
+    params = {"dim0": dim0, "dim1": dim1}
+    if type(a) is ndarray:
+        return make_view(TRANSPOSE, input, a.swapaxes(dim0, dim1), params)
+    return apply(TRANSPOSE, (input,), params)
 
 
 def _batch_t(op: Any, inputs: Sequence[Any], dims: Sequence[Any]) -> tuple:
@@ -334,20 +385,34 @@ T = view("t", lambda a: a.T, lambda g: t(g), batch=_batch_t)
 @public()
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are."""
-    if input._a.ndim > 2:
+    a = input._a
+    if type(a) is ndarray and a.ndim <= 2:
+        return make_view(T, input, a.T, {})
+    if a.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is "
                            f"{input._a.ndim}D")
     return apply(T, (input,), {})
 
 
-UNSQUEEZE = view("unsqueeze", lambda a, dim: np.expand_dims(a, dim),
+_NEW_AT = tuple([(*(slice(None),) * d, None, ...) for d in range(16)])
+
+
+def _unsqueeze_forward(a: ndarray, dim: int) -> ndarray:
+    return a[_NEW_AT[dim]] if dim < len(_NEW_AT) else np.expand_dims(a, dim)
+
+
+UNSQUEEZE = view("unsqueeze", _unsqueeze_forward,
                  lambda g, dim: squeeze(g, dim), params=("dim",), batch=shifting("dim"))
 
 
 @public()
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A view with a dimension of size 1 put in at ``dim``."""
-    return apply(UNSQUEEZE, (input,), {"dim": wrap_dim(dim, input._a.ndim + 1)})
+    a = input._a
+    dim = wrap_dim(dim, a.ndim + 1)
+    if type(a) is ndarray:
+        return make_view(UNSQUEEZE, input, _unsqueeze_forward(a, dim), {"dim": dim})
+    return apply(UNSQUEEZE, (input,), {"dim": dim})
 
 
 SQUEEZE = view("squeeze", lambda a, dims: a.squeeze(dims),
@@ -370,7 +435,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     else:
         dims = (wrap_dim(dim, len(shape)),)
         kind = SQUEEZE_DIM
-    gone = tuple([d for d in dims if len(shape) and shape[d] == 1])
+    gone = tuple([d for d in dims if shape and shape[d] == 1])
     found = apply(SQUEEZE, (input,), {"dims": gone})
     if kind is not None and type(found._node) is SQUEEZE.node_type:
         found._node.__class__ = kind
@@ -410,6 +475,8 @@ def _reversed(self: Tensor) -> Tensor:
                       "torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
                       stacklevel=2)
     if rank == 2:
+        if type(self._a) is ndarray:
+            return make_view(TRANSPOSE, self, self._a.T, {"dim0": 0, "dim1": 1})
         return transpose(self, 0, 1)
     return permute(self, tuple(range(rank))[::-1])
 
