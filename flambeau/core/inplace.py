@@ -15,6 +15,7 @@ from flambeau.core.dispatch import TRANSFORMS, apply, edge_of, views_of
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, TWICE, InferenceVersion, Node, Output, next_sequence
 from flambeau.core.op import Op
+from flambeau.core.out_dtypes import wrong_out
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "retain",
@@ -205,6 +206,7 @@ def retain(t: Tensor) -> None:
     """Let the node that made ``t`` give it its gradient; ``t`` alone, where it has a new node."""
     node, nr = (t._node.node, t._node.nr) if type(t._node) is Output else (t._node, 0)
     if isinstance(node, Node):
+        node.hooked = True
         if node.retained is None:
             node.retained = {}
         node.retained[nr] = weakref.ref(t)
@@ -302,7 +304,11 @@ def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()
     if MODES.grad and (out._node is not None or result._node is not None):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic "
                            "differentiation, but one of the arguments requires grad.")
-    _check_dtype(out, result)
+    if out._a.dtype is not result._a.dtype:
+        said = wrong_out(name, FROM_NUMPY[out._a.dtype], FROM_NUMPY[result._a.dtype])
+        if said is not None:
+            raise RuntimeError(said)
+        _check_dtype(out, result)
     shape = result._a.shape
     if 0 in out._a.strides and overlaps(out._a):
         raise RuntimeError(OVERLAP)

@@ -71,7 +71,9 @@ def _contiguous(a: np.ndarray, order: Any) -> np.ndarray:
     if axes is None:
         return np.array(a, order="C")
     back = tuple(int(i) for i in np.argsort(axes))
-    return np.ascontiguousarray(a.transpose(axes)).transpose(back)
+    out = np.empty([a.shape[i] for i in axes], a.dtype).transpose(back)
+    out[...] = a
+    return out
 
 
 CONTIGUOUS = linear("contiguous", _contiguous, lambda g: g, params=("order",), node="Clone")
@@ -85,6 +87,41 @@ def is_contiguous(input: Tensor, *, memory_format: Any = devices.contiguous_form
     if axes is None:
         return bool(a.flags.c_contiguous)
     return a.ndim == len(axes) and bool(a.transpose(axes).flags.c_contiguous)
+
+
+def converted(t: Tensor, to: dtype | None, order: Any) -> Tensor:
+    """``t`` in a dtype and a memory format; itself where it has both, or nothing is asked for.
+
+    As PyTorch does, the order of the strides says which format a tensor has, not whether its
+    elements lie side by side.
+    """
+    found = t if to is None else cast(t, to)
+    if order is devices.preserve_format or order is None:
+        return found
+    axes = _CHANNELS_LAST.get(order)
+    if axes is not None and t._a.ndim != len(axes):
+        name = str(order).rpartition(".")[2]
+        raise RuntimeError(f"required rank {len(axes)} tensor to use {name} format")
+    if found is t and _suggested(t._a) is order:
+        return t
+    return apply(CONTIGUOUS, (found,), {"order": order})
+
+
+def _suggested(a: Any) -> Any:
+    """The memory format that the strides of ``a`` follow."""
+    for order, axes in _CHANNELS_LAST.items():
+        if a.ndim != len(axes):
+            continue
+        low, channel = 0, a.strides[1]
+        for d in (*axes[:0:-1], 0):
+            step, size = a.strides[d], a.shape[d]
+            if not size or step < low or d == 0 and low == channel:
+                break
+            low = step * size if size > 1 else step
+        else:
+            if channel:
+                return order
+    return devices.contiguous_format
 
 
 @public("torch", "Tensor")
@@ -190,15 +227,13 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     target, place, copy = _parse_to(args, kwargs)
     as_device(place)
     order = kwargs.get("memory_format", devices.preserve_format)
-    found = self if target is None else cast(self, target)
-    if order is not devices.preserve_format and order is not None:
-        found = contiguous(found, memory_format=order)
+    found = converted(self, target, order)
     return clone(found) if copy and found is self else found
 
 
 def _caster(name: str, to: dtype) -> None:
-    def method(self: Tensor, memory_format: Any = devices.preserve_format) -> Tensor:
-        return cast(self, to)
+    def method(self: Tensor, *, memory_format: Any = devices.preserve_format) -> Tensor:
+        return converted(self, to, memory_format)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"This tensor as {to.name}."
