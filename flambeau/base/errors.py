@@ -13,7 +13,7 @@ from typing import Any
 from flambeau.base import naming
 from flambeau.base.messages import text
 
-__all__ = ["call_site", "name_of", "told"]
+__all__ = ["call_site", "name_in", "name_of", "told", "user_frame"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
@@ -74,6 +74,13 @@ def name_of(value: Any, default: str = "x") -> str:
     """The user's name for ``value``, from the calling frame; ``default`` where it has none."""
     frame = user_frame()
     return _by_identity(frame, value) or default
+
+
+def name_in(frame: FrameType | None, value: Any) -> str | None:
+    """The name of ``value`` itself among a frame's variables; None where it has none."""
+    scopes = () if frame is None else (frame.f_locals, frame.f_globals)
+    return next((name for scope in scopes for name, held in scope.items()
+                 if held is value and not name.startswith("_")), None)
 
 
 def _names(frame: FrameType | None, operands: Sequence[Any], written: list[str]) -> list[str]:

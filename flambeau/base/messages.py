@@ -13,6 +13,7 @@ __all__ = ["TEXTS", "language", "text"]
 TEXTS: dict[str, dict[str, str]] = {
     "at": {"en": "at line {line} of {file}:  {code}", "zh": "位于 {file} 第 {line} 行：  {code}"},
     "tensor": {"en": "{name}: {dtype}, shape {shape}", "zh": "{name}：{dtype}，形状 {shape}"},
+    "module": {"en": "in module {path}: {module}", "zh": "位于模块 {path}：{module}"},
     "matmul": {
         "en": "The last size of the left side ({inner}) must equal the size before the last of the "
               "right side ({other}).{fix}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +93,8 @@ class Node:
     retained: dict | None = None
     trace: list | None = None
     freed = False
+    # Whether any of the hooks above is there.
+    hooked = False
     # Whether outputs without a gradient get zeros, and gradients may be tensors others hold.
     materialize = True
     may_share = False
@@ -101,6 +103,10 @@ class Node:
     def run(self, g: Any) -> Any:
         """Gradients for ``next``, given the gradient(s) of the output(s)."""
         raise NotImplementedError
+
+    def run_arrays(self, a: ndarray) -> Sequence | None:
+        """As ``run``, on arrays, where nothing is recorded; None where that does not apply."""
+        return None
 
     def release(self) -> None:
         """Forget what was saved."""
@@ -131,12 +137,14 @@ class Node:
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the node runs."""
+        self.hooked = True
         if self.post_hooks is None:
             self.post_hooks = {}
         return RemovableHandle(self.post_hooks, hook)
 
     def register_prehook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_outputs)`` before the node runs."""
+        self.hooked = True
         if self.pre_hooks is None:
             self.pre_hooks = {}
         return RemovableHandle(self.pre_hooks, hook)
@@ -146,20 +154,34 @@ class Node:
 
 
 Node.__module__ = "flambeau.autograd.graph"
-_handle_ids = itertools.count()
 
 
 class RemovableHandle:
-    """What registering a hook returns; ``remove()`` takes the hook away again."""
+    """What registering a hook returns; ``remove()`` takes the hook away again.
 
-    def __init__(self, hooks: dict, hook: Callable) -> None:
-        self.id = next(_handle_ids)
-        self._hooks = hooks
-        hooks[self.id] = hook
+    ``hooks`` is the dict that holds the hook under ``id``; ``extra_dict``, one dict or a list of
+    them, may note more about it there. It may be used in a ``with`` block.
+    """
+
+    next_id = 0
+
+    def __init__(self, hooks_dict: dict, hook: Callable | None = None, *,
+                 extra_dict: Any = None) -> None:
+        self.id = RemovableHandle.next_id
+        RemovableHandle.next_id += 1
+        self._hooks = hooks_dict
+        self._extra = (extra_dict,) if isinstance(extra_dict, dict) else tuple(extra_dict or ())
+        if hook is not None:
+            hooks_dict[self.id] = hook
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self.id, None)
+        for held in (self._hooks, *self._extra):
+            held.pop(self.id, None)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -233,10 +255,6 @@ class OpNode(Node):
 
     def run(self, g: Any) -> Any:
         op = self.op
-        if op.bare and not MODES.grad:
-            grads = self.run_bare(g)
-            if grads is not None:
-                return grads
         if op.saved_tensors or self.freed:
             values: Any = self.unpack()
         else:
@@ -255,24 +273,25 @@ class OpNode(Node):
                 grads.append(formula[0](g, *[values[k] for k in formula[1]]))
         return grads
 
-    def run_bare(self, g: Tensor) -> list | None:
-        """The formulas on arrays, where nothing is recorded; None where that does not apply."""
-        a = g._a
+    def run_arrays(self, a: ndarray) -> Sequence | None:
+        op = self.op
         d = a.dtype
-        if type(a) is not ndarray or self.freed or d is not F32 and d is not F64:
+        if not op.bare or self.freed or d is not F32 and d is not F64:
             return None
-        values = self.bare_values(d)
+        values = self.bare_values(d) if self.saved else ()
         if values is None:
             return None
+        if op.joint is not None:
+            needs = tuple([e is not None for e in self.next])
+            found = op.joint(a, *[needs if k < 0 else values[k] for k in op.joint_picks])
+            return [r if r is None or type(r) is ndarray else np.asarray(r) for r in found]
         grads: list = []
-        for edge, formula in zip(self.next, self.op.formulas):
+        for edge, formula in zip(self.next, op.formulas):
             if edge is None or formula is None:
                 grads.append(None)
                 continue
             r = formula[0](a, *[values[k] for k in formula[1]])
-            grads.append(
-                g if r is a else OpNode.rebuild(r if type(r) is ndarray else np.asarray(r), None)
-            )
+            grads.append(r if type(r) is ndarray else np.asarray(r))
         return grads
 
     def bare_values(self, d: np.dtype) -> list | None:
@@ -290,9 +309,10 @@ class OpNode(Node):
                 if version is not None and version[0] != (versions[at] if versions else 0):
                     return None
                 if value.dtype is not d:
-                    if type(value) is not ndarray or value.dtype.kind != "i":
+                    if type(value) is not ndarray or value.dtype.kind not in "ib":
                         return None
-                    value = value.astype(d)
+                    if self.op.kind == "pointwise":
+                        value = value.astype(d)
             elif type(value) is Packed or hasattr(value, "level"):
                 return None
             values.append(value)

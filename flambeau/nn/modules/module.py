@@ -1,0 +1,96 @@
+"""The base of all modules: members, call, hooks, state, conversion and text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.nn.modules.module_hooks import (
+    HOOKED,
+    HookedModule,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from flambeau.nn.modules.module_path import note_path
+from flambeau.nn.modules.module_state import StatefulModule
+from flambeau.nn.modules.module_text import module_text
+from flambeau.nn.modules.module_tree import ModuleTree
+
+__all__ = [
+    "Module",
+    "register_module_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+]
+
+
+class Module(HookedModule, StatefulModule, ModuleTree):
+    """The base class of neural network modules.
+
+    A subclass calls ``super().__init__()``, sets parameters, buffers and other modules as
+    attributes, which registers them, and defines ``forward``. Calling the module runs forward
+    and the hooks around it.
+
+    >>> import flambeau as torch
+    >>> class Scale(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = torch.nn.Parameter(torch.tensor(3.0))
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> Scale()(torch.ones(2))
+    tensor([3., 3.], grad_fn=<MulBackward0>)
+    """
+
+    call_super_init: bool = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init:
+            name = type(self).__name__
+            if kwargs:
+                raise TypeError(f"{name}.__init__() got an unexpected keyword argument "
+                                f"'{next(iter(kwargs))}'")
+            if args:
+                raise TypeError(f"{name}.__init__() takes 1 positional argument but "
+                                f"{len(args) + 1} were given")
+        self._start()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if self._has_hooks or HOOKED:
+                return self._call_hooked(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            note_path(self, error)
+            raise
+
+    def forward(self, *input: Any) -> Any:
+        """Compute the outputs; subclasses define it."""
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    _wrapped_call_impl = __call__
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows between the parentheses; subclasses define it."""
+        return ""
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return module_text(self)
+
+
