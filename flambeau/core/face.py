@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.inplace import overwrite, write_out
+from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
 
-__all__ = ["FACES", "in_place_twin", "public", "show", "with_out"]
+__all__ = ["FACES", "LATER", "in_place_twin", "load_later", "public", "show", "show_later",
+           "with_out"]
 
 FACES: dict[str, dict[str, Any]] = {"torch": {}}
+# Per place the names that are not imported yet, each with its module.
+LATER: dict[str, dict[str, str]] = {"torch": {}}
 
 # Spellings from NumPy that PyTorch takes for its own argument names.
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
@@ -27,6 +32,39 @@ def show(function: Any, name: str, *places: str) -> None:
             setattr(Tensor, name, function)
         else:
             FACES.setdefault(place, {})[name] = function
+
+
+class _Later:
+    """A method whose module is imported when it is first asked for, and puts the method here."""
+
+    def __init__(self, name: str, module: str) -> None:
+        self.name, self.module = name, module
+
+    def __get__(self, t: Any, owner: type) -> Any:
+        import_module(self.module)
+        if owner.__dict__.get(self.name) is self:
+            raise AttributeError(f"{self.module} does not show {self.name}")
+        return getattr(owner if t is None else t, self.name)
+
+
+def show_later(module: str, names: str, *places: str) -> None:
+    """Let ``names`` (separated by spaces) show in places, from a module imported by the first use.
+
+    So what few programs ask for costs no time at start-up.
+    """
+    for name in names.split():
+        for place in places:
+            if place == "Tensor":
+                setattr(Tensor, name, _Later(name, module))
+            LATER.setdefault(place, {})[name] = module
+
+
+def load_later(place: str, name: str | None = None) -> dict[str, Any]:
+    """The face of ``place``, once the modules of its later names (or of ``name``) are imported."""
+    waiting = LATER.get(place, {})
+    for module in {waiting[name]} if name is not None else set(waiting.values()):
+        import_module(module)
+    return FACES[place]
 
 
 def with_out(function: Callable, apart: bool = False) -> Callable:
@@ -48,6 +86,8 @@ def with_out(function: Callable, apart: bool = False) -> Callable:
             if not kwargs.keys().isdisjoint(_SPELLINGS):
                 kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
             return function(*args, **kwargs)
+        if name in OUT_SAYS_DTYPE and isinstance(out, Tensor) and kwargs.get("dtype") is None:
+            kwargs["dtype"] = out.dtype
         return _write_results(name, out, function(*args, **kwargs))
 
     return call

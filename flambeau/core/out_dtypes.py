@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from flambeau.base.dtypes import dtype
 
-__all__ = ["wrong_out"]
+__all__ = ["OUT_SAYS_DTYPE", "wrong_out"]
 
 _EXPECTED = """
 addmm addmv alias_copy aminmax argmax argmin as_strided_copy avg_pool2d avg_pool3d baddbmm bmm
-cholesky_ex cross det diag diagonal_copy eigh eigvalsh expand_copy gather index_add index_copy
-index_reduce inv inv_ex isin linear log_softmax mm msort permute_copy qr renorm scatter
-scatter_add scatter_reduce slice_scatter slogdet softmax solve solve_ex sort
-split_with_sizes_copy squeeze_copy svd svdvals t_copy take_along_dim topk transpose_copy tril triu
-unbind_copy unfold_copy unsqueeze_copy vector_norm view_copy
+cholesky_ex cross cumprod cumsum det diag diagonal_copy eigh eigvalsh expand_copy gather index_add
+index_copy index_reduce inv inv_ex isin linear log_softmax mm msort permute_copy prod qr renorm
+scatter scatter_add scatter_reduce slice_scatter slogdet softmax solve solve_ex sort
+split_with_sizes_copy squeeze_copy sum svd svdvals t_copy take_along_dim topk transpose_copy tril
+triu unbind_copy unfold_copy unsqueeze_copy vector_norm view_copy
 """
 _FOUND = """
 abs absolute ceil conj_physical floor frac gelu hardshrink neg negative round sgn sign softplus
 softshrink trunc fix
 """
-_PARAMETER = "arange empty eye full linspace logspace normal ones zeros"
+_PARAMETER = "arange empty eye full linspace logspace ones zeros"
+# Where no dtype is given these compute in that of ``out=``.
+OUT_SAYS_DTYPE = frozenset([*_PARAMETER.split(), "sum", "prod", "nansum", "cumsum", "cumprod"])
 _SCALAR_TYPE = "cummax cummin diff logcumsumexp"
 _INPUT = "dot matmul vdot"
 _SELF = "index_select masked_select"

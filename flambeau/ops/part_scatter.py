@@ -60,15 +60,15 @@ def _strided_write(a: np.ndarray, source: np.ndarray, size: tuple, stride: tuple
     return buffer[inside]
 
 
-def _kept(g: Tensor, source_shape: tuple, size: tuple, stride: tuple, shift: int,
-          layout: tuple) -> Tensor:
-    return apply(AS_STRIDED_SCATTER, (g, _zero_source(g, source_shape)),
+def _replaced(g: Tensor, size: tuple, stride: tuple, shift: int, layout: tuple) -> Tensor:
+    part = strided_copy(g, size, stride, shift, layout)
+    return apply(AS_STRIDED_SCATTER, (wrap(np.zeros(g._a.shape, np.dtype(g._a.dtype.type))), part),
                  {"size": size, "stride": stride, "shift": shift, "layout": layout})
 
 
 AS_STRIDED_SCATTER: Op = opaque(
     "as_strided_scatter", _strided_write, inputs=("input", "source"),
-    grads=(_kept, strided_copy), params=("size", "stride", "shift", "layout"),
+    grads=(_replaced, strided_copy), params=("size", "stride", "shift", "layout"),
     node="AsStridedScatter", jvp=linear_jvp(lambda: AS_STRIDED_SCATTER, 0, 1))
 
 
@@ -123,8 +123,11 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
                        storage_offset: int | None = None) -> Tensor:
     """A copy with ``src`` where ``as_strided`` of the same arguments would look.
 
-    The gradient of ``input`` is that of the elements kept; PyTorch 2.13 gives the others'.
+    Backward follows PyTorch, where ``input`` gets the gradient of the elements replaced, not of
+    those kept; forward mode has the true derivative.
     """
+    if input._node is not None and not input.is_contiguous():  # type: ignore[attr-defined]
+        raise RuntimeError("as_strided_scatter is currently only supported for contiguous inputs")
     size, stride = sizes_of((size,)), sizes_of((stride,))
     as_strided(input.detach(), size, stride, storage_offset)  # type: ignore[attr-defined]
     shift = 0 if storage_offset is None else storage_offset - start_of(input)

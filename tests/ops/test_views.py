@@ -224,3 +224,16 @@ def test_iteration_and_membership() -> None:
     assert [t.item() for t in reversed(x)] == [2.0, 1.0]
     with pytest.raises(TypeError, match="iteration over a 0-d tensor"):
         iter(x[0])
+
+
+@pytest.mark.parametrize("size, stride, start", [((2, 2), (4, 1), 0), ((3,), (1,), 2), ((), (), 5)])
+def test_as_strided_scatter_gives_pytorchs_gradients(size: tuple, stride: tuple, start: int,
+                                                     torch_oracle: ModuleType) -> None:
+    def grads(t: Any) -> list:
+        x = t.arange(12.0).reshape(3, 4).requires_grad_()
+        part = t.ones(size).requires_grad_()
+        out = t.as_strided_scatter(x, part, size, stride, start)
+        (out * t.arange(12.0).reshape(3, 4)).sum().backward()
+        return [out.tolist(), x.grad.tolist(), part.grad.tolist()]
+
+    assert grads(flambeau) == grads(torch_oracle)
