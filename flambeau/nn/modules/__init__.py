@@ -6,10 +6,19 @@ from typing import Any
 
 from flambeau.base.missing import missing_attribute
 from flambeau.nn.modules.activation import ReLU
+from flambeau.nn.modules.container import (
+    Container,
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 
-__all__ = ["Linear", "Module", "ReLU"]
+__all__ = ["Container", "Linear", "Module", "ModuleDict", "ModuleList", "ParameterDict",
+           "ParameterList", "ReLU", "Sequential"]
 
 
 def __getattr__(name: str) -> Any:

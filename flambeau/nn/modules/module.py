@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.nn.modules.module_attributes import start_attributes
 from flambeau.nn.modules.module_hooks import (
     HOOKED,
     HookedModule,
+    call_hooked,
     register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
@@ -63,14 +65,14 @@ class Module(HookedModule, StatefulModule, ModuleTree):
             if args:
                 raise TypeError(f"{name}.__init__() takes 1 positional argument but "
                                 f"{len(args) + 1} were given")
-        self._start()
+        start_attributes(self)
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self._has_hooks or HOOKED:
-                return self._call_hooked(args, kwargs)
+            if self._module_has_hooks or HOOKED:
+                return call_hooked(self, args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
             note_path(self, error)

@@ -21,7 +21,7 @@ HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_h
 # The order in which PyTorch's modules hold what every module has.
 ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2],
          "_is_full_backward_hook", *HOOKS[2:], "_modules")
-PRIVATE = "_has_hooks"
+PRIVATE = "_module_has_hooks"
 ABSENT: Any = object()
 
 # Hooks of all modules, on the registration of a buffer, a submodule or a parameter.
@@ -247,22 +247,7 @@ class Attributes(Holder):
     _non_persistent_buffers_set: set[str]
     _is_full_backward_hook: bool | None = None
     # Whether a call must look for hooks; a module whose __init__ never ran fails in looking.
-    _has_hooks = True
-
-    def _start(self) -> None:
-        held = attributes_of(self)
-        for slot in SLOTS:
-            before = held.get(slot)
-            if isinstance(before, Members):
-                before.hide()
-        for name in HOOKS:
-            held.pop(name, None)
-        held["training"] = True
-        held[PRIVATE] = False
-        for slot in SLOTS:
-            held[slot] = Members(self, slot)
-        held["_non_persistent_buffers_set"] = set()
-        held.pop("_is_full_backward_hook", None)
+    _module_has_hooks = True
 
     @property
     def __dict__(self) -> dict:  # type: ignore[override]
@@ -291,67 +276,25 @@ class Attributes(Holder):
         held = attributes_of(self)
         params = held.get("_parameters")
         if params is None:
-            self._set_before_init(name, value)
+            set_before_init(self, name, value)
         elif isinstance(value, Tensor) and isinstance(value, Parameter):
-            self._forget(held, name, ("_buffers", "_modules"))
+            forget(held, name, ("_buffers", "_modules"))
             self.register_parameter(name, value)
         elif name in params:
-            self._check_none(name, value, "parameter", "Parameter")
+            check_none(name, value, "parameter", "Parameter")
             self.register_parameter(name, value)
         elif isinstance(value, Attributes):
-            self._forget(held, name, ("_parameters", "_buffers"))
+            forget(held, name, ("_parameters", "_buffers"))
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_modules"]:
-            self._check_none(name, value, "child module", "Module")
+            check_none(name, value, "child module", "Module")
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_buffers"] or isinstance(value, Tensor) and isinstance(value, Buffer):
-            self._assign_buffer(held, name, value)
+            assign_buffer(self, held, name, value)
         elif name in SLOTS:
             set_members(self, name, value)
         else:
             object.__setattr__(self, name, value)
-
-    def _set_before_init(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            raise AttributeError("cannot assign parameters before Module.__init__() call")
-        if isinstance(value, Attributes):
-            raise AttributeError("cannot assign module before Module.__init__() call")
-        if isinstance(value, Buffer):
-            raise AttributeError("cannot assign buffer before Module.__init__() call")
-        object.__setattr__(self, name, value)
-
-    def _check_none(self, name: str, value: Any, what: str, kind: str) -> None:
-        if value is not None:
-            raise TypeError(f"cannot assign '{typename(value)}' as {what} '{name}' "
-                            f"(torch.nn.{kind} or None expected)")
-
-    def _forget(self, held: dict, name: str, slots: tuple[str, ...]) -> None:
-        """Take a plain attribute of this name away, and members of the other kinds."""
-        kept = [held[s] for s in SLOTS if s not in slots]
-        for slot in slots:
-            held[slot].pop(name, None)
-        if name in held and not any(name in m and m[name] is held[name] for m in kept):
-            del held[name]
-        held["_non_persistent_buffers_set"].discard(name)
-
-    def _assign_buffer(self, held: dict, name: str, value: Any) -> None:
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' "
-                            "(torch.nn.Buffer, torch.Tensor or None expected)")
-        if isinstance(value, Buffer):
-            persistent = value.persistent
-        else:
-            persistent = name not in held["_non_persistent_buffers_set"]
-        register = self.register_buffer
-        if (getattr(register, "__func__", None) is Attributes.register_buffer
-                or "persistent" in inspect.signature(register).parameters):
-            register(name, value, persistent)
-        elif persistent:
-            register(name, value)
-        else:
-            raise RuntimeError(
-                "Registering a non-persistent buffer on a Module subclass that implements "
-                "register_buffer() without the persistent argument is not allowed.")
 
     def __delattr__(self, name: str) -> None:
         for members in (self._parameters, self._buffers, self._modules):
@@ -387,16 +330,6 @@ class Attributes(Holder):
             if slot in held:
                 held[slot].show()
 
-    def _check_name(self, name: Any, what: str, members: str) -> None:
-        if not isinstance(name, str):
-            raise TypeError(f"{what} name should be a string. Got {typename(name)}")
-        if "." in name:
-            raise KeyError(f'{what} name can\'t contain "."')
-        if name == "":
-            raise KeyError(f'{what} name can\'t be empty string ""')
-        if hasattr(self, name) and name not in getattr(self, members):
-            raise KeyError(f"attribute '{name}' already exists")
-
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Keep ``tensor`` as the buffer ``name``; it is part of the state if ``persistent``.
 
@@ -405,7 +338,7 @@ class Attributes(Holder):
         """
         if "_buffers" not in attributes_of(self):
             raise AttributeError("cannot assign buffer before Module.__init__() call")
-        self._check_name(name, "buffer", "_buffers")
+        check_name(self, name, "buffer", "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                             "(torch Tensor or None required)")
@@ -423,7 +356,7 @@ class Attributes(Holder):
         """
         if "_parameters" not in attributes_of(self):
             raise AttributeError("cannot assign parameter before Module.__init__() call")
-        self._check_name(name, "parameter", "_parameters")
+        check_name(self, name, "parameter", "_parameters")
         if param is None:
             self._parameters[name] = None
         elif not isinstance(param, Parameter):
@@ -464,3 +397,77 @@ def visible_without_hooks(held: dict) -> dict:
     members = [held[s] for s in SLOTS if s in held]
     return {name: value for name, value in held.items()
             if name != PRIVATE and not any(name in m and m[name] is value for m in members)}
+
+
+def start_attributes(module: Any) -> None:
+    """Give a module what every module has, and no members."""
+    held = attributes_of(module)
+    for slot in SLOTS:
+        before = held.get(slot)
+        if isinstance(before, Members):
+            before.hide()
+    for name in HOOKS:
+        held.pop(name, None)
+    held["training"] = True
+    held[PRIVATE] = False
+    for slot in SLOTS:
+        held[slot] = Members(module, slot)
+    held["_non_persistent_buffers_set"] = set()
+    held.pop("_is_full_backward_hook", None)
+
+
+def set_before_init(module: Any, name: str, value: Any) -> None:
+    if isinstance(value, Parameter):
+        raise AttributeError("cannot assign parameters before Module.__init__() call")
+    if isinstance(value, Attributes):
+        raise AttributeError("cannot assign module before Module.__init__() call")
+    if isinstance(value, Buffer):
+        raise AttributeError("cannot assign buffer before Module.__init__() call")
+    object.__setattr__(module, name, value)
+
+
+def check_none(name: str, value: Any, what: str, kind: str) -> None:
+    if value is not None:
+        raise TypeError(f"cannot assign '{typename(value)}' as {what} '{name}' "
+                        f"(torch.nn.{kind} or None expected)")
+
+
+def forget(held: dict, name: str, slots: tuple[str, ...]) -> None:
+    """Take a plain attribute of this name away, and members of the other kinds."""
+    kept = [held[s] for s in SLOTS if s not in slots]
+    for slot in slots:
+        held[slot].pop(name, None)
+    if name in held and not any(name in m and m[name] is held[name] for m in kept):
+        del held[name]
+    held["_non_persistent_buffers_set"].discard(name)
+
+
+def assign_buffer(module: Any, held: dict, name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Tensor):
+        raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' "
+                        "(torch.nn.Buffer, torch.Tensor or None expected)")
+    if isinstance(value, Buffer):
+        persistent = value.persistent
+    else:
+        persistent = name not in held["_non_persistent_buffers_set"]
+    register = module.register_buffer
+    if (getattr(register, "__func__", None) is Attributes.register_buffer
+            or "persistent" in inspect.signature(register).parameters):
+        register(name, value, persistent)
+    elif persistent:
+        register(name, value)
+    else:
+        raise RuntimeError(
+            "Registering a non-persistent buffer on a Module subclass that implements "
+            "register_buffer() without the persistent argument is not allowed.")
+
+
+def check_name(module: Any, name: Any, what: str, members: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} name should be a string. Got {typename(name)}")
+    if "." in name:
+        raise KeyError(f'{what} name can\'t contain "."')
+    if name == "":
+        raise KeyError(f'{what} name can\'t be empty string ""')
+    if hasattr(module, name) and name not in getattr(module, members):
+        raise KeyError(f"attribute '{name}' already exists")

@@ -218,20 +218,6 @@ class HookedModule(Attributes):
         self._is_full_backward_hook = False
         return _add(self._backward_hooks, hook, False)
 
-    def _backward_hooks_by_kind(self) -> tuple[list, list]:
-        full: list[Callable] = []
-        old: list[Callable] = []
-        for hooks, kind in ((BACKWARD_HOOKS, _GlobalKind.full),
-                            (self._backward_hooks, self._is_full_backward_hook)):
-            if kind is not None:
-                (full if kind else old).extend(hooks.values())
-        return full, old
-
-    def _call_hooked(self, args: tuple, kwargs: dict) -> Any:
-        if self._compiled_call_impl is not None:
-            return self._compiled_call_impl(*args, **kwargs)
-        return self._call_impl(*args, **kwargs)
-
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         """A call that looks for hooks."""
         if not (self._backward_hooks or self._backward_pre_hooks or self._forward_hooks
@@ -243,6 +229,22 @@ class HookedModule(Attributes):
         except Exception:
             call.after_error()
             raise
+
+
+def call_hooked(module: Any, args: tuple, kwargs: dict) -> Any:
+    if module._compiled_call_impl is not None:
+        return module._compiled_call_impl(*args, **kwargs)
+    return module._call_impl(*args, **kwargs)
+
+
+def backward_hooks_by_kind(module: Any) -> tuple[list, list]:
+    full: list[Callable] = []
+    old: list[Callable] = []
+    for hooks, kind in ((BACKWARD_HOOKS, _GlobalKind.full),
+                        (module._backward_hooks, module._is_full_backward_hook)):
+        if kind is not None:
+            (full if kind else old).extend(hooks.values())
+    return full, old
 
 
 class _HookedCall:
@@ -257,7 +259,7 @@ class _HookedCall:
 
     def run(self) -> Any:
         module = self.module
-        full, old = module._backward_hooks_by_kind()
+        full, old = backward_hooks_by_kind(module)
         before = [*BACKWARD_PRE_HOOKS.values(), *module._backward_pre_hooks.values()]
         self._run_pre_hooks()
         around = None

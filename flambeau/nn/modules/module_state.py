@@ -146,7 +146,7 @@ class StatefulModule(Attributes):
         for name, param in own.items():
             key = prefix + name
             if key in state_dict:
-                self._load_one(name, key, param, state_dict[key], assign, error_msgs)
+                load_one(self, name, key, param, state_dict[key], assign, error_msgs)
             elif strict:
                 missing_keys.append(key)
         extra = prefix + EXTRA_STATE
@@ -159,44 +159,7 @@ class StatefulModule(Attributes):
             unexpected_keys.append(extra)
         if strict:
             unexpected_keys += [key for key in state_dict if key.startswith(prefix)
-                                and key != extra and not self._knows(key[len(prefix):], own)]
-
-    def _knows(self, key: str, own: dict) -> bool:
-        first, dot, _ = key.partition(".")
-        return first in (self._modules if dot else own)
-
-    def _load_one(self, name: str, key: str, param: Any, given: Any, assign: bool,
-                  errors: list[str]) -> None:
-        if not isinstance(given, Tensor):
-            errors.append(f'While copying the parameter named "{key}", expected torch.Tensor or '
-                          f"Tensor-like object from checkpoint but received {type(given)}")
-            return
-        if not is_lazy(param):
-            if len(param.shape) == 0 and tuple(given.shape) == (1,):
-                given = given[0]  # What PyTorch before 0.4 saved of a number.
-            if given.shape != param.shape:
-                errors.append(f"size mismatch for {key}: copying a param with shape {given.shape} "
-                              f"from checkpoint, the shape in current model is {param.shape}.")
-                return
-        try:
-            with no_grad():
-                if assign:
-                    self._take(name, param, given)
-                else:
-                    param.copy_(given)
-        except Exception as error:
-            errors.append(
-                f'While copying the parameter named "{key}", whose dimensions in the model are '
-                f"{param.size()} and whose dimensions in the checkpoint are {given.size()}, an "
-                f"exception occurred : {error.args}.")
-
-    def _take(self, name: str, param: Any, given: Any) -> None:
-        if isinstance(param, Parameter):
-            if isinstance(given, Parameter):
-                given.requires_grad_(param.requires_grad)
-            else:
-                given = Parameter(given, requires_grad=param.requires_grad)
-        setattr(self, name, given)
+                                and key != extra and not knows(self, key[len(prefix):], own)]
 
     def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before the state is given out."""
@@ -257,3 +220,43 @@ def _load(module: Any, given: Any, prefix: str, metadata: Any, assign: bool,
                 "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to "
                 "return new values, if incompatible_keys need to be modified, it should be done "
                 "inplace.")
+
+
+def knows(module: Any, key: str, own: dict) -> bool:
+    first, dot, _ = key.partition(".")
+    return first in (module._modules if dot else own)
+
+
+def load_one(module: Any, name: str, key: str, param: Any, given: Any, assign: bool,
+              errors: list[str]) -> None:
+    if not isinstance(given, Tensor):
+        errors.append(f'While copying the parameter named "{key}", expected torch.Tensor or '
+                      f"Tensor-like object from checkpoint but received {type(given)}")
+        return
+    if not is_lazy(param):
+        if len(param.shape) == 0 and tuple(given.shape) == (1,):
+            given = given[0]  # What PyTorch before 0.4 saved of a number.
+        if given.shape != param.shape:
+            errors.append(f"size mismatch for {key}: copying a param with shape {given.shape} "
+                          f"from checkpoint, the shape in current model is {param.shape}.")
+            return
+    try:
+        with no_grad():
+            if assign:
+                take(module, name, param, given)
+            else:
+                param.copy_(given)
+    except Exception as error:
+        errors.append(
+            f'While copying the parameter named "{key}", whose dimensions in the model are '
+            f"{param.size()} and whose dimensions in the checkpoint are {given.size()}, an "
+            f"exception occurred : {error.args}.")
+
+
+def take(module: Any, name: str, param: Any, given: Any) -> None:
+    if isinstance(param, Parameter):
+        if isinstance(given, Parameter):
+            given.requires_grad_(param.requires_grad)
+        else:
+            given = Parameter(given, requires_grad=param.requires_grad)
+    setattr(module, name, given)

@@ -228,9 +228,6 @@ class ModuleTree(Attributes):
                 self._buffers[name] = fn(buffer)
         return self
 
-    def _apply_to_floating(self, convert: Callable[[Tensor], Tensor]) -> Self:
-        return self._apply(lambda t: convert(t) if t.is_floating_point() else t)
-
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert floating and complex parameters and buffers, in place.
 
@@ -268,19 +265,19 @@ class ModuleTree(Attributes):
 
     def float(self) -> Self:
         """Convert floating parameters and buffers to float32."""
-        return self._apply_to_floating(lambda t: t.float())
+        return _apply_to_floating(self, lambda t: t.float())
 
     def double(self) -> Self:
         """Convert floating parameters and buffers to float64."""
-        return self._apply_to_floating(lambda t: t.double())
+        return _apply_to_floating(self, lambda t: t.double())
 
     def half(self) -> Self:
         """Convert floating parameters and buffers to float16."""
-        return self._apply_to_floating(lambda t: t.half())
+        return _apply_to_floating(self, lambda t: t.half())
 
     def bfloat16(self) -> Self:
         """Convert floating parameters and buffers to bfloat16."""
-        return self._apply_to_floating(lambda t: t.bfloat16())
+        return _apply_to_floating(self, lambda t: t.bfloat16())
 
     def cpu(self) -> Self:
         """The module as it is: it is on the CPU."""
@@ -289,6 +286,10 @@ class ModuleTree(Attributes):
     def cuda(self, device: Any = None) -> Self:
         """Move to a GPU; raises AssertionError where none can be used."""
         return self._apply(lambda t: t.cuda(device))
+
+
+def _apply_to_floating(module: Any, convert: Callable[[Tensor], Tensor]) -> Any:
+    return module._apply(lambda t: convert(t) if t.is_floating_point() else t)
 
 
 def _attribute(module: Any, name: str) -> Any:
