@@ -27,13 +27,16 @@ from flambeau.core.printing import tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
-__all__ = ["Batched", "Dual", "Level", "Tracked", "lower", "rerun", "standing"]
+__all__ = ["Batched", "Dual", "Level", "TRACED", "Tracked", "filled", "lower", "mark", "rerun",
+           "standing"]
 
 ndarray = np.ndarray
+# The level of what is traced for compilation: below every transform.
+TRACED = 0.25
 _marked: dict[np.dtype, np.dtype] = {}
 
 
-def _mark(held: np.dtype) -> np.dtype:
+def mark(held: np.dtype) -> np.dtype:
     """An equal dtype that is another object: short entries compare by identity, and pass on."""
     found = _marked.get(held)
     if found is None:
@@ -96,7 +99,7 @@ class Handle:
         self.value = value
 
     shape = property(lambda self: self.value._a.shape)
-    dtype = property(lambda self: _mark(self.value._a.dtype))
+    dtype = property(lambda self: mark(self.value._a.dtype))
     itemsize = property(lambda self: self.value._a.itemsize)
     strides = property(lambda self: self.value._a.strides)
     flags = property(lambda self: self.value._a.flags)
@@ -203,6 +206,8 @@ def _level_of(t: Any) -> int:
 def process(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """Run ``op`` by the transform of the highest level among ``inputs``."""
     level = max(_level_of(t) for t in inputs)
+    if level == TRACED:
+        return MODES.tracer.process(op, inputs, params)
     top = next(t._a for t in inputs if _level_of(t) == level)
     results = _RULES[type(top)](op, inputs, params, level)
     if op.view and not op.multiple:
@@ -386,13 +391,23 @@ def bilinear_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
 def transposed_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
                        params: dict[str, Any]) -> Any:
     """The tangent by differentiating backward itself, which is linear in its gradient."""
+    if any(_level_of(p) for p in primals):
+        with LEVEL as level, LEVEL as above:
+            return _transposed(op, tangents, primals, params, lambda p: _tracked(level, p),
+                               lambda o: _tracked(above, _zeros(o)))
+    return _transposed(op, tangents, primals, params, lambda p: stand_in(p, True), _seed)
+
+
+def _transposed(op: Op, tangents: Sequence[Any], primals: Sequence[Any], params: dict[str, Any],
+                stand: Callable, seed: Callable) -> Any:
+    """``stand`` gives what to differentiate by of a primal, ``seed`` of a result."""
     before = MODES.grad
     MODES.grad = True
     try:
-        stands = [p if t is None else stand_in(p, True) for p, t in zip(primals, tangents)]
+        stands = [p if t is None else stand(p) for p, t in zip(primals, tangents)]
         out = rerun(op, stands, params)
         outs = out if isinstance(out, tuple) else (out,)
-        seeds = [_seed(o) if o._node is not None else None for o in outs]
+        seeds = [seed(o) if o._node is not None else None for o in outs]
         roots = [(edge_of(o), u) for o, u in zip(outs, seeds) if u is not None]
         moved = [(s, t) for s, t in zip(stands, tangents) if t is not None]
         grads = engine.run(roots, True, True, [edge_of(s) for s, _ in moved], accumulate=False)
@@ -405,6 +420,31 @@ def transposed_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
         MODES.grad = before
     result = tuple([None if u is None else next(found) for u in seeds])
     return result if isinstance(out, tuple) else result[0]
+
+
+def _tracked(level: int, t: Tensor) -> Tensor:
+    """``t`` at a level that keeps a history of its own, which starts here."""
+    stand = standing(Tracked(level, t))
+    stand._node = LEAF
+    return stand
+
+
+def vjp_inside(function: Callable, inputs: Sequence[Any], needs: Sequence[bool], g: Sequence[Any],
+               multiple: bool) -> list:
+    """``vjp_of`` for values of transforms, which keep no history themselves."""
+    before = MODES.grad
+    with LEVEL as level:
+        MODES.grad = True
+        try:
+            stands = [_tracked(level, t) if need else t for t, need in zip(inputs, needs)]
+            out = function(*stands)
+        finally:
+            MODES.grad = before
+        roots = [(edge_of(o), gi) for o, gi in zip(out if multiple else (out,), g)
+                 if o._node is not None and gi is not None]
+        wanted = [edge_of(s) for s, need in zip(stands, needs) if need]
+        found = iter(engine.run(roots, before, True, wanted, accumulate=False))
+    return [next(found) if need else None for need in needs]
 
 
 def _seed(o: Tensor) -> Tensor:
@@ -444,6 +484,9 @@ def store(t: Tensor, result: Tensor) -> None:
             "call in-place operation that would mutate a captured Tensor. This is not supported; "
             "please rewrite the function being transformed to explicitly accept the mutated "
             "Tensor(s) as inputs.")
+    if level == TRACED:
+        MODES.tracer.store(t, result)
+        return
     same = _level_of(result) == level
     inside = result._a.value if same else result
     if isinstance(handle, Batched):
@@ -493,10 +536,20 @@ def text_of(t: Tensor) -> str:
         return tensor_str(t)
     if type(handle) is Dual and handle.eager:
         return tensor_str(handle.value, tangent=repr(handle.tangent))
+    if handle.level == TRACED:
+        return MODES.tracer.text_of(t)
     inside = textwrap.indent(text_of(handle.value), "    ")
     if type(handle) is Batched:
         return f"BatchedTensor(lvl={handle.level}, bdim={handle.dim}, value=\n{inside}\n)"
     return f"GradTrackingTensor(lvl={handle.level}, value=\n{inside}\n)"
+
+
+def filled(array: ndarray, draw: Callable[[ndarray], None]) -> Any:
+    """``array`` filled with random numbers by ``draw``; a stand-in for it while tracing."""
+    if MODES.tracer is not None:
+        return MODES.tracer.draw(array, draw)
+    draw(array)
+    return array
 
 
 def random_batch(array: ndarray, draw: Callable[[ndarray], None]) -> Tensor:
@@ -512,8 +565,7 @@ def random_batch(array: ndarray, draw: Callable[[ndarray], None]) -> Tensor:
         if randomness == "different":
             own.append(level)
     whole = np.empty((*[BATCHES.sizes[n][0] for n in own], *shape), np.dtype(array.dtype.type))
-    draw(whole)
-    t = wrap(whole)
+    t = wrap(filled(whole, draw))
     for level in reversed(own):
         t = standing(Batched(level, t, len(own) - 1 - own[::-1].index(level)))
     return t
@@ -522,3 +574,4 @@ def random_batch(array: ndarray, draw: Callable[[ndarray], None]) -> Tensor:
 TRANSFORMS.process = process
 TRANSFORMS.store = store
 TRANSFORMS.lift = lift
+TRANSFORMS.vjp = vjp_inside

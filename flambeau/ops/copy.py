@@ -35,7 +35,7 @@ TO_DTYPE = linear("to_dtype", _cast, lambda g: g, params=("dtype",), node="ToCop
 
 def cast(t: Tensor, to: dtype) -> Tensor:
     """``t`` in the dtype ``to``; ``t`` itself where it has it already."""
-    if t._a.dtype is to.np:
+    if t._a.dtype == to.np:
         return t
     if to.category < FLOAT and t._node is not None:
         t = detach(t)

@@ -15,7 +15,7 @@ from flambeau.base.shapes import Size
 from flambeau.core.face import FACES, public
 from flambeau.core.generator import Generator, default_generator, engine_of
 from flambeau.core.inplace import bump
-from flambeau.core.levels import BATCHES, random_batch
+from flambeau.core.levels import BATCHES, filled, random_batch
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import finish_new, sizes_from
@@ -25,6 +25,7 @@ from flambeau.ops.random_inplace import (
     check_range,
     check_writeable,
     draw_integers,
+    refill,
     whole,
 )
 
@@ -79,7 +80,10 @@ def drawn(array: np.ndarray, draw: Callable, name: str, generator: Generator | N
     engine = engine_of(name, generator)
     if BATCHES.sizes:
         return random_batch(array, lambda a: draw(a, engine))
-    draw(array, engine)
+    if MODES.tracer is None:
+        draw(array, engine)
+    else:
+        array = filled(array, lambda a: draw(a, engine))
     if device is None and not requires_grad:
         return wrap(array)
     return finish_new(array, device, requires_grad)
@@ -105,7 +109,11 @@ def into(out: Tensor, shape: tuple, draw: Callable, name: str, generator: Genera
     if out._a.shape != shape:
         out._a = np.empty(shape, out._a.dtype)
     check_writeable(out._a)
-    draw(out._a, engine_of(name, generator))
+    engine = engine_of(name, generator)
+    if MODES.tracer is None:
+        draw(out._a, engine)
+    else:
+        refill(out, lambda a: draw(a, engine))
     bump(out)
     return out
 

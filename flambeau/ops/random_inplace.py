@@ -16,13 +16,13 @@ from flambeau.core.dispatch import TRANSFORMS, edge_of
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
 from flambeau.core.inplace import bump, check_inplace, rebase
-from flambeau.core.levels import BATCHES, random_batch
+from flambeau.core.levels import BATCHES, filled, random_batch
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, next_sequence
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["check_mean_std", "check_probability", "check_probabilities", "check_range",
-           "check_writeable", "fill", "number"]
+           "check_writeable", "fill", "number", "refill"]
 
 ndarray = np.ndarray
 PLAIN_FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
@@ -84,12 +84,7 @@ def fill(t: Tensor, node: str, draw: Callable[[ndarray], None], others: tuple = 
         check_writeable(a)
         draw(a)
     else:
-        values = np.empty(a.shape, np.dtype(a.dtype.type))
-        if BATCHES.sizes:
-            TRANSFORMS.store(t, random_batch(values, draw))
-        else:
-            draw(values)
-            TRANSFORMS.store(t, wrap(values))
+        refill(t, draw)
     if needs or (MODES.grad and t._node is not None):
         made = _NODES.get(node)
         if made is None:
@@ -100,6 +95,18 @@ def fill(t: Tensor, node: str, draw: Callable[[ndarray], None], others: tuple = 
     else:
         bump(t)
     return t
+
+
+def refill(t: Tensor, draw: Callable[[ndarray], None]) -> None:
+    """Let ``draw`` fill what stands in for the array of ``t``."""
+    a = t._a
+    values = np.empty(a.shape, np.dtype(a.dtype.type))
+    if BATCHES.sizes:
+        TRANSFORMS.store(t, random_batch(values, draw))
+        return
+    if MODES.tracer is not None:
+        values = np.empty_like(a.array)  # numbers follow the order of memory
+    TRANSFORMS.store(t, wrap(filled(values, draw)))
 
 
 def check_writeable(a: ndarray) -> None:
