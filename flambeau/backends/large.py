@@ -53,13 +53,14 @@ _start_lock = threading.Lock()
 
 
 @functools.cache
-def _load() -> SimpleNamespace | None:
+def load() -> SimpleNamespace | None:
+    """The modules that make kernels; None where there are to be none."""
     if os.environ.get("FLAMBEAU_BACKEND", "").lower() == "numpy":
         return None
     with _start_lock:
         try:
             # llvmlite takes 30 ms to import, and may be absent
-            from flambeau.backends.llvm import calls, pool, program, reduce
+            from flambeau.backends.llvm import calls, expressions, pool, program, reduce, rows
 
             pool.ensure_started()
             calls.launcher()
@@ -69,12 +70,19 @@ def _load() -> SimpleNamespace | None:
             message = f"no generated kernels on this machine, NumPy is used instead: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
             return None
-    return SimpleNamespace(calls=calls, pool=pool, program=program, reduce=reduce)
+    return SimpleNamespace(
+        calls=calls, expressions=expressions, pool=pool, program=program, reduce=reduce, rows=rows
+    )
 
 
 def available() -> bool:
     """Whether large arrays are computed by generated kernels in this process."""
-    return _load() is not None
+    return load() is not None
+
+
+def started() -> bool:
+    """Whether it is known already: asking again costs nothing."""
+    return load.cache_info().currsize > 0
 
 
 def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.ndarray | None:
@@ -98,7 +106,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
         return None
     if lead.dtype.kind == "i" and name in _FLOAT_ONLY:
         return None
-    llvm = _load()
+    llvm = load()
     if llvm is None:
         return None
     if name == "pow":
@@ -176,7 +184,7 @@ def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:
 
 @functools.cache
 def _kernel(name: str, char: str, layouts: tuple[str, ...]) -> Any:
-    llvm = _load()
+    llvm = load()
     assert llvm is not None
     program = llvm.program
     kind = llvm.calls.KINDS[np.dtype(char)]
@@ -225,7 +233,7 @@ def _within(llvm: SimpleNamespace, array: np.ndarray, bound: float) -> bool:
 @functools.cache
 def _largest(char: str) -> Any:
     """max(|x|), NaN taken as 0."""
-    llvm = _load()
+    llvm = load()
     assert llvm is not None
     program = llvm.program
     kind = llvm.calls.KINDS[np.dtype(char)]
@@ -255,7 +263,7 @@ def reduce(
     if not _reducible(name, array.dtype):
         return None
     split = _split(array.shape, axes)
-    llvm = _load()
+    llvm = load()
     if split is None or llvm is None:
         return None
     before, length, after = split
@@ -327,7 +335,7 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
     same = array.dtype == dtype and dtype.type in _NUMBERS
     if not same and (array.dtype.name, dtype.name) not in _CASTS:
         return None
-    llvm = _load()
+    llvm = load()
     if llvm is None or not (array.dtype.isnative and dtype.isnative):
         return None
     out = memory.empty(array.shape, dtype)
@@ -337,7 +345,7 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
 
 @functools.cache
 def _cast_kernel(source: str, target: str) -> Any:
-    llvm = _load()
+    llvm = load()
     assert llvm is not None
     program, kinds = llvm.program, llvm.calls.KINDS
     step = program.Step("cast", (0,), None, kinds[np.dtype(target)])

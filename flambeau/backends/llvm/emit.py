@@ -1,13 +1,24 @@
 """An emitter of LLVM text over vectors: each method appends one instruction, returns its value."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-LLVM_TYPE = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
-SUFFIX = {"f32": "f32", "f64": "f64", "i32": "i32", "i64": "i64", "bool": "i1"}
+# the half kinds travel as their bits
+LLVM_TYPE = {
+    "f32": "float",
+    "f64": "double",
+    "i32": "i32",
+    "i64": "i64",
+    "bool": "i1",
+    "f16": "i16",
+    "bf16": "i16",
+}
+SUFFIX = {**LLVM_TYPE, "f32": "f32", "f64": "f64"}
 BITS_OF = {"f32": "i32", "f64": "i64"}
 FLOATS = ("f32", "f64")
+HALVES = ("f16", "bf16")
 
 
 class Value(NamedTuple):
@@ -27,6 +38,7 @@ class Emitter:
         self.lanes = lanes
         self.lines: list[str] = []
         self.declarations: set[str] = set()
+        self.block = "entry"
         self._count = 0
 
     # text
@@ -36,12 +48,27 @@ class Emitter:
 
     def label(self, name: str) -> None:
         self.lines.append(name + ":")
+        self.block = name
+
+    def fresh(self, stem: str) -> str:
+        """Return a name for labels that no other has."""
+        self._count += 1
+        return f"{stem}{self._count}"
 
     def assign(self, text: str) -> str:
         self._count += 1
         name = f"%v{self._count}"
         self.line(f"{name} = {text}")
         return name
+
+    @contextmanager
+    def width(self, lanes: int) -> Iterator[None]:
+        """Values have so many lanes inside."""
+        before, self.lanes = self.lanes, lanes
+        try:
+            yield
+        finally:
+            self.lanes = before
 
     def type(self, kind: str) -> str:
         return f"<{self.lanes} x {LLVM_TYPE[kind]}>"
@@ -156,12 +183,53 @@ class Emitter:
 
     def convert(self, a: Value, kind: str) -> Value:
         """Value-preserving where it can be; floats never go to integers here, bool excepted."""
-        name = _conversion(a.kind, kind)
-        if name is None:
+        if a.kind == kind:
             return a
+        if a.kind in HALVES or kind in HALVES:
+            return self._convert_half(a, kind)
+        name = _conversion(a.kind, kind)
         if name == "test":
             return self.compare("une" if a.kind in FLOATS else "ne", a, 0)
         return self.value(kind, f"{name} {self.type(a.kind)} {a.text} to {self.type(kind)}")
+
+    # half kinds: float32 is the only way in and out, with rounding to the nearest even
+
+    def _convert_half(self, a: Value, kind: str) -> Value:
+        if a.kind in HALVES:
+            text = f"zext {self.type(a.kind)} {a.text} to {self.type('i32')}"
+            bits = self.value("i32", text)
+            wide = self._from_half(bits) if a.kind == "f16" else self.shift_left(bits, 16)
+            return self.convert(self.bitcast(wide, "f32"), kind)
+        bits = self.bitcast(self.convert(a, "f32"), "i32")
+        narrow = self._to_half(bits) if kind == "f16" else self._to_bfloat(bits)
+        return self.value(kind, f"trunc {self.type('i32')} {narrow.text} to {self.type(kind)}")
+
+    def _from_half(self, bits: Value) -> Value:
+        body = self.shift_left(self.bit_and(bits, 0x7FFF), 13)
+        # the product moves the exponent's bias, and makes denormals normal
+        scaled = self.bitcast(self.mul(self.bitcast(body, "f32"), 2.0**112), "i32")
+        special = self.compare("sge", self.bit_and(bits, 0x7FFF), 0x7C00)
+        body = self.select(special, self.bit_or(body, 0x7F800000), scaled)
+        return self.bit_or(body, self.shift_left(self.bit_and(bits, 0x8000), 16))
+
+    def _to_half(self, bits: Value) -> Value:
+        body = self.bit_and(bits, 0x7FFFFFFF)
+        odd = self.bit_and(self.shift_right(body, 13), 1)
+        normal = self.shift_right(self.add(self.add(body, odd), 0xFFF - (112 << 23)), 13)
+        # added to 1/2, a small number lies in the low bits, rounded
+        small = self.bitcast(self.add(self.bitcast(body, "f32"), 0.5), "i32")
+        small = self.sub(small, 126 << 23)
+        found = self.select(self.compare("slt", body, 113 << 23), small, normal)
+        missing = self.compare("sgt", body, 0x7F800000)
+        endless = self.select(missing, self.const("i32", 0x7E00), 0x7C00)
+        found = self.select(self.compare("sge", body, 143 << 23), endless, found)
+        return self.bit_or(found, self.bit_and(self.shift_right(bits, 16), 0x8000))
+
+    def _to_bfloat(self, bits: Value) -> Value:
+        odd = self.bit_and(self.shift_right(bits, 16), 1)
+        rounded = self.shift_right(self.add(self.add(bits, odd), 0x7FFF), 16)
+        missing = self.compare("sgt", self.bit_and(bits, 0x7FFFFFFF), 0x7F800000)
+        return self.select(missing, 0x7FC0, rounded)
 
 
 def literal(kind: str, number: float | int | bool) -> str:
@@ -183,9 +251,7 @@ def _round_to_single(number: float) -> float:
         return float("inf") if number > 0 else float("-inf")
 
 
-def _conversion(source: str, target: str) -> str | None:
-    if source == target:
-        return None
+def _conversion(source: str, target: str) -> str:
     if target == "bool":
         return "test"
     if source == "bool":

@@ -5,6 +5,8 @@ then for every input, then, for programs by rows, the number of columns. Begin a
 elements, or rows.
 """
 
+from collections.abc import Sequence
+
 from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise, Step
 from flambeau.backends.llvm.scalars import TABLE
@@ -24,14 +26,18 @@ def lanes_for(kinds: tuple[str, ...], vector_bytes: int) -> int:
 def run_steps(e: Emitter, steps: tuple[Step, ...], values: list[Value]) -> None:
     """Append the value of every step."""
     for step in steps:
-        if step.name == "const":
-            assert step.kind is not None and step.value is not None
-            values.append(e.const(step.kind, step.value))
-        elif step.name == "cast":
-            assert step.kind is not None
-            values.append(e.convert(values[step.args[0]], step.kind))
-        else:
-            values.append(TABLE[step.name](e, *[values[number] for number in step.args]))
+        values.append(run_step(e, step, [values[number] for number in step.args]))
+
+
+def run_step(e: Emitter, step: Step, args: Sequence[Value]) -> Value:
+    """Return the value of one step."""
+    if step.name == "const":
+        assert step.kind is not None and step.value is not None
+        return e.const(step.kind, step.value)
+    if step.name == "cast":
+        assert step.kind is not None
+        return e.convert(args[0], step.kind)
+    return TABLE[step.name](e, *args)
 
 
 def load_pointers(e: Emitter, count: int) -> list[str]:

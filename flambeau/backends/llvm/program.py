@@ -2,12 +2,15 @@
 
 A `Pointwise` program is a list of steps over numbered values. Its inputs take the first numbers,
 every step the next one. A `Reduction` puts a pointwise program in front of an associative combine.
+`Rows` lets steps reduce a value over its row and go on with the result, in any number of passes.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
+ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1, "f16": 2, "bf16": 2}
+# kinds that are stored but not computed in: a cast is all they take
+STORAGE_ONLY = frozenset({"f16", "bf16"})
 FLOATS = frozenset({"f32", "f64"})
 LAYOUTS = frozenset({"array", "scalar", "row", "column"})
 COMBINES = frozenset({"sum", "prod", "max", "min"})
@@ -46,6 +49,8 @@ INSTRUCTIONS = {
     "trunc": Signature(1),
     "round": Signature(1),
     "exp": Signature(1),
+    # exp, for arguments that are not above 0; below the normal numbers it may be 0
+    "decay": Signature(1),
     "expm1": Signature(1),
     "log": Signature(1),
     "log1p": Signature(1),
@@ -68,6 +73,18 @@ INSTRUCTIONS = {
 }
 
 
+# steps of `Rows` that turn a value of every element into one of the row. "row_max" and "row_min"
+# are NaN where an item is; "row_peak" is a maximum that may pass over NaN, to subtract before exp
+ROW_REDUCTIONS = {
+    "row_sum": "sum",
+    "row_max": "max",
+    "row_min": "min",
+    "row_peak": "peak",
+}
+# steps of `Rows` that say where an element stands, and how long its row is, in the kind they name
+POSITIONS = frozenset({"column_number", "row_number", "row_length"})
+
+
 class Input(NamedTuple):
     """One operand: its kind, and how it is laid over the elements.
 
@@ -79,7 +96,7 @@ class Input(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One instruction on earlier values; "const" and "cast" also say the kind they make."""
+    """One instruction on earlier values; "const", "cast" and positions say the kind they make."""
 
     name: str
     args: tuple[int, ...] = ()
@@ -124,6 +141,81 @@ class Pointwise:
         return self._hash
 
 
+class Output(NamedTuple):
+    """What is stored of a value of `Rows`.
+
+    "array": one item an element; "column": one a row, of a value that is the same all along it;
+    "row": one a column, the sum over all rows.
+    """
+
+    value: int
+    layout: str = "array"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """For every row of a matrix, run the steps, some of which reduce values over the row.
+
+    Steps are those of `Pointwise`, and ROW_REDUCTIONS and POSITIONS. `kinds` holds the kind of
+    every value, `by_element` whether it differs along a row. Raises ValueError where a step does
+    not fit.
+
+    >>> exp = (Step("row_peak", (0,)), Step("sub", (0, 1)), Step("exp", (2,)))
+    >>> softmax = (*exp, Step("row_sum", (3,)), Step("div", (3, 4)))
+    >>> Rows((Input("f32"),), softmax, (Output(5),)).by_element
+    (True, False, True, True, False, True)
+    """
+
+    inputs: tuple[Input, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[Output, ...]
+    kinds: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    by_element: tuple[bool, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        kinds = [item.kind for item in self.inputs]
+        wide = [item.layout in ("array", "row") for item in self.inputs]
+        for item in self.inputs:
+            if item.kind not in ITEM_BYTES or item.layout not in LAYOUTS:
+                raise ValueError(f"unknown input {item}")
+        for step in self.steps:
+            kinds.append(_row_kind(step, kinds, wide))
+            reduces = step.name in ROW_REDUCTIONS
+            along = step.name == "column_number" or any(wide[number] for number in step.args)
+            wide.append(along and not reduces)
+        for output in self.outputs:
+            _check_output(output, kinds, wide)
+        if not self.outputs or not any(wide):
+            raise ValueError("a program by rows has an output, and a value of every element")
+        object.__setattr__(self, "kinds", tuple(kinds))
+        object.__setattr__(self, "by_element", tuple(wide))
+
+
+def _row_kind(step: Step, kinds: list[str], wide: list[bool]) -> str:
+    if step.name in POSITIONS:
+        if step.args or step.kind not in ("f32", "f64", "i32", "i64"):
+            raise ValueError(f"{step} makes no number")
+        return step.kind
+    if step.name not in ROW_REDUCTIONS:
+        return _result_kind(step, kinds)
+    if len(step.args) != 1 or not 0 <= step.args[0] < len(kinds):
+        raise ValueError(f"{step} reduces one earlier value")
+    (number,) = step.args
+    if not wide[number] or not _in_domain(kinds[number], "number"):
+        raise ValueError(f"{step} has nothing to reduce along a row")
+    return kinds[number]
+
+
+def _check_output(output: Output, kinds: list[str], wide: list[bool]) -> None:
+    number, layout = output
+    if not 0 <= number < len(kinds) or layout not in ("array", "column", "row"):
+        raise ValueError(f"unknown output {output}")
+    if wide[number] if layout == "column" else layout == "row" and not wide[number]:
+        raise ValueError(f"{output} is laid over what its value does not differ along")
+    if layout == "row" and kinds[number] not in FLOATS:
+        raise ValueError("only floats are summed over rows")
+
+
 @dataclass(frozen=True)
 class Reduction:
     """Combine the one output of `prologue` (whose inputs are arrays) in the kind `accumulate`."""
@@ -143,7 +235,7 @@ class Reduction:
 
 def _result_kind(step: Step, found: list[str]) -> str:
     if step.name in ("const", "cast"):
-        if step.kind not in ITEM_BYTES:
+        if step.kind not in ITEM_BYTES or step.name == "const" and step.kind in STORAGE_ONLY:
             raise ValueError(f"{step} makes no known kind")
         return step.kind
     signature = INSTRUCTIONS.get(step.name)
@@ -165,4 +257,4 @@ def _result_kind(step: Step, found: list[str]) -> str:
 def _in_domain(kind: str, domain: str) -> bool:
     if domain == "float":
         return kind in FLOATS
-    return (kind == "bool") == (domain == "bool")
+    return kind not in STORAGE_ONLY and (kind == "bool") == (domain == "bool")

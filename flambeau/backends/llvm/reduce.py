@@ -10,12 +10,12 @@ import functools
 import numpy as np
 
 from flambeau.backends.llvm import calls, jit, printer
+from flambeau.backends.llvm.lanes import identity
 from flambeau.backends.llvm.program import Input, Pointwise, Reduction
 from flambeau.backends.llvm.reduce_printer import (
     BLOCK,
     COLUMN_BLOCK,
     ROWS_TOGETHER,
-    identity,
     print_blocks,
     print_columns,
     print_rows,

@@ -3,13 +3,11 @@
 Every piece of work ("unit") writes one partial result, in the kind that accumulates.
 """
 
-from collections.abc import Callable
-
 from flambeau.backends.llvm import printer
-from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
+from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
+from flambeau.backends.llvm.lanes import COMBINE, fold_lanes, halves, identity, least, store_item
 from flambeau.backends.llvm.printer import Span, load_vector, run_steps
-from flambeau.backends.llvm.program import ITEM_BYTES, Reduction
-from flambeau.backends.llvm.scalars import TABLE
+from flambeau.backends.llvm.program import Reduction
 
 # items in one block of a long row, columns in one strip
 BLOCK = 1 << 15
@@ -19,28 +17,6 @@ COLUMN_BLOCK = 1024
 ROWS_AT_ONCE = 8
 PARTS = 4
 ROWS_TOGETHER = 4
-
-COMBINE: dict[str, Callable[..., Value]] = {
-    "sum": TABLE["add"],
-    "prod": TABLE["mul"],
-    "max": TABLE["maximum"],
-    "min": TABLE["minimum"],
-}
-
-
-def identity(combine: str, kind: str) -> float | int:
-    """Return the value that a combine ignores."""
-    floating = kind in FLOATS
-    if combine == "prod":
-        return 1
-    if combine == "sum":
-        # -0 + x is x for every x, -0 too
-        return -0.0 if floating else 0
-    if floating:
-        return float("-inf") if combine == "max" else float("inf")
-    top = (1 << (8 * ITEM_BYTES[kind] - 1)) - 1
-    return -top - 1 if combine == "max" else top
-
 
 def _emitter(reduction: Reduction, vector_bytes: int) -> Emitter:
     e = Emitter(printer.lanes_for((reduction.prologue.inputs[0].kind,), vector_bytes))
@@ -98,22 +74,6 @@ def _loaded(e: Emitter, reduction: Reduction, base: str, index: str, mask: str |
     return e.convert(item, reduction.accumulate)
 
 
-def _halves(e: Emitter, item: Value) -> list[Value]:
-    """Return the lower and the upper half of the lanes."""
-    wide, half = e.type(item.kind), e.lanes // 2
-    parts = []
-    for first in (0, half):
-        picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
-        text = f"shufflevector {wide} {item.text}, {wide} poison, <{half} x i32> <{picks}>"
-        parts.append(e.value(item.kind, text))
-    return parts
-
-
-def _least(e: Emitter, a: str, b: str) -> str:
-    less = e.assign(f"icmp slt i64 {a}, {b}")
-    return e.assign(f"select i1 {less}, i64 {a}, i64 {b}")
-
-
 def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     """Return the kernel whose unit is one block of one row.
 
@@ -126,7 +86,7 @@ def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     row = e.assign(f"udiv i64 %unit, {blocks}")
     block = e.assign(f"urem i64 %unit, {blocks}")
     first = e.assign(f"mul i64 {block}, {BLOCK}")
-    last = _least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
+    last = least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
     offset = e.assign(f"mul i64 {row}, {columns}")
     begin = e.assign(f"add i64 {offset}, {first}")
     end = e.assign(f"add i64 {offset}, {last}")
@@ -183,18 +143,6 @@ def _print_running(
     grown = COMBINE[reduction.combine](e, item, total)
     e.line(f"{name}.next = bitcast {vector} {grown.text} to {vector}")
     return total
-
-
-def _fold_lanes(e: Emitter, combine: str, total: Value, lanes: int) -> str:
-    """Combine the lanes of `total` in halves down to one; returns the scalar."""
-    before, e.lanes = e.lanes, lanes
-    while e.lanes > 1:
-        parts = _halves(e, total)
-        e.lanes //= 2
-        total = COMBINE[combine](e, *parts)
-    item = e.assign(f"extractelement {e.type(total.kind)} {total.text}, i64 0")
-    e.lanes = before
-    return item
 
 
 def print_rows(reduction: Reduction, vector_bytes: int) -> str:
@@ -282,11 +230,11 @@ def _print_totals(
         e.line(f"{total.text} = phi {vector} {first}, [{total.text}.next, %{name}.span]")
     span.enter_body()
     for total, base in zip(totals, bases, strict=True):
-        grown = _with_halves(e, reduction, total, base, span.index, None)
+        grown = __with_halves(e, reduction, total, base, span.index, None)
         e.line(f"{total.text}.next = bitcast {vector} {grown.text} to {vector}")
     mask = span.enter_tail()
     finished = [
-        _with_halves(e, reduction, total, base, span.stop, mask)
+        __with_halves(e, reduction, total, base, span.stop, mask)
         for total, base in zip(totals, bases, strict=True)
     ]
     span.leave()
@@ -297,7 +245,7 @@ def _print_totals(
     return [e.value(kind, text) for text in ends]
 
 
-def _with_halves(
+def __with_halves(
     e: Emitter, reduction: Reduction, total: Value, base: str, index: str, mask: str | None
 ) -> Value:
     """Combine a vector's halves, as `_prepared` does vectors, and then them with the total."""
@@ -306,7 +254,7 @@ def _with_halves(
     if mask is not None:
         ignored = identity(reduction.combine, item.kind)
         item = e.select(Value(mask, "bool"), item, e.const(item.kind, ignored))
-    low, high = _halves(e, item)
+    low, high = halves(e, item)
     e.lanes //= 2
     both = e.convert(combine(e, low, high), reduction.accumulate)
     grown = combine(e, both, total)
@@ -318,10 +266,9 @@ def _store_item(
     e: Emitter, reduction: Reduction, total: Value, lanes: int, partial: str, index: str
 ) -> None:
     """Combine a total's lanes and store the one item."""
-    item = _fold_lanes(e, reduction.combine, total, lanes)
-    stored = LLVM_TYPE[reduction.accumulate]
-    place = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {index}")
-    e.line(f"store {stored} {item}, ptr {place}")
+    with e.width(lanes):
+        item = fold_lanes(e, reduction.combine, total)
+    store_item(e, item, partial, index)
 
 
 def print_columns(reduction: Reduction, vector_bytes: int) -> str:
@@ -338,9 +285,9 @@ def print_columns(reduction: Reduction, vector_bytes: int) -> str:
     piece = e.assign(f"urem i64 {outer}, {pieces}")
     batch = e.assign(f"udiv i64 {outer}, {pieces}")
     first = e.assign(f"mul i64 {strip}, {COLUMN_BLOCK}")
-    last = _least(e, e.assign(f"add i64 {first}, {COLUMN_BLOCK}"), columns)
+    last = least(e, e.assign(f"add i64 {first}, {COLUMN_BLOCK}"), columns)
     top = e.assign(f"mul i64 {piece}, {height}")
-    bottom = _least(e, e.assign(f"add i64 {top}, {height}"), rows)
+    bottom = least(e, e.assign(f"add i64 {top}, {height}"), rows)
     stored = LLVM_TYPE[reduction.accumulate]
     out_offset = e.assign(f"mul i64 {outer}, {columns}")
     target = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {out_offset}")

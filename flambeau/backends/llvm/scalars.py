@@ -65,6 +65,7 @@ TABLE: dict[str, Callable[..., Value]] = {
     "trunc": _unary("trunc"),
     "round": _unary("roundeven"),
     "exp": vm.exp,
+    "decay": vm.decay,
     "expm1": vm.expm1,
     "log": vm.log,
     "log1p": vm.log1p,

@@ -19,6 +19,8 @@ LN2_LOW = {"f32": 3.1946184945309415e-05, "f64": 7.371002565167799e-13}
 ROUNDER = {"f32": 12582912.0, "f64": 6755399441055744.0}
 # exp is 0 below and infinite above these
 EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
+# exp is no normal number below
+DECAY_END = {"f32": -87.33654022216797, "f64": -708.3964185322641}
 # expm1 is -1 below
 EXPM1_LOW = {"f32": -20.0, "f64": -40.0}
 # |x| under this: expm1, log1p, tanh and sin round to x
@@ -68,6 +70,19 @@ def exp(e: Emitter, x: Value) -> Value:
     first = _power_of_two(e, half, x.kind)
     second = _power_of_two(e, e.sub(n, half), x.kind)
     return e.mul(e.mul(e.add(less_one, 1.0), first), second)
+
+
+def decay(e: Emitter, x: Value) -> Value:
+    """exp of what is not above 0, in half the steps; below the normal numbers it is 0."""
+    kind = x.kind
+    rounder = ROUNDER[kind] + BIAS[kind]
+    shifted = e.fma(x, LOG2_E, rounder)
+    whole = e.sub(shifted, rounder)
+    r = e.fma(whole, -LN2_LOW[kind], e.fma(whole, -LN2_HIGH[kind], x))
+    # the rounder's own bits leave at the top
+    scale = e.bitcast(e.shift_left(e.bitcast(shifted, BITS_OF[kind]), MANTISSA[kind]), kind)
+    result = e.mul(e.polynomial(r, (1.0, 1.0, *table.DECAY[kind])), scale)
+    return e.select(e.compare("olt", x, DECAY_END[kind]), 0.0, result)
 
 
 def expm1(e: Emitter, x: Value) -> Value:

@@ -1,0 +1,219 @@
+"""Kernel programs from Python formulas: run one on symbols, and it writes down its steps.
+
+    b = Builder()
+    x = b.input("f32")
+    program = b.pointwise(x * b.on.sigmoid(x))
+
+A formula written for arrays, with the functions it needs in a namespace `on`, serves unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from flambeau.backends.llvm.program import (
+    FLOATS,
+    INSTRUCTIONS,
+    ROW_REDUCTIONS,
+    STORAGE_ONLY,
+    Input,
+    Output,
+    Pointwise,
+    Rows,
+    Step,
+)
+
+
+class Symbol:
+    """A value of a program being built; arithmetic on it appends steps."""
+
+    __slots__ = ("builder", "number", "kind")
+    __array_priority__ = 1000
+
+    def __init__(self, builder: Builder, number: int, kind: str) -> None:
+        self.builder = builder
+        self.number = number
+        self.kind = kind
+
+    def _with(self, name: str, other: Any, swapped: bool = False) -> Symbol:
+        other = self.builder.lift(other, self.kind)
+        pair = (other, self) if swapped else (self, other)
+        return self.builder.step(name, *pair)
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._with("add", other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self._with("add", other, True)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._with("sub", other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._with("sub", other, True)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._with("mul", other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self._with("mul", other, True)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self._with("div", other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self._with("div", other, True)
+
+    def __pow__(self, other: Any) -> Symbol:
+        return self.builder.step("square", self) if other == 2 else self._with("pow", other)
+
+    def __neg__(self) -> Symbol:
+        return self.builder.step("neg", self)
+
+    def __lt__(self, other: Any) -> Symbol:
+        return self._with("lt", other)
+
+    def __le__(self, other: Any) -> Symbol:
+        return self._with("le", other)
+
+    def __gt__(self, other: Any) -> Symbol:
+        return self._with("gt", other)
+
+    def __ge__(self, other: Any) -> Symbol:
+        return self._with("ge", other)
+
+    def __and__(self, other: Any) -> Symbol:
+        return self._with("logical_and", other)
+
+    def __or__(self, other: Any) -> Symbol:
+        return self._with("logical_or", other)
+
+    def __invert__(self) -> Symbol:
+        return self.builder.step("logical_not", self)
+
+    def equals(self, other: Any) -> Symbol:
+        """Whether both are the same number (``==`` is left to Python)."""
+        return self._with("eq", other)
+
+    def cast(self, kind: str) -> Symbol:
+        """The same value as another kind."""
+        return self if kind == self.kind else self.builder.make("cast", (self,), kind)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula for kernels cannot branch on a value: use on.where")
+
+
+class Builder:
+    """Collects inputs and steps; equal steps become one value."""
+
+    def __init__(self) -> None:
+        self._inputs: list[Input] = []
+        self._steps: list[Step] = []
+        self._kinds: dict[int, str] = {}
+        self._known: dict[Step, Symbol] = {}
+        self.on = _namespace(self)
+
+    def input(self, kind: str, layout: str = "array") -> Symbol:
+        """Declare the next input (before any step); what is only stored is widened to float32."""
+        number = len(self._inputs)
+        self._inputs.append(Input(kind, layout))
+        return Symbol(self, number, kind)
+
+    def lift(self, value: Any, kind: str) -> Symbol:
+        """A Python number as a constant of this kind; a symbol as it is."""
+        if isinstance(value, Symbol):
+            return value
+        return self.make("const", (), kind, value)
+
+    def step(self, name: str, *args: Symbol) -> Symbol:
+        """Append an instruction or a reduction along the row."""
+        signature = INSTRUCTIONS.get(name)
+        gives_bool = signature is not None and signature.result == "bool"
+        kind = "bool" if gives_bool else args[-1].kind
+        return self._append(Step(name, tuple([a.number for a in args])), kind)
+
+    def make(
+        self, name: str, args: tuple[Symbol, ...], kind: str, value: Any = None
+    ) -> Symbol:
+        """Append a step that says what kind it makes: a constant, a cast, a position."""
+        if name == "const" and kind in FLOATS:
+            value = float(value)
+        return self._append(Step(name, tuple([a.number for a in args]), value, kind), kind)
+
+    def _append(self, step: Step, kind: str) -> Symbol:
+        # 0.0 and -0.0 are equal, but not the same constant
+        key = step if step.value != 0 else step._replace(value=repr(step.value))  # type: ignore
+        found = self._known.get(key)
+        if found is None:
+            # numbered past all inputs when the program is made
+            found = Symbol(self, -1 - len(self._steps), kind)
+            self._steps.append(step)
+            self._known[key] = found
+        return found
+
+    def _number(self, number: int) -> int:
+        return number if number >= 0 else len(self._inputs) - 1 - number
+
+    def _finished_steps(self) -> tuple[Step, ...]:
+        return tuple([
+            step._replace(args=tuple([self._number(n) for n in step.args]))
+            for step in self._steps
+        ])
+
+    def pointwise(self, *results: Symbol) -> Pointwise:
+        """The program that stores these values of every element."""
+        outputs = tuple([self._number(result.number) for result in results])
+        return Pointwise(tuple(self._inputs), self._finished_steps(), outputs)
+
+    def rows(self, *results: Symbol | tuple[Symbol, str]) -> Rows:
+        """The program by rows that stores these values; a pair also says the output's layout."""
+        pairs = [r if isinstance(r, tuple) else (r, "array") for r in results]
+        outputs = tuple([Output(self._number(value.number), layout) for value, layout in pairs])
+        return Rows(tuple(self._inputs), self._finished_steps(), outputs)
+
+
+def widened(symbol: Symbol) -> Symbol:
+    """What can be computed with: float32 for kinds that are only stored."""
+    return symbol.cast("f32") if symbol.kind in STORAGE_ONLY else symbol
+
+
+def _namespace(b: Builder) -> SimpleNamespace:
+    """The functions that formulas are written in."""
+    on = SimpleNamespace()
+    for name in (*INSTRUCTIONS, *ROW_REDUCTIONS):
+        setattr(on, name, _function(b, name))
+    on.sum, on.max, on.min, on.peak = on.row_sum, on.row_max, on.row_min, on.row_peak
+    on.length = lambda kind: b.make("row_length", (), kind)
+    on.column = lambda kind: b.make("column_number", (), kind)
+    on.where = lambda condition, a, c: _where(b, condition, a, c)
+    on.clip = lambda x, low, high: _clip(b, x, low, high)
+    on.sign = lambda x: _sign(b, x)
+    return on
+
+
+def _function(b: Builder, name: str) -> Callable[..., Symbol]:
+    def function(*args: Any) -> Symbol:
+        kind = next(a.kind for a in args if isinstance(a, Symbol))
+        return b.step(name, *[b.lift(a, kind) for a in args])
+
+    return function
+
+
+def _where(b: Builder, condition: Symbol, first: Any, second: Any) -> Symbol:
+    kind = next(a.kind for a in (first, second) if isinstance(a, Symbol))
+    return b.step("select", condition, b.lift(first, kind), b.lift(second, kind))
+
+
+def _clip(b: Builder, x: Symbol, low: Any, high: Any) -> Symbol:
+    if low is not None:
+        x = b.step("maximum", x, b.lift(low, x.kind))
+    return x if high is None else b.step("minimum", x, b.lift(high, x.kind))
+
+
+def _sign(b: Builder, x: Symbol) -> Symbol:
+    one = _where(b, x > 0, 1.0, x)
+    return _where(b, x < 0, b.lift(-1.0, x.kind), one)
+
+

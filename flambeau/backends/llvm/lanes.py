@@ -1,0 +1,108 @@
+"""Between vectors and single items: spreading, numbering and combining lanes.
+
+A `Value` here is a vector of the emitter's lanes, or, where that is said, an item: its text then
+names a scalar.
+"""
+
+from collections.abc import Callable
+
+from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
+from flambeau.backends.llvm.program import ITEM_BYTES
+from flambeau.backends.llvm.scalars import TABLE
+
+
+def _peak(e: Emitter, a: Value, b: Value) -> Value:
+    """The larger of two; b where a is NaN. One instruction on most hosts."""
+    return e.select(e.compare("ogt" if a.kind in FLOATS else "sgt", a, b), a, b)
+
+
+COMBINE: dict[str, Callable[..., Value]] = {
+    "sum": TABLE["add"],
+    "prod": TABLE["mul"],
+    "max": TABLE["maximum"],
+    "min": TABLE["minimum"],
+    "peak": _peak,
+}
+
+
+def identity(combine: str, kind: str) -> float | int:
+    """Return the value that a combine ignores."""
+    floating = kind in FLOATS
+    if combine == "prod":
+        return 1
+    if combine == "sum":
+        # -0 + x is x for every x, -0 too
+        return -0.0 if floating else 0
+    if floating:
+        return float("inf") if combine == "min" else float("-inf")
+    top = (1 << (8 * ITEM_BYTES[kind] - 1)) - 1
+    return top if combine == "min" else -top - 1
+
+
+def halves(e: Emitter, value: Value) -> list[Value]:
+    """Return the lower and the upper half of the lanes."""
+    wide, half = e.type(value.kind), e.lanes // 2
+    parts = []
+    for first in (0, half):
+        picks = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
+        text = f"shufflevector {wide} {value.text}, {wide} poison, <{half} x i32> <{picks}>"
+        parts.append(e.value(value.kind, text))
+    return parts
+
+
+def fold_lanes(e: Emitter, combine: str, total: Value) -> Value:
+    """Combine the lanes in halves down to one; returns an item."""
+    lanes = e.lanes
+    while lanes > 1:
+        with e.width(lanes):
+            parts = halves(e, total)
+        lanes //= 2
+        with e.width(lanes):
+            total = COMBINE[combine](e, *parts)
+    with e.width(1):
+        return first_item(e, total)
+
+
+def first_item(e: Emitter, value: Value) -> Value:
+    """Return the first lane as an item."""
+    return e.value(value.kind, f"extractelement {e.type(value.kind)} {value.text}, i64 0")
+
+
+def in_first_lane(e: Emitter, item: Value) -> Value:
+    """Return a vector that has an item in its first lane, and nothing in the others."""
+    typed = f"{LLVM_TYPE[item.kind]} {item.text}"
+    return e.value(item.kind, f"insertelement {e.type(item.kind)} poison, {typed}, i64 0")
+
+
+def spread_item(e: Emitter, item: Value) -> Value:
+    """Return a vector that has an item in every lane."""
+    return spread_first(e, in_first_lane(e, item), e.lanes)
+
+
+def spread_first(e: Emitter, value: Value, lanes: int) -> Value:
+    """Return a vector of the emitter's lanes that all hold the first lane of one of `lanes`."""
+    vector = f"<{lanes} x {LLVM_TYPE[value.kind]}>"
+    zeros = f"<{e.lanes} x i32> zeroinitializer"
+    return e.value(value.kind, f"shufflevector {vector} {value.text}, {vector} poison, {zeros}")
+
+
+def numbers_from(e: Emitter, first: str, kind: str) -> Value:
+    """Return first, first + 1, ... in the lanes, for `first` an i64 that 32 bits hold."""
+    item = Value(e.assign(f"trunc i64 {first} to i32"), "i32")
+    steps = ", ".join(f"i32 {lane}" for lane in range(e.lanes))
+    return e.convert(e.add(spread_item(e, item), Value(f"<{steps}>", "i32")), kind)
+
+
+def least(e: Emitter, a: str, b: str) -> str:
+    """Return the smaller of two i64."""
+    less = e.assign(f"icmp slt i64 {a}, {b}")
+    return e.assign(f"select i1 {less}, i64 {a}, i64 {b}")
+
+
+def store_item(e: Emitter, item: Value, base: str, index: str) -> None:
+    """Write an item where a number of its kind lies `index` items behind `base`."""
+    stored, text = LLVM_TYPE[item.kind], item.text
+    if item.kind == "bool":
+        stored, text = "i8", e.assign(f"zext i1 {text} to i8")
+    place = e.assign(f"getelementptr {stored}, ptr {base}, i64 {index}")
+    e.line(f"store {stored} {text}, ptr {place}, align {ITEM_BYTES[item.kind]}")
