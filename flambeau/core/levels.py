@@ -27,8 +27,8 @@ from flambeau.core.printing import tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
-__all__ = ["Batched", "Dual", "Level", "TRACED", "Tracked", "filled", "lower", "mark", "rerun",
-           "standing"]
+__all__ = ["Batched", "Dual", "Handle", "Level", "RULES", "TRACED", "Tracked", "filled", "lower",
+           "mark", "rerun", "standing"]
 
 ndarray = np.ndarray
 # The level of what is traced for compilation: below every transform.
@@ -209,7 +209,7 @@ def process(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     if level == TRACED:
         return MODES.tracer.process(op, inputs, params)
     top = next(t._a for t in inputs if _level_of(t) == level)
-    results = _RULES[type(top)](op, inputs, params, level)
+    results = RULES[type(top)](op, inputs, params, level)
     if op.view and not op.multiple:
         _link_view(op, inputs[0], results, params)
     return results
@@ -391,7 +391,7 @@ def bilinear_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
 def transposed_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
                        params: dict[str, Any]) -> Any:
     """The tangent by differentiating backward itself, which is linear in its gradient."""
-    if any(_level_of(p) for p in primals):
+    if any(_level_of(p) >= 1 for p in primals):
         with LEVEL as level, LEVEL as above:
             return _transposed(op, tangents, primals, params, lambda p: _tracked(level, p),
                                lambda o: _tracked(above, _zeros(o)))
@@ -471,7 +471,9 @@ def process_tracked(op: Op, inputs: Sequence[Any], params: dict[str, Any], level
     return results
 
 
-_RULES = {Batched: process_batch, Dual: process_dual, Tracked: process_tracked}
+# What runs an operator, by the kind of value that stands in for an array.
+RULES: dict[type, Callable] = {Batched: process_batch, Dual: process_dual,
+                               Tracked: process_tracked}
 
 
 def store(t: Tensor, result: Tensor) -> None:

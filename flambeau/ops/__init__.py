@@ -41,6 +41,8 @@ from flambeau.ops import (
     random,
     random_inplace,
     rearrange,
+    recurrent,
+    recurrent_stack,
     reduce,
     reduce_extreme,
     resize,
@@ -65,6 +67,6 @@ __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "
            "ctc", "deviation", "distance", "dropout", "embedding", "extrema", "functions", "index",
            "join", "linalg", "linear_loss", "local_norm", "loss", "matmul", "norm", "pair_loss",
            "part_scatter", "patches", "piecewise", "polynomials", "pool", "powers", "product",
-           "random", "random_inplace", "rearrange", "reduce", "reduce_extreme", "resize",
-           "sampling", "scan", "scatter", "search", "shape", "softmax", "solvers", "sort",
-           "special", "spectral", "split", "view_copies", "views", "where"]
+           "random", "random_inplace", "rearrange", "recurrent", "recurrent_stack", "reduce",
+           "reduce_extreme", "resize", "sampling", "scan", "scatter", "search", "shape", "softmax",
+           "solvers", "sort", "special", "spectral", "split", "view_copies", "views", "where"]
