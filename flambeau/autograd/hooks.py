@@ -24,6 +24,7 @@ def hooks_of(t: Tensor) -> dict:
             meta.hooks = {}
         return meta.hooks
     node, nr = (edge.node, edge.nr) if type(edge) is Output else (edge, 0)
+    node.hooked = True
     if node.tensor_hooks is None:
         node.tensor_hooks = {}
     return node.tensor_hooks.setdefault(nr, {})

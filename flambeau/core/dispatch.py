@@ -41,6 +41,7 @@ class _Transforms:
     process: Any = None
     store: Any = None
     lift: Any = None
+    vjp: Any = None
     register: Any = None
 
 
@@ -50,12 +51,15 @@ TRANSFORMS = _Transforms()
 def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NOTHING) -> Any:
     """``op`` on tensors (None where an optional one is absent); recorded where a gradient is due.
 
-    Returns a tensor, or a tuple of them where the operator has several outputs.
+    Returns a tensor, or a tuple of them where the operator has several outputs. Plain arrays,
+    which formulas get where nothing is recorded, give arrays.
     """
     if len(inputs) == 1 and not op.multiple:
         return _apply_one(op, inputs[0], params)
     arrays = []
     for t in inputs:
+        if type(t) is ndarray:
+            return op.forward(*inputs, **params)
         a = None if t is None else t._a
         if a is not None and type(a) is not ndarray:
             return TRANSFORMS.process(op, inputs, params)
@@ -67,6 +71,8 @@ def apply(op: Op, inputs: Sequence[Any], params: dict[str, Any] = NOTHING) -> An
 
 def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
     """One tensor in, one out: what most operators beside the pointwise ones are."""
+    if type(input) is ndarray:
+        return op.forward(input, **params)
     a = input._a
     if type(a) is not ndarray:
         return TRANSFORMS.process(op, (input,), params)
@@ -153,9 +159,9 @@ def record(op: Op, inputs: Sequence[Any], params: dict[str, Any], results: Any,
         edge = inputs[0]._node
         edges: tuple = (inputs[0] if edge is LEAF else edge,)
     elif op.variadic or op.joint is not None:
-        edges = tuple([edge_of(t) for t in inputs])
+        edges = tuple([None if t is None else t if t._node is LEAF else t._node for t in inputs])
     else:
-        edges = tuple([None if f is None else edge_of(t)
+        edges = tuple([None if f is None or t is None else t if t._node is LEAF else t._node
                        for t, f in zip(inputs, op.formulas)])
     node.next = edges
     node.seq = next_sequence()

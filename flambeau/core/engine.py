@@ -12,16 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.numpy.total import ORDERED, total
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
-from flambeau.core.dispatch import apply
+from flambeau.core import bare  # noqa: F401 (makes nodes run on arrays)
+from flambeau.core.dispatch import TRANSFORMS, apply
 from flambeau.core.modes import MODES
-from flambeau.core.node import Node, Output
+from flambeau.core.node import F32, F64, Node, Output
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["run"]
 
+ndarray = np.ndarray
+LARGE = 1 << 15
+_add = np.add.reduce
 # Threads that go backward at once may share leaves.
 ONE_AT_A_TIME = threading.Lock()
 
@@ -39,7 +44,10 @@ def run(roots: Sequence[tuple[Any, Tensor]], create_graph: bool = False, retain:
         task = MODES.task = _Task(create_graph, retain, wanted, accumulate)
         for edge, g in roots:
             task.send(edge, g, True)
-        task.loop()
+        if create_graph or wanted is not None or MODES.anomaly:
+            task.loop()
+        else:
+            task.plain_loop()
         task.finish()
         for call in task.done:
             call()
@@ -55,6 +63,9 @@ def _key(edge: Any) -> Any:
 class _Task:
     """One backward pass."""
 
+    wanted: dict | None = None
+    useful: set | None = None
+
     def __init__(self, create_graph: bool, retain: bool, wanted: Sequence[Any] | None,
                  accumulate: bool) -> None:
         self.create_graph = create_graph
@@ -64,9 +75,7 @@ class _Task:
         self.pending: dict[Node, Any] = {}
         # A leaf gets the sum of all that arrives, once: its hooks see it whole.
         self.leaves: dict[Tensor, tuple[Tensor, bool]] = {}
-        self.wanted: dict | None = None
         self.captured: list = []
-        self.useful: set | None = None
         self.done: list[Callable] = []
         if wanted is not None:
             self.captured = [None] * len(wanted)
@@ -93,7 +102,7 @@ class _Task:
                 pending[edge] = g
                 heappush(self.heap, (-edge.seq, edge))
             else:
-                pending[edge] = add(old, g)
+                pending[edge] = add(wrap(old) if type(old) is ndarray else old, g)
 
     def _send_output(self, edge: Output, g: Tensor) -> None:
         node, nr = edge.node, edge.nr
@@ -111,8 +120,9 @@ class _Task:
             g = fit(g, leaf._a.shape, leaf._a.dtype)
         if self.wanted is not None and (leaf, 0) not in self.wanted:
             return
-        old = self.leaves.get(leaf)
-        self.leaves[leaf] = (g, shared) if old is None else (add(old[0], g), False)
+        leaves = self.leaves
+        old = leaves.get(leaf)
+        leaves[leaf] = (g, shared) if old is None else (add(old[0], g), False)
 
     def finish(self) -> None:
         """Give the leaves what arrived for them."""
@@ -149,7 +159,7 @@ class _Task:
             if hooked or node.pre_hooks or node.post_hooks:
                 grads = run_with_hooks(node, g)
             else:
-                grads = node.run(g)
+                grads = run_plain(node, g)
             if not self.retain:
                 node.release()
             for edge, gi in zip(node.next, grads):
@@ -167,6 +177,51 @@ class _Task:
                         pending[edge] = add(old, gi)
                 else:
                     self.send(edge, gi, gi is g or node.may_share)
+
+    def plain_loop(self) -> None:
+        """As ``loop`` where nothing is recorded or picked out: gradients go on as arrays."""
+        heap, pending, leaves, retain = self.heap, self.pending, self.leaves, self.retain
+        while heap:
+            node = heappop(heap)[1]
+            g = pending.pop(node)
+            if node.hooked or node.outputs is not None:
+                grads = run_hooked(node, g)
+            else:
+                if type(g) is not ndarray and type(g._a) is ndarray:
+                    g = g._a
+                grads = node.run_arrays(g) if type(g) is ndarray else None
+                if grads is None:
+                    g = wrap(g) if type(g) is ndarray else g
+                    grads = node.run(g)
+            if not retain:
+                node.release()
+            for edge, gi in zip(node.next, grads):
+                if gi is None or edge is None:
+                    continue
+                shared = gi is g or node.may_share
+                if type(gi) is not ndarray:
+                    if type(gi._a) is not ndarray:
+                        self.send(edge, gi, shared)
+                        continue
+                    gi = gi._a
+                if isinstance(edge, Node):
+                    if gi.shape != edge.shape or gi.dtype is not edge.dtype:
+                        gi = fit_array(gi, edge.shape, edge.dtype)
+                    old = pending.get(edge)
+                    if old is None:
+                        pending[edge] = gi
+                        heappush(heap, (-edge.seq, edge))
+                    else:
+                        pending[edge] = add_gradients(old, gi)
+                elif type(edge) is Output:
+                    self._send_output(edge, wrap(gi))
+                else:
+                    own = edge._a
+                    if gi.shape != own.shape or gi.dtype is not own.dtype:
+                        gi = fit_array(gi, own.shape, own.dtype)
+                    old = leaves.get(edge)
+                    leaves[edge] = ((wrap(gi), shared) if old is None else
+                                    (add(old[0], wrap(gi)), False))
 
     def _leads(self, edge: Any) -> bool:
         if isinstance(edge, Tensor):
@@ -220,14 +275,18 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
         if old is None:
             if meta.gathered_at:
                 meta.gathered_at = meta.gathered = 0
-            if create_graph:
+            if create_graph or shared and MODES.tracer is not None:
                 meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
             elif type(array) is np.ndarray and (shared or array.base is not None):
                 meta.grad = wrap(np.array(array))
             else:
                 meta.grad = g
         elif create_graph or type(old._a) is not np.ndarray or type(array) is not np.ndarray:
-            meta.grad = add(old, g)
+            if MODES.tracer is None or create_graph:
+                meta.grad = add(old, g)
+            else:
+                TRANSFORMS.store(old, add(old, g))
+                count_gathered(meta, old)
         else:
             np.add(old._a, array, out=old._a)
             count_gathered(meta, old)
@@ -268,10 +327,58 @@ def add(a: Tensor, b: Tensor) -> Tensor:
     return a + b
 
 
+def add_gradients(old: Any, new: ndarray) -> Any:
+    """The sum of what a node has, an array or a tensor, and an array."""
+    if type(old) is ndarray and old.size < LARGE and new.dtype is old.dtype:
+        return old + new
+    old = wrap(old) if type(old) is ndarray else old
+    total = add(old, wrap(new))
+    return total._a if type(total._a) is ndarray else total
+
+
+def run_plain(node: Node, g: Any) -> Sequence:
+    """The gradients that a node gives, by its formulas on arrays where nothing is recorded."""
+    if not MODES.grad and node.outputs is None and type(g._a) is ndarray:
+        a = g._a
+        found = node.run_arrays(a)
+        if found is not None:
+            return [None if r is None else g if r is a else wrap(r) for r in found]
+    return node.run(g)
+
+
+def run_hooked(node: Node, g: Any) -> Sequence:
+    """The gradients that a node with hooks, or of several outputs, gives."""
+    if type(g) is ndarray:
+        g = wrap(g)
+    if node.tensor_hooks is not None or node.retained is not None:
+        g = run_tensor_hooks(node, g)
+    if node.outputs is not None and node.materialize:
+        g = [zeros_for(node, i) if v is None else v for i, v in enumerate(g)]
+    if node.pre_hooks or node.post_hooks:
+        return run_with_hooks(node, g)
+    return node.run(g)
+
+
 def zeros_for(node: Node, nr: int) -> Tensor:
     """A gradient of zeros for an output that had none."""
     shape, held = node.outputs[nr]  # type: ignore[index]
     return wrap(np.zeros(shape, held))
+
+
+def fit_array(a: ndarray, shape: tuple[int, ...], held: np.dtype) -> ndarray:
+    """As ``fit``, of an array where nothing is recorded."""
+    have = a.shape
+    lead = len(have) - len(shape)
+    if prod(shape) == 1 and 0 < a.size <= ORDERED and a.dtype is held and a.flags.c_contiguous:
+        if held is F32 or held is F64:
+            return a if have == shape else np.array(total(a)).reshape(shape)
+    if (have != shape and lead > 0 and have[lead:] == shape and a.size < LARGE
+            and (a.dtype is F32 or a.dtype is F64) and prod(shape) != 1):
+        a = _add(a, axis=0 if lead == 1 else tuple(range(lead)))
+        have = shape
+    if have == shape and a.dtype is held:
+        return a
+    return fit(wrap(a), shape, held)._a
 
 
 def fit(g: Tensor, shape: tuple[int, ...], held: np.dtype) -> Tensor:

@@ -274,49 +274,13 @@ class OpNode(Node):
         return grads
 
     def run_arrays(self, a: ndarray) -> Sequence | None:
-        op = self.op
-        d = a.dtype
-        if not op.bare or self.freed or d is not F32 and d is not F64:
-            return None
-        values = self.bare_values(d) if self.saved else ()
-        if values is None:
-            return None
-        if op.joint is not None:
-            needs = tuple([e is not None for e in self.next])
-            found = op.joint(a, *[needs if k < 0 else values[k] for k in op.joint_picks])
-            return [r if r is None or type(r) is ndarray else np.asarray(r) for r in found]
-        grads: list = []
-        for edge, formula in zip(self.next, op.formulas):
-            if edge is None or formula is None:
-                grads.append(None)
-                continue
-            r = formula[0](a, *[values[k] for k in formula[1]])
-            grads.append(r if type(r) is ndarray else np.asarray(r))
-        return grads
+        runner = OpNode.array_runner(self.op)
+        type(self).run_arrays = runner  # type: ignore[method-assign, assignment]
+        return runner(self, a)
 
-    def bare_values(self, d: np.dtype) -> list | None:
-        """What was saved, as arrays of dtype ``d``; None where a value is not so plain."""
-        values: list = []
-        versions = self.versions
-        for at, value in enumerate(self.saved):
-            if type(value) is ndarray:
-                version = self.out_version
-                if value.dtype is not d or version is None or version[0] != self.out_at:
-                    return None
-            elif hasattr(value, "_v"):
-                version = value._v
-                value = value._a
-                if version is not None and version[0] != (versions[at] if versions else 0):
-                    return None
-                if value.dtype is not d:
-                    if type(value) is not ndarray or value.dtype.kind not in "ib":
-                        return None
-                    if self.op.kind == "pointwise":
-                        value = value.astype(d)
-            elif type(value) is Packed or hasattr(value, "level"):
-                return None
-            values.append(value)
-        return values
+    @staticmethod
+    def array_runner(op: Any) -> Callable[[Any, ndarray], Sequence | None]:
+        raise NotImplementedError("set by flambeau.core.bare")
 
     def unpack(self) -> list:
         """The saved values, checked against in-place changes since they were saved."""

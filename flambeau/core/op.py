@@ -58,13 +58,31 @@ class Op:
         OPS[name] = self
 
     node_type: type[OpNode]
+    # Whether all formulas may be given plain arrays in the place of tensors; where not, there may
+    # be formulas for arrays beside them.
+    bare: bool
+    array_formulas: tuple | None
+
+    def on_arrays(self, *formulas: Callable | None) -> None:
+        """Give formulas for plain arrays, beside those for tensors; of the same names."""
+        slots = list(self.slots)
+        self.array_formulas = tuple([f and (f, _picks(f, slots)) for f in formulas])
+        if len(slots) != len(self.slots):
+            raise ValueError(f"{self.name}: formulas on arrays need what is not saved")
 
     def __getattr__(self, name: str) -> Any:
-        # Making a class takes longer than declaring an operator, and few are ever recorded.
-        if name != "node_type":
-            raise AttributeError(f"'Op' object has no attribute '{name}'")
-        self.node_type = type(self.node_name, (OpNode,), {"op": self})
-        return self.node_type
+        # These take longer than declaring an operator, and few are ever recorded.
+        if name == "node_type":
+            self.node_type = type(self.node_name, (OpNode,), {"op": self})
+            return self.node_type
+        if name == "array_formulas":
+            self.array_formulas = None
+            return None
+        if name == "bare":
+            formulas = [f[0] for f in self.formulas if f] if self.joint is None else [self.joint]
+            self.bare = all([_is_bare(f) for f in formulas])
+            return self.bare
+        raise AttributeError(f"'Op' object has no attribute '{name}'")
 
     def _plan(self, formulas: Sequence[Callable | None], joint: Callable | None) -> None:
         slots: list[str] = []
@@ -81,7 +99,6 @@ class Op:
         self.saves_out = "out" in slots
         self.sources = tuple([self._source(s) for s in slots])
         self.plans: dict[tuple, tuple] = {}
-        self.bare = joint is None and all(_is_bare(f) for f in formulas if f is not None)
 
     def _source(self, slot: str) -> int | str | tuple[str, int]:
         """Where a slot's value comes from: an input's number, its shape, a parameter's name."""
@@ -124,13 +141,17 @@ class Op:
 
 
 # What a formula may call and still mean the same on arrays as on tensors.
-_BARE_NAMES = frozenset(("conj_of", "reshape"))
+_BARE_NAMES = frozenset(("apply", "conj_of", "mm_nn", "mm_nt", "mm_tn", "ndim", "reordered",
+                         "reshape", "rows_of", "shape", "squeeze", "swapaxes"))
 
 
 def _is_bare(formula: Callable) -> bool:
     """Whether a formula is made of operators alone, so that it may be given plain arrays."""
     code = getattr(formula, "__code__", None)
-    return code is not None and not code.co_freevars and _BARE_NAMES.issuperset(code.co_names)
+    if code is None or code.co_freevars or any(type(c) is type(code) for c in code.co_consts):
+        return False
+    known = formula.__globals__
+    return all([n in _BARE_NAMES or type(known.get(n)) is Op for n in code.co_names])
 
 
 def _picks(formula: Callable, slots: list[str]) -> tuple[int, ...]:

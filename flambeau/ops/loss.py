@@ -102,10 +102,12 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
         return d if needs[0] else None, -d if needs[1] else None
 
     joint.names = ("needs", "input", "target", *params)  # type: ignore[attr-defined]
-    return composite(
+    op = composite(
         name, lambda x, t, reduction, **more: reduced(value(x - t, ON_TENSORS, **more), reduction),
         lambda x, t, reduction, **more: reduced_array(value(x - t, ON_ARRAYS, **more), reduction),
         inputs=("input", "target"), joint=joint, params=params)
+    op.bare = True
+    return op
 
 
 def _smooth_l1_value(d: Any, on: SimpleNamespace, beta: float) -> Any:

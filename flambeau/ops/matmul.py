@@ -54,7 +54,7 @@ MM_NT = bilinear("mm_nt", lambda a, b: a.dot(b.T), lambda g, other: mm(g, conj_o
                  lambda g, input: mm_tn(g, conj_of(input)), node="Mm",
                  batch=_batched(lambda a, b, da, db: matmul(a, transpose(b, -2, -1))))
 MM_TN = bilinear("mm_tn", lambda a, b: a.T.dot(b), lambda g, other: mm_nt(conj_of(other), g),
-                 lambda g, input: mm(conj_of(input), g), node="Mm",
+                 lambda g, input: mm_nn(conj_of(input), g), node="Mm",
                  batch=_batched(lambda a, b, da, db: matmul(transpose(a, -2, -1), b)))
 
 
@@ -89,8 +89,17 @@ def _product(op: Op, input: Tensor, other: Tensor, r: ndarray) -> Tensor:
     return t
 
 
+def mm_nn(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of matrices: tensors, or arrays where nothing is recorded."""
+    if type(a) is ndarray:
+        return a.dot(b)
+    return _mm(a, b, a._a, b._a)
+
+
 def mm_nt(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T`` of matrices."""
+    """``a @ b.T`` of matrices: tensors, or arrays where nothing is recorded."""
+    if type(a) is ndarray:
+        return a.dot(b.T)
     x, y = a._a, b._a
     d = x.dtype
     if d is y.dtype and (d is F32 or d is F64):
@@ -99,7 +108,9 @@ def mm_nt(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mm_tn(a: Tensor, b: Tensor) -> Tensor:
-    """``a.T @ b`` of matrices."""
+    """``a.T @ b`` of matrices: tensors, or arrays where nothing is recorded."""
+    if type(a) is ndarray:
+        return a.T.dot(b)
     x, y = a._a, b._a
     d = x.dtype
     if d is y.dtype and (d is F32 or d is F64):
@@ -438,7 +449,7 @@ def _linear_compose(bias: Tensor | None, input: Tensor, weight: Tensor) -> Tenso
 LINEAR = composite(
     "linear", _linear_compose, _linear_forward, inputs=("bias", "input", "weight"),
     grads=(lambda g: g,
-           lambda g, input_shape, weight: reshape(mm(rows_of(g), conj_of(weight)), input_shape),
+           lambda g, input_shape, weight: mm_nn(rows_of(g), conj_of(weight)).reshape(input_shape),
            lambda g, input: mm_tn(rows_of(g), conj_of(rows_of(input)))), node="Addmm")
 _LINEAR_NODES = {
     (bias, rank): type(f"{name}Backward0", (OpNode,), {"op": LINEAR})

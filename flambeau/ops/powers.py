@@ -96,6 +96,17 @@ def _pow_operator_fallback(op: Op, operands: tuple) -> Any:
 
 _pow_op = pointwise("pow", _power, (_power_base_grad, _power_exponent_grad), inputs=PAIR,
                     places=None, quick=True, refuses={"b": "pow"}, numbers="one").op
+
+
+def _power_base_slope(g: ndarray, input: Any, other: ndarray) -> ndarray:
+    n = other.item() if other.ndim == 0 else None
+    if n == 2:
+        return g * (input * 2)
+    slope = g * (other * _power(np.asarray(input), other - 1))
+    return slope if n else np.where(other == 0, 0, slope)
+
+
+_pow_op.on_arrays(_power_base_slope, None)
 _pow = binary_entry(_pow_op, _power, _pow_fallback, integers=False)
 
 

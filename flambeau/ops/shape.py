@@ -296,8 +296,14 @@ def _batch_permute(op: Any, inputs: Sequence[Any], bdims: Sequence[Any],
     return apply(op, inputs, {"dims": (b, *[d + (d >= b) for d in dims])}), 0
 
 
+def reordered(g: Any, dims: tuple[int, ...]) -> Any:
+    """A tensor or an array, permuted back from the order ``dims``."""
+    back = inverse(dims)
+    return g.transpose(back) if type(g) is ndarray else permute(g, back)
+
+
 PERMUTE = view("permute", lambda a, dims: a.transpose(dims),
-               lambda g, dims: permute(g, inverse(dims)), params=("dims",), batch=_batch_permute)
+               lambda g, dims: reordered(g, dims), params=("dims",), batch=_batch_permute)
 
 
 @public()
@@ -354,7 +360,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 TRANSPOSE = view("transpose", lambda a, dim0, dim1: a.swapaxes(dim0, dim1),
-                 lambda g, dim0, dim1: transpose(g, dim0, dim1), params=("dim0", "dim1"),
+                 lambda g, dim0, dim1: g.swapaxes(dim0, dim1), params=("dim0", "dim1"),
                  batch=shifting("dim0", "dim1"))
 
 
@@ -379,7 +385,7 @@ def _batch_t(op: Any, inputs: Sequence[Any], dims: Sequence[Any]) -> tuple:
             else basic(whole, (...,))), 0
 
 
-T = view("t", lambda a: a.T, lambda g: t(g), batch=_batch_t)
+T = view("t", lambda a: a.T, lambda g: g.swapaxes(0, 1) if g.ndim == 2 else g, batch=_batch_t)
 
 
 @public()
@@ -402,7 +408,7 @@ def _unsqueeze_forward(a: ndarray, dim: int) -> ndarray:
 
 
 UNSQUEEZE = view("unsqueeze", _unsqueeze_forward,
-                 lambda g, dim: squeeze(g, dim), params=("dim",), batch=shifting("dim"))
+                 lambda g, dim: g.squeeze(dim), params=("dim",), batch=shifting("dim"))
 
 
 @public()
