@@ -32,9 +32,10 @@ def array_runner(op: Any) -> Runner:
     array of the gradient's dtype or was changed since it was saved.
     """
     formulas = op.formulas
-    if not op.bare:
-        if op.array_formulas is None:
+    if op.array_formulas is None:
+        if not op.bare:
             return _never
+    else:
         formulas = tuple([a if a or not f else (_unfit, ())
                           for a, f in zip(op.array_formulas, formulas)])
     picks = tuple([_pick(op, k) for k in range(len(op.slots))])

@@ -321,18 +321,6 @@ class OpNode(Node):
     def rebuild(array: np.ndarray, node: Any) -> Tensor:
         raise NotImplementedError("set by flambeau.core.tensor")
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_saved_"):
-            return self._saved_attribute(name[len("_saved_") :])
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-
-    def _saved_attribute(self, name: str) -> Any:
-        name = {"result": "out", "self": "input"}.get(name, name)
-        for at, slot in enumerate(self.op.slots if self.op else ()):
-            if slot in (name, "input" if name == "self" else name):
-                return self.unpack()[at]
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
-
 
 class Same(Node):
     """Leads on to a leaf: the history of what stands for the leaf's value."""

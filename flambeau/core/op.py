@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from flambeau.core.node import OpNode
@@ -57,11 +58,22 @@ class Op:
         self.node_name = f"{node or name.title().replace('_', '')}Backward0"
         OPS[name] = self
 
-    node_type: type[OpNode]
-    # Whether all formulas may be given plain arrays in the place of tensors; where not, there may
-    # be formulas for arrays beside them.
-    bare: bool
-    array_formulas: tuple | None
+    # Formulas for plain arrays, beside those for tensors, where these take tensors only.
+    array_formulas: tuple | None = None
+
+    # Making a class takes longer than declaring an operator, and few are ever recorded.
+    @cached_property
+    def node_type(self) -> type[OpNode]:
+        """The class of the operator's nodes."""
+        saved = {f"_saved_{_SAVED_NAMES.get(slot, slot)}": _saved(at)
+                 for at, slot in enumerate(self.slots)}
+        return type(self.node_name, (OpNode,), {"op": self, **saved})
+
+    @cached_property
+    def bare(self) -> bool:
+        """Whether all formulas may be given plain arrays in the place of tensors."""
+        formulas = [f[0] for f in self.formulas if f] if self.joint is None else [self.joint]
+        return all([_is_bare(f) for f in formulas])
 
     def on_arrays(self, *formulas: Callable | None) -> None:
         """Give formulas for plain arrays, beside those for tensors; of the same names."""
@@ -69,20 +81,6 @@ class Op:
         self.array_formulas = tuple([f and (f, _picks(f, slots)) for f in formulas])
         if len(slots) != len(self.slots):
             raise ValueError(f"{self.name}: formulas on arrays need what is not saved")
-
-    def __getattr__(self, name: str) -> Any:
-        # These take longer than declaring an operator, and few are ever recorded.
-        if name == "node_type":
-            self.node_type = type(self.node_name, (OpNode,), {"op": self})
-            return self.node_type
-        if name == "array_formulas":
-            self.array_formulas = None
-            return None
-        if name == "bare":
-            formulas = [f[0] for f in self.formulas if f] if self.joint is None else [self.joint]
-            self.bare = all([_is_bare(f) for f in formulas])
-            return self.bare
-        raise AttributeError(f"'Op' object has no attribute '{name}'")
 
     def _plan(self, formulas: Sequence[Callable | None], joint: Callable | None) -> None:
         slots: list[str] = []
@@ -138,6 +136,14 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name} ({self.kind})>"
+
+
+# What PyTorch calls the saved input and the saved result.
+_SAVED_NAMES = {"input": "self", "out": "result"}
+
+
+def _saved(at: int) -> property:
+    return property(lambda node: node.unpack()[at], doc="What the node saved.")
 
 
 # What a formula may call and still mean the same on arrays as on tensors.

@@ -69,6 +69,16 @@ atan = _float("atan", np.arctan, lambda g, input: g / conj_of(input * input + 1)
 sinh = _float("sinh", np.sinh, lambda g, input: g * conj_of(input.cosh()))
 cosh = _float("cosh", np.cosh, lambda g, input: g * conj_of(input.sinh()))
 tanh = _float("tanh", np.tanh, lambda g, out: g * conj_of(1 - out * out))
+
+
+def _tanh_slope(g: Any, out: Any) -> Any:
+    slope = np.multiply(out, out, out=...)
+    np.subtract(_ONE[slope.dtype], slope, out=slope)
+    return np.multiply(g, slope, out=slope)
+
+
+_ONE = {np.dtype(d): np.ones((), d) for d in (np.float32, np.float64)}
+tanh.op.on_arrays(_tanh_slope)
 asinh = _float("asinh", np.arcsinh, lambda g, input: g * conj_of((input * input + 1).rsqrt()),
                aliases=("arcsinh",))
 acosh = _float("acosh", np.arccosh,

@@ -16,7 +16,7 @@ from flambeau.core.face import public
 from flambeau.core.inplace import overwrite
 from flambeau.core.kinds import bilinear, composite
 from flambeau.core.modes import INFERENCE, MODES
-from flambeau.core.node import LEAF, OpNode, next_sequence
+from flambeau.core.node import LEAF, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, mark_inference, new_tensor
 from flambeau.ops.arithmetic import conj_of
@@ -452,7 +452,7 @@ LINEAR = composite(
            lambda g, input_shape, weight: mm_nn(rows_of(g), conj_of(weight)).reshape(input_shape),
            lambda g, input: mm_tn(rows_of(g), conj_of(rows_of(input)))), node="Addmm")
 _LINEAR_NODES = {
-    (bias, rank): type(f"{name}Backward0", (OpNode,), {"op": LINEAR})
+    (bias, rank): type(f"{name}Backward0", (LINEAR.node_type,), {})
     for bias, rank, name in ((True, 1, "View"), (True, 2, "Addmm"), (True, 3, "View"),
                              (False, 1, "Squeeze"), (False, 2, "Mm"), (False, 3, "UnsafeView"))}
 
@@ -480,12 +480,37 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     t = new_tensor(Tensor)
     t._a = _linear_forward(b, x, w)
     t._node = t._v = t._x = None
-    if MODES.grad and (weight._node is not None or input._node is not None
-                       or bias is not None and bias._node is not None):
-        node = record(LINEAR, (bias, input, weight), {}, t)
+    nw, nx = weight._node, input._node
+    nb = None if bias is None else bias._node
+    if (nw is not None or nx is not None or nb is not None) and MODES.grad:
+        if saved_hooks or MODES.anomaly:
+            node = record(LINEAR, (bias, input, weight), {}, t)
+        else:
+            node = LINEAR.node_type()
+            node.next = (bias if nb is LEAF else nb, input if nx is LEAF else nx,
+                         weight if nw is LEAF else nw)
+            _save_linear(node, x.shape, None if nx is None else weight,
+                         None if nw is None else input)
+            node.seq = next_sequence()
+            node.shape = t._a.shape
+            node.dtype = d
+            t._node = node
         if x.ndim != 2 or b is None:
             node.__class__ = _LINEAR_NODES[b is not None, min(x.ndim, 3)]
+    elif INFERENCE:
+        mark_inference(t)
     return t
+
+
+assert LINEAR.slots == ("input_shape", "weight", "input")
+
+
+def _save_linear(node: Any, shape: tuple, weight: Tensor | None, input: Tensor | None) -> None:
+    node.saved = (shape, weight, input)
+    vw = None if weight is None else weight._v
+    vx = None if input is None else input._v
+    if vw is not None or vx is not None:
+        node.versions = (0, vw[0] if vw else 0, vx[0] if vx else 0)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -93,7 +93,7 @@ def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     if type(g) is not ndarray:
         return (g if n == 1 else g / n).expand(shape)
     r = np.empty(shape, g.dtype)
-    r.fill(g.item() / n)
+    r.fill(g if n == 1 else g.item() / n)
     return r
 
 
@@ -178,7 +178,10 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
 
 
 def _mean_all(a: ndarray) -> ndarray:
-    return np.divide(whole(a), a.dtype.type(a.size), out=...)
+    n = a.size
+    if 0 < n <= ORDERED and a.flags.c_contiguous:
+        return np.asarray(total(a) / n)
+    return np.divide(whole(a), a.dtype.type(n), out=...)
 
 
 def _mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
