@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import tempfile
 
 import numpy as np
 
-__all__ = ["Segment", "is_available", "segment_of"]
+__all__ = ["Segment", "is_available", "segment_of", "shares_memory"]
 
 
 def is_available() -> bool:
@@ -72,16 +71,28 @@ class Segment(mmap.mmap):
 def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("flambeau")
-    # An unlinked file: elsewhere there is no memory without a name to unlink.
+    # An unlinked file: elsewhere there is no memory without a name. Linux need not import this.
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
 
+def _owner(a: np.ndarray) -> object:
+    """What the memory of ``a`` belongs to, behind views and buffers."""
+    base: object = a.base
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base
+
+
 def segment_of(a: np.ndarray) -> Segment | None:
     """The segment whose memory ``a`` is a view of; None where it is the process's own."""
-    base = a.base
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    return base if isinstance(base, Segment) else None
+    owner = _owner(a)
+    return owner if isinstance(owner, Segment) else None
+
+
+def shares_memory(a: np.ndarray) -> bool:
+    """Whether other processes may see the memory of ``a``: its owner says so."""
+    owner = _owner(a)
+    return isinstance(owner, Segment) or getattr(owner, "shares_memory", False)

@@ -51,6 +51,7 @@ class _Use:
     """What the arrays over a segment hold on to, in the worker."""
 
     __slots__ = ("__array_interface__", "held")
+    shares_memory = True
 
     def __init__(self, held: _Held) -> None:
         held.users += 1
@@ -168,6 +169,7 @@ class _Lease:
     """What the arrays of a received batch hold on to, in the loader's process."""
 
     __slots__ = ("__array_interface__", "_forks", "_incoming", "_memory", "_number")
+    shares_memory = True
 
     def __init__(self, incoming: Incoming, number: int) -> None:
         self._incoming = incoming
