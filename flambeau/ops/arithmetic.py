@@ -257,6 +257,8 @@ def in_place_operator(twin: Callable, name: str) -> Callable:
     """``__iname__``: ``twin`` where the other side is an operand, else NotImplemented."""
 
     def method(self: Tensor, other: Any) -> Any:
+        if type(other) is Tensor:
+            return twin(self, other)
         return twin(self, _as_operand(other)) if operand(other) else NotImplemented
 
     method.__name__ = method.__qualname__ = f"__i{name}__"
