@@ -310,6 +310,25 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
+@public("torch")
+def typename(obj: Any) -> str:
+    """The name of a tensor's type, such as "torch.FloatTensor", or of another object's class.
+
+    >>> import flambeau as torch
+    >>> torch.typename(torch.tensor(1)), torch.typename([])
+    ('flambeau.LongTensor', 'list')
+    """
+    if isinstance(obj, Tensor):
+        return f"{naming.prefix()}.{obj.dtype.title}Tensor"
+    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    owner = obj
+    if not isinstance(name, str):
+        owner = type(obj)
+        name = owner.__qualname__
+    module = naming.public_name(getattr(owner, "__module__", None) or "")
+    return name if module in ("", "builtins", "__builtin__") else f"{module}.{name}"
+
+
 for _name, _get in {
     "itemsize": (lambda self: self._a.itemsize, "Bytes per element."),
     "nbytes": (lambda self: self._a.itemsize * self._a.size, "Bytes of all elements."),
@@ -317,4 +336,4 @@ for _name, _get in {
 }.items():
     show(property(_get[0], doc=_get[1]), _name, "Tensor")
 
-__all__ = ["BOOL", "device", "dtype", "item", "numpy", "plain", "tolist"]
+__all__ = ["BOOL", "device", "dtype", "item", "numpy", "plain", "tolist", "typename"]

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -148,23 +149,28 @@ def launcher() -> Callable[..., None]:
     """Return `launch`."""
     if not layout_is_known():
         return _launch_by_ctypes
-    return _direct_entry()
+    return direct_entry(_ENTRY, "launch", _API)
 
 
-def _direct_entry() -> Callable[..., None]:
+def direct_entry(text: str, name: str, functions: Sequence[str]) -> Callable[..., Any]:
+    """Return a Python function whose code is `name` of a module of LLVM text.
+
+    It takes its arguments as METH_FASTCALL does, and may call `parallel_for` and these functions
+    of Python's own interface.
+    """
     api = ctypes.pythonapi
-    imports = {name: _address_of(getattr(api, name)) for name in _API}
+    imports = {function: _address_of(getattr(api, function)) for function in functions}
     imports["parallel_for"] = pool.parallel_for_address()
     imports["ndarray"] = id(np.ndarray)
     imports["none"] = id(None)
     imports["type_error"] = ctypes.addressof(ctypes.c_char.in_dll(api, "PyExc_TypeError"))
-    library = jit.load(_ENTRY, ("launch",), imports)
-    method = _MethodDef(b"launch", library.address("launch"), METH_FASTCALL, None)
+    library = jit.load(text, (name,), imports)
+    method = _MethodDef(name.encode(), library.address(name), METH_FASTCALL, None)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
         ("PyCFunction_NewEx", api)
     )
     # the function keeps its self, and so the method's record, alive
-    function: Callable[..., None] = make(ctypes.addressof(method), method, None)
+    function: Callable[..., Any] = make(ctypes.addressof(method), method, None)
     return function
 
 
@@ -228,7 +234,7 @@ class PointwiseKernel:
         if self.by_rows:
             launch(self.address, count // columns, chunk, *outs, *ins, columns)
         else:
-            stream = fresh and outs[0].nbytes >= STREAM_BYTES and all(map(_is_aligned, outs))
+            stream = fresh and outs[0].nbytes >= STREAM_BYTES and all(map(is_aligned, outs))
             launch(self._stream_address() if stream else self.address, count, chunk, *outs, *ins)
 
     def _stream_address(self) -> int:
@@ -256,7 +262,7 @@ def pointwise_kernel(program: Pointwise) -> PointwiseKernel:
     return PointwiseKernel(program)
 
 
-def _is_aligned(array: np.ndarray) -> bool:
+def is_aligned(array: np.ndarray) -> bool:
     address: int = array.__array_interface__["data"][0]
     return address % printer.STREAM_ALIGN == 0
 

@@ -1,0 +1,26 @@
+"""Optimizers, and schedules of their learning rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.base.missing import missing_attribute
+from flambeau.optim.adadelta import Adadelta
+from flambeau.optim.adagrad import Adagrad
+from flambeau.optim.adam import Adam
+from flambeau.optim.adamax import Adamax
+from flambeau.optim.adamw import AdamW
+from flambeau.optim.asgd import ASGD
+from flambeau.optim.nadam import NAdam
+from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.radam import RAdam
+from flambeau.optim.rmsprop import RMSprop
+from flambeau.optim.rprop import Rprop
+from flambeau.optim.sgd import SGD
+
+__all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer",
+           "RAdam", "RMSprop", "Rprop"]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_attribute(__name__, name, globals())
