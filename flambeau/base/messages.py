@@ -162,6 +162,53 @@ TEXTS: dict[str, dict[str, str]] = {
     "explain_frozen": {
         "en": "{name}, shape {shape}: frozen (requires_grad is False); training does not move it.",
         "zh": "{name}，形状 {shape}：已冻结（requires_grad 为 False），训练不会改变它。"},
+    "compile_eager": {
+        "en": "{name} runs eagerly, not compiled: {reason}.",
+        "zh": "{name} 没有编译，按 eager 方式运行：{reason}。"},
+    "compile_many": {
+        "en": "{name} has been compiled {count} times for different calls and runs eagerly on "
+              "others. What keeps changing is told by compiler.explain().",
+        "zh": "{name} 已为不同的调用编译了 {count} 次，其余的调用按 eager 方式运行。"
+              "compiler.explain() 会说明是什么在不断变化。"},
+    "compile_read": {
+        "en": "the values of a tensor are read; compute with the tensor, or read it after the step",
+        "zh": "读取了张量的值；请直接用张量计算，或在这一步之后再读取"},
+    "compile_print": {
+        "en": "a tensor is printed; return it, and print it after the step",
+        "zh": "打印了张量；请返回它，在这一步之后再打印"},
+    "compile_shared": {
+        "en": "{name} gives memory of its input in a way that is not followed",
+        "zh": "{name} 以无法跟踪的方式共享了输入的内存"},
+    "compile_hidden": {
+        "en": "{name} has a tensor as its parameter {param}",
+        "zh": "{name} 的参数 {param} 是一个张量"},
+    "compile_transformed": {
+        "en": "a tensor of a transform (vmap, grad ...) outlives it",
+        "zh": "变换（vmap、grad 等）中的张量在变换结束后仍被使用"},
+    "compile_history": {
+        "en": "what it returns or keeps has a history to go back through",
+        "zh": "它返回或保留的张量带有计算图"},
+    "compile_overlap": {
+        "en": "tensors that it changes share memory with others",
+        "zh": "它修改的张量与其他张量共享内存"},
+    "compile_escape": {
+        "en": "a tensor that it makes (shape {shape}) is kept, but not returned",
+        "zh": "它产生的一个张量（形状 {shape}）被保留下来却没有返回"},
+    "compile_call": {
+        "en": "it calls {name}, which must run every time",
+        "zh": "它调用了 {name}，这个调用每次都必须执行"},
+    "compile_mode": {
+        "en": "it changes a setting (grad mode, default dtype ...) for what comes after",
+        "zh": "它改变了之后的设置（梯度模式、默认 dtype 等）"},
+    "compile_effect": {
+        "en": "it changes {place} in Python at every call",
+        "zh": "它每次都在 Python 中修改 {place}"},
+    "compile_gap": {
+        "en": "it may depend on {what}, whose changes cannot be seen",
+        "zh": "它可能依赖 {what}，而其变化无法察觉"},
+    "compile_unreachable": {
+        "en": "it uses a tensor (shape {shape}) that no variable leads to",
+        "zh": "它使用了一个没有变量指向的张量（形状 {shape}）"},
 }
 
 

@@ -16,6 +16,7 @@ from flambeau.base.shapes import wrap_dims
 from flambeau.core.dispatch import apply, record, saved_hooks
 from flambeau.core.face import public
 from flambeau.core.kinds import reduction
+from flambeau.core.levels import TRACED
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, next_sequence
 from flambeau.core.op import Op
@@ -131,6 +132,11 @@ SUM.node_type.__name__ = "SumBackward1"
 assert SUM.slots == ("input_shape", "dims", "keepdim")
 
 
+def _is_traced_float(a: Any) -> bool:
+    """Whether ``a`` stands in, while a step is traced, for what has a short path."""
+    return MODES.tracer is not None and a.dtype in (F32, F64) and a.level == TRACED
+
+
 def _along(op: Op, input: Tensor, a: ndarray, dim: int, keepdim: bool) -> Tensor | None:
     """A sum or mean of a small array over one dimension, None where there is no such one."""
     shape = a.shape
@@ -167,6 +173,8 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
             found = _along(SUM, input, a, dim, keepdim)
             if found is not None:
                 return found
+    if dim is None and not keepdim and dtype is None and _is_traced_float(a):
+        return apply(SUM_ALL, (input,))
     held = None
     if dtype is not None:
         input = cast(input, dtype)
@@ -219,6 +227,8 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
             found = _along(MEAN, input, a, dim, keepdim)
             if found is not None:
                 return found
+    if dim is None and not keepdim and dtype is None and _is_traced_float(a):
+        return apply(MEAN_ALL, (input,))
     given = "Input" if dtype is None else "Optional"
     held = FROM_NUMPY[d] if dtype is None else dtype
     if held.category < dtypes.FLOAT:

@@ -1,0 +1,126 @@
+"""The graph of a step: values, the nodes that make them, and what is written back at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.op import Op
+
+__all__ = ["Graph", "Node", "Scalar", "Value"]
+
+
+class Scalar:
+    """A Python number where an operand may stand."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class Value:
+    """An array that a node makes; it never changes."""
+
+    __slots__ = ("dtype", "index", "node", "number", "shape", "strides")
+
+    def __init__(self, node: Node, index: int, array: np.ndarray) -> None:
+        self.node = node
+        self.index = index
+        self.number = -1
+        self.shape = array.shape
+        self.dtype = np.dtype(array.dtype.type) if array.dtype.metadata else array.dtype
+        self.strides = array.strides
+
+    @property
+    def size(self) -> int:
+        """How many elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes."""
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"%{self.number}"
+
+
+class Node:
+    """One operation of a graph.
+
+    ``kind`` is "op" (an operator, on ``inputs``, which are values, scalars or None), "input"
+    (what is bound at call ``params["at"]``), "const" (``params["array"]``), "draw" (random
+    numbers, ``params["draw"](array)``) or "write" (the first input with the view ``params[
+    "chain"]`` of it overwritten by the second).
+    """
+
+    __slots__ = ("inputs", "kind", "line", "op", "outputs", "params")
+
+    def __init__(self, kind: str, op: Op | None, inputs: Sequence[Any],
+                 params: dict[str, Any]) -> None:
+        self.kind = kind
+        self.op = op
+        self.inputs = tuple(inputs)
+        self.params = params
+        self.outputs: tuple[Value, ...] = ()
+        self.line: tuple[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the graph's text calls it."""
+        return self.op.name if self.op is not None else self.kind
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it must run, once and in its place: it moves a generator of random numbers."""
+        return self.kind == "draw" or "engine" in self.params
+
+    def values(self) -> Iterator[Value]:
+        """The values among the inputs."""
+        for x in self.inputs:
+            if type(x) is Value:
+                yield x
+
+    def __repr__(self) -> str:
+        outs = ", ".join(map(repr, self.outputs))
+        ins = ", ".join(map(repr, self.inputs))
+        params = "".join([f", {k}={_told(v)}" for k, v in self.params.items()])
+        return f"{outs} = {self.name}({ins}{params})"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} {list(value.shape)}>"
+    return repr(value)
+
+
+class Graph:
+    """Nodes in the order in which they ran."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.count = 0
+
+    def add(self, kind: str, op: Op | None, inputs: Sequence[Any], params: dict[str, Any],
+            arrays: Sequence[np.ndarray]) -> Node:
+        """A new last node, whose outputs look like ``arrays``."""
+        node = Node(kind, op, inputs, params)
+        node.outputs = tuple([Value(node, i, a) for i, a in enumerate(arrays)])
+        for value in node.outputs:
+            value.number = self.count
+            self.count += 1
+        self.nodes.append(node)
+        return node
+
+    def __str__(self) -> str:
+        lines = []
+        for node in self.nodes:
+            shapes = ", ".join([f"{v.dtype.name}{list(v.shape)}" for v in node.outputs])
+            lines.append(f"{node}  # {shapes}")
+        return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""Running a graph node by node with the operators' own NumPy kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import large
+from flambeau.compiler.graph import Graph, Node, Scalar, Value
+from flambeau.core.dispatch import run_forward
+from flambeau.core.pointwise import LARGE, computing_dtypes
+from flambeau.core.promote import number_array, result_type
+from flambeau.core.tensor import Tensor, wrap
+
+__all__ = ["Interpreter", "blank", "laid_out", "stand_for"]
+
+ndarray = np.ndarray
+Step = Callable[[list], None]
+
+
+def stand_for(value: Value) -> Tensor:
+    """A tensor of a value's shape and dtype that takes no memory."""
+    return wrap(np.broadcast_to(np.zeros((), value.dtype), value.shape))
+
+
+def blank(shape: tuple[int, ...], strides: tuple[int, ...], held: np.dtype) -> ndarray:
+    """A new array whose dimensions lie in memory in the order that ``strides`` tell."""
+    order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
+    if order == list(range(len(shape))):
+        return np.empty(shape, held)
+    made = np.empty([shape[i] for i in order], held)
+    return made.transpose(np.argsort(order))
+
+
+def laid_out(a: ndarray, strides: tuple[int, ...], own: bool) -> ndarray:
+    """``a`` with these strides: itself where it has them and is ``own``, else a copy."""
+    if own and a.flags.writeable and (
+            a.strides == strides or a.size <= 1
+            or all(s == t or n == 1 for s, t, n in zip(a.strides, strides, a.shape))):
+        return a
+    made = blank(a.shape, strides, a.dtype)
+    made[...] = a
+    return made
+
+
+class Interpreter:
+    """A graph as a list of calls. ``run(arrays)`` takes the inputs, gives values by number."""
+
+    def __init__(self, graph: Graph, wanted: Sequence[Value]) -> None:
+        self.count = graph.count
+        self.inputs: list[tuple[int, int]] = []
+        self.steps: list[Step] = []
+        keep = {v.number for v in wanted}
+        last: dict[int, int] = {}
+        for at, node in enumerate(graph.nodes):
+            for v in node.values():
+                last[v.number] = at
+        dying: dict[int, list[int]] = {}
+        for number, at in last.items():
+            if number not in keep:
+                dying.setdefault(at, []).append(number)
+        for at, node in enumerate(graph.nodes):
+            if node.kind == "input":
+                self.inputs.append((node.outputs[0].number, node.params["at"]))
+                continue
+            self.steps.append(_step(node))
+            if at in dying:
+                self.steps.append(_forget(dying[at]))
+
+    def run(self, arrays: Sequence[ndarray]) -> list[ndarray]:
+        """All values that live to the end, at their numbers."""
+        values: list = [None] * self.count
+        for number, at in self.inputs:
+            values[number] = arrays[at]
+        for step in self.steps:
+            step(values)
+        return values
+
+
+def _forget(numbers: list[int]) -> Step:
+    def step(values: list) -> None:
+        for n in numbers:
+            values[n] = None
+
+    return step
+
+
+def _step(node: Node) -> Step:
+    if node.kind == "const":
+        return _constant(node)
+    if node.kind == "draw":
+        return _draw(node)
+    if node.kind == "write":
+        return _write(node)
+    assert node.op is not None
+    return _pointwise(node) if node.op.kind == "pointwise" else _general(node)
+
+
+def _constant(node: Node) -> Step:
+    number, array = node.outputs[0].number, node.params["array"]
+    array.flags.writeable = False
+
+    def step(values: list) -> None:
+        values[number] = array
+
+    return step
+
+
+def _draw(node: Node) -> Step:
+    out, draw = node.outputs[0], node.params["draw"]
+
+    def step(values: list) -> None:
+        array = blank(out.shape, out.strides, out.dtype)
+        draw(array)
+        values[out.number] = array
+
+    return step
+
+
+def _write(node: Node) -> Step:
+    base, new = (v.number for v in node.values())
+    number, chain = node.outputs[0].number, node.params["chain"]
+
+    def step(values: list) -> None:
+        whole = np.array(values[base], order="K")
+        part = whole
+        for op, params, nr in chain:
+            part = op.forward(part, **params)
+            part = part[nr] if op.multiple else part
+        part[...] = values[new]
+        values[number] = whole
+
+    return step
+
+
+def _general(node: Node) -> Step:
+    op, params = node.op, node.params
+    assert op is not None
+    at = [x.number if type(x) is Value else None for x in node.inputs]
+    outs = [v.number for v in node.outputs]
+
+    def step(values: list) -> None:
+        arrays = [None if n is None else values[n] for n in at]
+        found = run_forward(op, arrays, params)
+        if op.multiple:
+            for n, a in zip(outs, found):
+                values[n] = a
+        else:
+            values[outs[0]] = found
+
+    return step
+
+
+def _pointwise(node: Node) -> Step:
+    op, params = node.op, node.params
+    assert op is not None
+    operands = [stand_for(x) if type(x) is Value else x.value for x in node.inputs]
+    compute, result = computing_dtypes(op, result_type(operands))
+    numbers = [(x.number, None) if type(x) is Value else (-1, _number(x, compute))
+               for x in node.inputs]
+    out = node.outputs[0].number
+    name = op.scalar or op.name if not params else ""
+    forward = op.forward
+
+    def step(values: list) -> None:
+        arrays = [values[n] if n >= 0 else fixed for n, fixed in numbers]
+        arrays = [a if a.dtype == compute else a.astype(compute) for a in arrays]
+        found = None
+        if name and any([a.size >= LARGE for a in arrays]):
+            found = large.pointwise(name, *arrays)
+        if found is None:
+            found = np.asarray(forward(*arrays, **params))
+        values[out] = found if result is None or found.dtype == result else found.astype(result)
+
+    return step
+
+
+def _number(x: Scalar, compute: np.dtype) -> ndarray:
+    return number_array(x.value, compute)

@@ -1,0 +1,211 @@
+"""Watching which Python code a traced step runs, and which of it the trace cannot stand for.
+
+Attribute names and globals that the code mentions say what of the program's state it can have
+read; calls of C functions that are not known to be pure, and instructions that change objects,
+are noted.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import os
+import sys
+import sysconfig
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from types import BuiltinFunctionType, CodeType, FrameType
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from flambeau.base.errors import call_site
+
+__all__ = ["Code", "Observer", "analysed", "nested_codes"]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_STANDARD = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
+# Layers whose own objects are no state of the program.
+_KERNEL = tuple([_PACKAGE + name + os.sep for name in (
+    "base", "backends", "core", "ops", "autograd", "func", "compiler", "interop")])
+
+_NUMERIC = tuple([os.path.dirname(os.path.realpath(m.__file__)) + os.sep
+                  for m in (np, ml_dtypes)])
+
+# Flambeau's layers below nn; the rest of it; the standard library and NumPy; everything else.
+KERNEL, LIBRARY, STANDARD, PROGRAM = "kernel", "library", "standard", "program"
+
+_STORES = frozenset(("STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE",
+                     "STORE_GLOBAL", "DELETE_GLOBAL"))
+_DYNAMIC = frozenset(("getattr", "hasattr", "vars", "dir", "globals", "locals", "eval", "exec",
+                      "attrgetter", "methodcaller", "__dict__", "__getattribute__", "__slots__",
+                      "copy", "deepcopy"))
+_SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "exec"))
+
+# C functions whose result depends on their arguments alone.
+_PURE_BUILTINS = frozenset(
+    "abs all any ascii bin callable chr divmod format getattr hasattr hash hex id isinstance "
+    "issubclass iter len max min next oct ord pow repr round sorted sum vars dir globals locals "
+    "setattr delattr __build_class__ __import__".split())
+_PURE_MODULES = frozenset(("math", "cmath", "_operator", "_functools", "_collections",
+                           "itertools", "_abc", "_struct", "_typing", "_warnings", "_weakref",
+                           "_contextvars"))
+_PURE_TYPES = (str, bytes, bytearray, int, float, complex, tuple, list, dict, set, frozenset,
+               range, slice, type, OrderedDict, defaultdict, deque, type({}.keys()),
+               type({}.values()), type({}.items()), type(x for x in ()), type(None), property)
+_CHANGES = frozenset(
+    "append appendleft extend extendleft insert pop popleft popitem remove clear sort reverse "
+    "update setdefault add discard move_to_end rotate __setitem__ __delitem__ __ior__ __iadd__ "
+    "intersection_update difference_update symmetric_difference_update send throw".split())
+# What makes any code depend on more than its arguments.
+_IMPURE_MODULES = frozenset(("time", "posix", "nt", "_random", "_io", "io", "_socket", "select",
+                             "_datetime", "_hashlib", "_ctypes", "_thread", "_uuid"))
+_IMPURE_BUILTINS = frozenset(("print", "input", "open", "breakpoint"))
+
+
+class Code(NamedTuple):
+    """What a code object can read and change."""
+
+    globals: tuple[str, ...]
+    names: frozenset[str]
+    strings: frozenset[str]
+    dynamic: bool
+    stores: bool
+
+
+@functools.lru_cache(maxsize=4096)
+def analysed(code: CodeType) -> Code:
+    """The globals a code object loads, the names it mentions, and whether it changes objects."""
+    loaded, stores = {}, False
+    for step in dis.get_instructions(code):
+        name = step.opname
+        if name in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded[step.argval] = None
+        elif name in _STORES or name == "STORE_DEREF" and step.argval in code.co_freevars:
+            stores = True
+    names = frozenset(code.co_names)
+    strings = frozenset([c for c in code.co_consts if isinstance(c, str) and c.isidentifier()])
+    return Code(tuple(loaded), names, strings, not names.isdisjoint(_DYNAMIC),
+                stores or not names.isdisjoint(_SETTERS))
+
+
+def nested_codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those written inside it."""
+    yield code
+    for held in code.co_consts:
+        if isinstance(held, CodeType):
+            yield from nested_codes(held)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind_of(file: str) -> str:
+    if file.startswith(_KERNEL):
+        return KERNEL
+    if file.startswith(_PACKAGE):
+        return LIBRARY
+    path = os.path.realpath(file)
+    if file.startswith("<frozen") or path.startswith(_STANDARD) and "site-packages" not in path:
+        return STANDARD
+    if path.startswith(_NUMERIC):
+        return STANDARD
+    return PROGRAM
+
+
+def _caller_kind(frame: FrameType) -> str:
+    """The kind of the nearest caller that is not the standard library's."""
+    above = frame.f_back
+    while above is not None:
+        kind = _kind_of(above.f_code.co_filename)
+        if kind is not STANDARD:
+            return kind
+        above = above.f_back
+    return PROGRAM
+
+
+class Call(NamedTuple):
+    """A call that the trace cannot stand for."""
+
+    name: str
+    site: dict[str, Any] | None
+
+
+class Observer:
+    """Notes the code that runs in this thread while it is on.
+
+    ``codes`` maps each code object of the program's own to its globals, ``names`` are all names
+    that can have been looked up in objects (None: any name), ``calls`` the calls that cannot be
+    left out, ``touched`` the objects that methods of builtin types have changed.
+    """
+
+    def __init__(self) -> None:
+        self.codes: dict[CodeType, dict[str, Any]] = {}
+        self.names: set[str] | None = set()
+        self.calls: list[Call] = []
+        self.touched: list[Any] = []
+        self.stores = False
+        self.seen: set[CodeType] = set()
+        self.before: Any = None
+
+    def __enter__(self) -> Observer:
+        self.before = sys.getprofile()
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.setprofile(self.before)
+
+    def covers(self, other: Observer) -> bool:
+        """Whether nothing ran under ``other`` that did not run here."""
+        if not other.codes.keys() <= self.codes.keys():
+            return False
+        return self.names is None or other.names is not None and other.names <= self.names
+
+    def _note(self, frame: FrameType, event: str, arg: Any) -> None:
+        code = frame.f_code
+        kind = _kind_of(code.co_filename)
+        if kind is STANDARD and _caller_kind(frame) is KERNEL:
+            return
+        if kind is not KERNEL and code not in self.seen:
+            self.seen.add(code)
+            self._note_code(code, kind, frame)
+        if event == "c_call" and kind is not KERNEL and kind is not LIBRARY:
+            self._note_call(arg, kind, frame)
+
+    def _note_code(self, code: CodeType, kind: str, frame: FrameType) -> None:
+        found = analysed(code)
+        if self.names is not None:
+            self.names |= found.names
+            if kind is PROGRAM and found.dynamic:
+                self.names = None
+            elif kind is not PROGRAM:
+                self.names |= found.strings
+        if kind is PROGRAM:
+            self.codes[code] = frame.f_globals
+        if kind is not STANDARD:
+            self.stores = self.stores or found.stores
+
+    def _note_call(self, function: Any, kind: str, frame: FrameType) -> None:
+        owner = getattr(function, "__self__", None)
+        name = getattr(function, "__name__", "?")
+        module = getattr(function, "__module__", None) or getattr(owner, "__module__", None)
+        if kind is STANDARD:
+            pure = module not in _IMPURE_MODULES and not (
+                module == "builtins" and name in _IMPURE_BUILTINS)
+        else:
+            pure = self._is_pure(function, owner, name, module)
+        if not pure:
+            self.calls.append(Call(name, call_site(frame)))
+
+    def _is_pure(self, function: Any, owner: Any, name: str, module: str | None) -> bool:
+        if isinstance(function, BuiltinFunctionType) and module == "builtins":
+            return name in _PURE_BUILTINS
+        if module in _PURE_MODULES:
+            return True
+        if isinstance(owner, _PURE_TYPES):
+            if name in _CHANGES:
+                self.touched.append(owner)
+            return True
+        return False
+
+

@@ -1,0 +1,328 @@
+"""A compiled step: the checks that say whether it may run, and running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import get_default_dtype
+from flambeau.base.pytree import tree_unflatten
+from flambeau.compiler.history import Spent, spent_like
+from flambeau.compiler.interpreter import Interpreter, laid_out
+from flambeau.compiler.stand_ins import Capture, Memory
+from flambeau.compiler.state import State, same_value
+from flambeau.compiler.trace import Made, Trace
+from flambeau.core.dispatch import apply
+from flambeau.core.inplace import bump
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, Output
+from flambeau.core.op import OPS
+from flambeau.core.tensor import Tensor, new_tensor, wrap
+from flambeau.ops.copy import detach
+
+__all__ = ["Mismatch", "Program", "environment"]
+
+ndarray = np.ndarray
+
+
+def environment() -> tuple:
+    """What of this thread's settings changes what operators do."""
+    return MODES.grad, MODES.inference, MODES.anomaly, get_default_dtype()
+
+
+class Mismatch(Exception):
+    """Why a program does not fit a call."""
+
+
+class Slot:
+    """Where a captured tensor is found at a call, and what it must be like."""
+
+    __slots__ = ("array", "capture", "dtype", "grad", "kind", "node", "shape", "source", "strides",
+                 "tensor", "where")
+
+    def __init__(self, capture: Capture, source: str, where: Any) -> None:
+        a = capture.array
+        self.capture = capture.at
+        self.source = source
+        self.where = where
+        self.tensor = capture.tensor if source == "held" else None
+        self.array = a if source == "held" else None
+        self.shape, self.strides, self.dtype = a.shape, a.strides, a.dtype
+        self.node = _node_kind(capture.node)
+        self.kind = type(capture.tensor)
+        self.grad: Any = ...
+
+    def fits(self, t: Any) -> bool:
+        """Whether a tensor is like the one of the trace."""
+        if type(t) is not self.kind or _node_kind(t._node) != self.node:
+            return False
+        a = t._a
+        return (type(a) is ndarray and a.shape == self.shape and a.strides == self.strides
+                and a.dtype == self.dtype)
+
+
+def _node_kind(node: Any) -> int:
+    return 0 if node is None else 1 if node is LEAF else 2
+
+
+class Program:
+    """One trace of a step, ready to run on calls that look like the one it was made from."""
+
+    def __init__(self, trace: Trace, state: State, env: tuple, leaves: Sequence[Any],
+                 spec: Any) -> None:
+        self.trace = trace
+        self.state = state
+        self.env = env
+        self.spec = spec
+        self.constants = [None if isinstance(x, Tensor) else x for x in leaves]
+        self.slots = self._find_slots(leaves)
+        self.mutated = [m.captures[0].at for m in trace.written]
+        self.fresh = _fresh_memories(trace)
+        wanted = [m.value for m in trace.written] + [m.value for m in self.fresh.values()]
+        self.interpreter = Interpreter(trace.graph, [v for v in wanted if v is not None])
+        self.owned = {m: _is_own(v.value) for m, v in self.fresh.items() if v.value is not None}
+        self.same = _same(leaves)
+        self.looks = [(type(x), _node_kind(x._node)) if isinstance(x, Tensor) else None
+                      for x in leaves]
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep no tensor of the traced call alive."""
+        for x in [*self.trace.outputs, *[g for _, g in self.trace.grads.values()]]:
+            if type(x) is Made and not (x.edge is None or x.edge is LEAF):
+                x.edge = spent_like(x.edge)
+        for capture in self.trace.captures:
+            del capture.tensor, capture.node, capture.array, capture.handle
+        for memory in {id(m): m for m in self._memories()}.values():
+            memory.strides = memory.strides
+            del memory.array, memory.before, memory.tracer
+
+    def _memories(self) -> Iterator[Memory]:
+        yield from [c.memory for c in self.trace.captures]
+        for x in [*self.trace.outputs, *self.trace.moved.values(),
+                  *[g for pair in self.trace.grads.values() for g in pair]]:
+            if type(x) is Made:
+                yield x.memory
+
+    def _find_slots(self, leaves: Sequence[Any]) -> list[Slot]:
+        args = {id(t): i for i, t in reversed(list(enumerate(leaves))) if isinstance(t, Tensor)}
+        grads = {before.at: k for k, (before, _) in self.trace.grads.items()
+                 if type(before) is Capture}
+        slots = []
+        for capture in self.trace.captures:
+            if id(capture.tensor) in args:
+                slot = Slot(capture, "arg", args[id(capture.tensor)])
+            elif capture.at in grads:
+                slot = Slot(capture, "grad", grads[capture.at])
+            else:
+                slot = Slot(capture, "held", None)
+            if capture.at in self.trace.grads:
+                slot.grad = self.trace.grads[capture.at][0] is None
+            elif capture.tensor._x is None:
+                slot.grad = True
+            slots.append(slot)
+        return slots
+
+    # Whether it fits
+
+    def bind(self, leaves: Sequence[Any], spec: Any) -> tuple[list[Tensor], list[ndarray]]:
+        """The tensors of the slots and their arrays; raises Mismatch."""
+        if self.env != environment():
+            raise Mismatch("a setting (grad mode, default dtype ...) has changed")
+        if spec != self.spec or len(leaves) != len(self.constants):
+            raise Mismatch("the arguments are nested in another way")
+        for i, (x, fixed) in enumerate(zip(leaves, self.constants)):
+            if not isinstance(x, Tensor) and not same_value(fixed, x):
+                raise Mismatch(f"argument {i} was {fixed!r} and is {x!r}")
+        self._check_state()
+        tensors: list[Any] = [None] * len(self.slots)
+        arrays: list[Any] = [None] * len(self.slots)
+        for at in self._order():
+            t = self._find(self.slots[at], leaves, tensors)
+            tensors[at], arrays[at] = t, t._a
+        self._check_arguments(leaves, tensors)
+        self._check_overlap(arrays)
+        return tensors, arrays
+
+    def _order(self) -> list[int]:
+        slots = self.slots
+        return sorted(range(len(slots)), key=lambda i: slots[i].source == "grad")
+
+    def _check_state(self) -> None:
+        for entry in self.state.entries:
+            if entry.holds():
+                continue
+            for i, old, new in entry.changes():
+                if not same_value(old, new):
+                    raise Mismatch(f"{entry.place(i)} was {_short(old)} and is {_short(new)}")
+            entry.held = tuple(entry.read(entry.owner, entry.key))
+
+    def _find(self, slot: Slot, leaves: Sequence[Any], tensors: list[Any]) -> Tensor:
+        if slot.source == "arg":
+            t = leaves[slot.where]
+        elif slot.source == "grad":
+            meta = tensors[slot.where]._x
+            t = None if meta is None else meta.grad
+        else:
+            t = slot.tensor
+        if not slot.fits(t):
+            raise Mismatch(f"a tensor has changed its shape, dtype or history: {slot.shape}")
+        if slot.grad is not ...:
+            meta = t._x
+            if (meta is None or meta.grad is None) != slot.grad:
+                raise Mismatch("a gradient is there that was not, or the other way round")
+        return t
+
+    def _check_arguments(self, leaves: Sequence[Any], tensors: list[Any]) -> None:
+        """Arguments that the trace never read, and which arguments are one tensor."""
+        for t, look in zip(leaves, self.looks):
+            if look is not None and (type(t), _node_kind(t._node)) != look:
+                raise Mismatch("an argument has another class or history")
+        if _same(leaves) != self.same:
+            raise Mismatch("other arguments are one tensor")
+
+    def _check_overlap(self, arrays: list[ndarray]) -> None:
+        for at in self.mutated:
+            memory = self.trace.captures[at].memory
+            own = {c.at for c in memory.captures}
+            for other, a in enumerate(arrays):
+                if other in own:
+                    if a.__array_interface__["data"] != arrays[at].__array_interface__["data"]:
+                        raise Mismatch("tensors no longer share their memory")
+                elif np.may_share_memory(a, arrays[at]):
+                    raise Mismatch("tensors share memory")
+
+    # Running
+
+    def run(self, tensors: list[Tensor], arrays: list[ndarray]) -> Any:
+        """The step's result, once everything it changes is written."""
+        states = [(e, e.get_state()) for e in self.trace.engines]
+        try:
+            values = self.interpreter.run(arrays)
+        except BaseException:
+            for engine, state in states:
+                engine.set_state(state)
+            raise
+        return _Commit(self, tensors, arrays, values).result()
+
+
+def _same(leaves: Sequence[Any]) -> list[int]:
+    """Per argument that is a tensor: the number of the first one that is this tensor."""
+    seen: dict[int, int] = {}
+    return [seen.setdefault(id(t), i) if isinstance(t, Tensor) else -1
+            for i, t in enumerate(leaves)]
+
+
+def _short(value: Any) -> str:
+    shown = repr(value) if not isinstance(value, Tensor) else f"a tensor at {id(value):#x}"
+    return shown if len(shown) < 60 else shown[:57] + "..."
+
+
+def _fresh_memories(trace: Trace) -> dict[int, Memory]:
+    """The memories that the step makes and something outside keeps."""
+    found = {}
+    for x in [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]:
+        if type(x) is Made and not x.memory.captures:
+            found[id(x.memory)] = x.memory
+    return found
+
+
+def _is_own(value: Any) -> bool:
+    """Whether the node of a value makes an array of its own."""
+    node = value.node
+    return node.kind in ("draw", "write") or node.op is not None and not (
+        node.op.view or node.op.name in ("detach", "copy"))
+
+
+class _Commit:
+    """What a run changes outside, and its result."""
+
+    def __init__(self, program: Program, tensors: list[Tensor], arrays: list[ndarray],
+                 values: list[ndarray]) -> None:
+        self.program = program
+        self.trace = program.trace
+        self.tensors = tensors
+        self.arrays = arrays
+        self.values = values
+        self.made: dict[int, Tensor] = {}
+        self.bases: dict[int, ndarray] = {}
+        self.taken: set[int] = set()
+
+    def result(self) -> Any:
+        """Write, then build the outputs."""
+        trace = self.trace
+        finals = [(self.arrays[m.captures[0].at], self.values[m.value.number])
+                  for m in trace.written]
+        finals = [(a, new.copy() if any(new is b for b in self.arrays) else new)
+                  for a, new in finals]
+        for memory in self.program.fresh.values():
+            self._base(memory)
+        for (target, new), memory in zip(finals, trace.written):
+            target[...] = new
+            self._count(memory)
+        for at, made in trace.moved.items():
+            self.tensors[at]._a = self._array(made)
+        for at, (_, after) in trace.grads.items():
+            t = self.tensors[at]
+            if after is not None or t._x is not None:
+                t._meta().grad = None if after is None else self._tensor(after)
+        return tree_unflatten([self._leaf(x) for x in trace.outputs], trace.spec)
+
+    def _count(self, memory: Memory) -> None:
+        seen = []
+        for capture in memory.captures:
+            t = self.tensors[capture.at]
+            if t._v is None or not any(t._v is v for v in seen):
+                for _ in range(memory.writes):
+                    bump(t)
+                seen.append(t._v)
+
+    def _leaf(self, x: Any) -> Any:
+        return self._tensor(x) if type(x) in (Capture, Made) else x
+
+    def _base(self, memory: Memory) -> ndarray:
+        """The array of a memory, new at every run."""
+        found = self.bases.get(id(memory))
+        if found is None:
+            value = memory.value
+            assert value is not None
+            own = self.program.owned[id(memory)] and value.number not in self.taken
+            self.taken.add(value.number)
+            strides = memory.strides
+            found = self.bases[id(memory)] = laid_out(self.values[value.number], strides, own)
+        return found
+
+    def _array(self, made: Made) -> ndarray:
+        memory = made.memory
+        a = self.arrays[memory.captures[0].at] if memory.captures else self._base(memory)
+        for op, params, nr in made.chain:
+            a = op.forward(a, **params)
+            a = a[nr] if op.multiple else a
+        return a
+
+    def _tensor(self, x: Any) -> Tensor:
+        if type(x) is Capture:
+            return self.tensors[x.at]
+        found = self.made.get(id(x))
+        if found is None:
+            found = self.made[id(x)] = self._make(x)
+        return found
+
+    def _make(self, x: Made) -> Tensor:
+        if x.memory.captures and x.chain:
+            t = self.tensors[x.memory.captures[0].at]
+            for op, params, nr in x.chain:
+                t = detach(t) if op is OPS["detach"] else apply(op, (t,), params)
+                t = t[nr] if op.multiple else t
+            return t
+        array = self._array(x)
+        t = wrap(array) if x.kind is Tensor else new_tensor(x.kind)
+        if x.kind is not Tensor:
+            t._a, t._v, t._x = array, None, None
+        edge = x.edge
+        t._node = spent_like(edge) if isinstance(edge, (Spent, Output)) else edge
+        return t
+
+

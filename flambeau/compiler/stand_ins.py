@@ -1,0 +1,120 @@
+"""What stands in for arrays while a step is traced, and the memory that such values share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.compiler.graph import Value
+from flambeau.core.levels import TRACED, Handle, mark
+
+if TYPE_CHECKING:
+    from flambeau.compiler.tracer import Tracer
+    from flambeau.core.tensor import Tensor
+
+__all__ = ["Capture", "Memory", "Traced"]
+
+ndarray = np.ndarray
+
+
+class Capture:
+    """A tensor from outside of the step: what it was when the trace first met it."""
+
+    __slots__ = ("array", "at", "handle", "memory", "node", "tensor")
+
+    def __init__(self, at: int, tensor: Tensor, array: ndarray, memory: Memory,
+                 handle: Traced) -> None:
+        self.at = at
+        self.tensor = tensor
+        self.array = array
+        self.memory = memory
+        self.handle = handle
+        self.node = tensor._node
+
+
+class Memory:
+    """Memory that tensors of the trace share.
+
+    ``array`` is the real one, ``value`` what it holds now as a value of the graph (None where
+    that is not in the graph yet). ``before`` is what it held when the step began, kept once it
+    was written.
+    """
+
+    __slots__ = ("array", "before", "captures", "strides", "tracer", "value",
+                 "writes")
+
+    def __init__(self, tracer: Tracer, array: ndarray, value: Value | None) -> None:
+        self.tracer = tracer
+        self.array = array
+        self.value = value
+        self.captures: list[Capture] = []
+        self.before: ndarray | None = None
+        self.strides: tuple[int, ...] = array.strides
+        self.writes = 0
+
+
+class _Read:
+    """A value that was asked for while tracing, where code expects a tensor."""
+
+    __slots__ = ("_a",)
+
+    def __init__(self, array: ndarray) -> None:
+        self._a = array
+
+
+class Traced(Handle):
+    """The array ``array``, seen through the views ``chain`` of a memory.
+
+    Each step of ``chain`` is (op, params, number of the output). What an operator does to it is
+    noted in the graph; anything else that reads its elements ends the hope for one graph, and
+    gets the real array.
+    """
+
+    __slots__ = ("array", "at", "chain", "memory", "seen")
+
+    def __init__(self, array: ndarray, memory: Memory, chain: tuple = ()) -> None:
+        self.level = TRACED
+        self.array = array
+        self.memory = memory
+        self.chain = chain
+        self.seen: Value | None = None
+        self.at = -1
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: mark(self.array.dtype))
+    itemsize = property(lambda self: self.array.itemsize)
+    strides = property(lambda self: self.array.strides)
+    flags = property(lambda self: self.array.flags)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+    nbytes = property(lambda self: self.array.nbytes)
+
+    def transpose(self, *axes: Any) -> ndarray:
+        """The real array, transposed: for its strides."""
+        return self.array.transpose(*axes)
+
+    @property
+    def value(self) -> _Read:  # type: ignore[override]
+        """Something over the real array: its values are being read."""
+        return _Read(self.read())
+
+    def read(self) -> ndarray:
+        """The real array, whose values Python needs."""
+        self.memory.tracer.breaks_at_read()
+        return self.array
+
+    def __array__(self, *args: Any, **kwargs: Any) -> ndarray:
+        return np.array(self.read(), *args, **kwargs)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        real = [x.read() if type(x) is Traced else x for x in inputs]
+        return getattr(ufunc, method)(*real, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.read()[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__array_interface__":
+            raise AttributeError(name)
+        return getattr(self.read(), name)

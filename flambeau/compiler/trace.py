@@ -1,0 +1,274 @@
+"""A traced call as data: the graph, what came in, what went out, and what it changed."""
+
+from __future__ import annotations
+
+import gc
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.pytree import TreeSpec, tree_flatten
+from flambeau.compiler.graph import Graph, Value
+from flambeau.compiler.stand_ins import Capture, Memory, Traced
+from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, Node, Output, next_sequence
+from flambeau.core.tensor import Meta, Tensor
+
+__all__ = ["Made", "Trace", "traced"]
+
+ndarray = np.ndarray
+
+
+class Made:
+    """A tensor that the step made: views ``chain`` of ``memory``, whose value is ``value``."""
+
+    __slots__ = ("chain", "edge", "kind", "memory", "strides", "value", "writes")
+
+    def __init__(self, t: Tensor, handle: Traced) -> None:
+        self.memory = handle.memory
+        self.chain = handle.chain
+        self.value = handle.memory.tracer.value_of(Traced(handle.memory.array, handle.memory))
+        self.strides = handle.array.strides
+        self.edge = t._node
+        self.kind = type(t)
+        self.writes = 0 if t._v is None else t._v[0]
+
+
+class Trace:
+    """What a traced call of a step did.
+
+    ``outputs`` has per leaf of the result a `Capture` (that very tensor), a `Made`, or what else
+    it is; ``grads`` maps a capture's number to (gradient before, gradient after), each None, a
+    Capture or a Made; ``moved`` maps it to what the tensor's array became where that was set.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.graph: Graph = tracer.graph
+        self.breaks: list[Break] = tracer.breaks
+        self.captures: list[Capture] = list(tracer.captures.values())
+        self.outputs: list[Any] = []
+        self.spec: TreeSpec | None = None
+        self.written: list[Memory] = []
+        self.grads: dict[int, tuple[Any, Any]] = {}
+        self.moved: dict[int, Made | Capture] = {}
+        self.engines = [engine for engine, _ in tracer.engines.values()]
+        self.met_grads: list[Meta] = []
+
+
+def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
+    """Run ``call()`` as a traced step: its result and the trace.
+
+    Where it raises, the tensors from outside and the generators are as they were before. The
+    caller holds WATCH.lock.
+    """
+    tracer = Tracer()
+    first = next_sequence()
+    WATCH.install(tracer)
+    MODES.tracer = tracer
+    try:
+        result = call()
+    except BaseException:
+        _put_back(tracer)
+        raise
+    else:
+        trace = _described(tracer, result)
+    finally:
+        MODES.tracer = None
+        WATCH.remove()
+        _make_plain(tracer, first)
+    return result, trace
+
+
+def _put_back(tracer: Tracer) -> None:
+    """Undo what the call changed in tensors from outside, their gradients, and generators."""
+    tracer.paused = 1
+    for capture in tracer.captures.values():
+        set_array(capture.tensor, capture.handle)
+        capture.tensor._node = capture.node
+        memory = capture.memory
+        if memory.before is not None:
+            memory.array[...] = memory.before
+            memory.before = None
+    for meta, before in tracer.grads.values():
+        meta.__dict__["grad"] = before
+    for engine, state in tracer.engines.values():
+        engine.set_state(state)
+
+
+def _make_plain(tracer: Tracer, first: int) -> None:
+    """Give every tensor its real array again, and every node what it saved."""
+    starts = []
+    for capture in tracer.captures.values():
+        t = capture.tensor
+        handle = get_array(t)
+        if handle is capture.handle:
+            set_array(t, capture.array)
+        elif type(handle) is Traced:
+            set_array(t, handle.array)
+        starts.append(t)
+    for ref in tracer.made:
+        t = ref()
+        if t is not None and type(get_array(t)) is Traced:
+            set_array(t, get_array(t).array)
+            starts.append(t)
+    for t in starts:
+        if t._x is not None and type(t._x.root) is Traced:
+            t._x.root = _root_of(t._x.root)
+    _clean_nodes(starts, first)
+
+
+def _root_of(handle: Traced) -> ndarray:
+    return handle.memory.array if handle.chain else handle.array
+
+
+def _clean_nodes(tensors: list[Tensor], first: int) -> None:
+    """Let the nodes made since ``first`` hold real arrays."""
+    stack = [t._node for t in tensors]
+    seen: set[int] = set()
+    while stack:
+        edge = stack.pop()
+        node = edge.node if type(edge) is Output else edge
+        if not isinstance(node, Node) or node.seq < first or id(node) in seen:
+            continue
+        seen.add(id(node))
+        node.saved = _plain_saved(node.saved)
+        if node.dtype is not None and getattr(node.dtype, "metadata", None):
+            node.dtype = np.dtype(node.dtype.type)
+        if node.outputs is not None:
+            node.outputs = [o if o is None else (o[0], np.dtype(o[1].type)) for o in node.outputs]
+        stack += [e for e in node.next if e is not None and not isinstance(e, Tensor)]
+
+
+def _plain_saved(saved: Any) -> Any:
+    if type(saved) is Traced:
+        return saved.array
+    if type(saved) is tuple:
+        return tuple([_plain_saved(x) for x in saved])
+    if type(saved) is np.dtype and saved.metadata:
+        return np.dtype(saved.type)
+    return saved
+
+
+def _described(tracer: Tracer, result: Any) -> Trace:
+    """The trace of a call that has returned ``result``; tensors still hold stand-ins."""
+    trace = Trace(tracer)
+    tracer.paused = 1
+    described: dict[int, Any] = {}
+
+    def describe(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) not in described:
+            described[id(x)] = _describe(tracer, x)
+        return described[id(x)]
+
+    leaves, trace.spec = tree_flatten(result)
+    trace.outputs = [describe(x) for x in leaves]
+    metas = {}
+    for capture in trace.captures:
+        _describe_capture(tracer, trace, capture, describe)
+        if capture.tensor._x is not None:
+            metas[id(capture.tensor._x)] = capture.at
+    for meta, before in tracer.grads.values():
+        after = meta.__dict__.get("grad")
+        at = metas.get(id(meta))
+        if at is not None:
+            trace.grads[at] = (describe(before), describe(after))
+        elif before is not after:
+            trace.met_grads.append(meta)
+    trace.written = [m for m in {id(c.memory): c.memory for c in trace.captures}.values()
+                     if m.writes]
+    _check_memory(tracer, trace)
+    _check_escapes(tracer, trace, described)
+    return trace
+
+
+def _describe(tracer: Tracer, t: Tensor) -> Any:
+    capture = tracer.captures.get(id(t))
+    if capture is not None:
+        return capture
+    handle = get_array(t)
+    if type(handle) is ndarray:
+        # Only its being there was looked at.
+        return t
+    if type(handle) is not Traced:
+        tracer.breaks_at("transformed")
+        return t
+    return Made(t, handle)
+
+
+def _describe_capture(tracer: Tracer, trace: Trace, capture: Capture,
+                      describe: Callable[[Any], Any]) -> None:
+    t = capture.tensor
+    handle = get_array(t)
+    if handle is not capture.handle:
+        if type(handle) is not Traced:
+            tracer.breaks_at("transformed")
+            return
+        trace.moved[capture.at] = Made(t, handle)
+    if t._node is not capture.node:
+        tracer.breaks_at("history")
+
+
+def _check_memory(tracer: Tracer, trace: Trace) -> None:
+    """Memory that is written must not overlap with other memory that came in."""
+    spans = []
+    for key, memory in tracer.memories.items():
+        low, high = np.lib.array_utils.byte_bounds(memory.array)
+        spans.append((low, high, memory))
+    spans.sort(key=lambda s: s[0])
+    for i, (_, high, memory) in enumerate(spans):
+        for low, _, other in spans[i + 1:]:
+            if low >= high:
+                break
+            if (memory.writes or other.writes) and np.shares_memory(memory.array, other.array):
+                tracer.breaks_at("overlap")
+                return
+
+
+def _check_escapes(tracer: Tracer, trace: Trace, described: dict[int, Any]) -> None:
+    """A tensor that lives on but is no output has been put somewhere that no call repeats."""
+    if _escaped(tracer, described):
+        gc.collect()
+        for t in _escaped(tracer, described):
+            tracer.breaks_at("escape", shape=list(t._a.shape))
+            return
+
+
+def _escaped(tracer: Tracer, described: dict[int, Any]) -> list[Tensor]:
+    held = _held_by_history(tracer, described)
+    return [t for t in [ref() for ref in tracer.made]
+            if t is not None and id(t) not in described and id(t) not in tracer.captures
+            and id(t) not in held]
+
+
+def _held_by_history(tracer: Tracer, described: dict[int, Any]) -> set[int]:
+    """The tensors that the history of an output keeps."""
+    found: set[int] = set()
+    stack = [m.edge for m in described.values() if type(m) is Made]
+    seen: set[int] = set()
+    while stack:
+        edge = stack.pop()
+        if isinstance(edge, Tensor):
+            found.add(id(edge))
+            continue
+        node = edge.node if type(edge) is Output else edge
+        if not isinstance(node, Node) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        found.update(id(x) for x in _tensors_in(node.saved))
+        stack += node.next
+    return found
+
+
+def _tensors_in(saved: Any) -> Iterator[Tensor]:
+    if isinstance(saved, Tensor):
+        yield saved
+    elif isinstance(saved, (tuple, list)):
+        for x in saved:
+            yield from _tensors_in(x)
+
+

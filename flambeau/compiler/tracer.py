@@ -1,0 +1,326 @@
+"""Tracing a step: it runs as it always would, and what operators do is noted as a graph.
+
+While a tracer runs in a thread, every array that the thread reads from a tensor is a `Traced`
+stand-in: tensors from outside are captured when first read, new ones stand for what made them.
+Each operator computes on the real arrays and adds its node, so a traced call gives what an eager
+call gives.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.errors import call_site, user_frame
+from flambeau.compiler.graph import Graph, Scalar, Value
+from flambeau.compiler.stand_ins import Capture, Memory, Traced
+from flambeau.core.dispatch import Number, apply, finish, make_view, record
+from flambeau.backends.mt19937 import Engine
+from flambeau.core.inplace import OVERLAP, overlaps
+from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.node import LEAF, Node, Output
+from flambeau.core.op import OPS, Op
+from flambeau.core.pointwise import apply_pointwise
+from flambeau.core.printing import tensor_str
+from flambeau.core.tensor import Meta, Tensor, new_tensor
+
+__all__ = ["Break", "Tracer", "get_array", "plain_tensor", "set_array"]
+
+ndarray = np.ndarray
+SLOT = Tensor.__dict__["_a"]
+get_array, set_array = SLOT.__get__, SLOT.__set__
+
+
+class Break:
+    """Why a step is not one graph: what was met, and the line that met it."""
+
+    def __init__(self, key: str, **facts: Any) -> None:
+        self.key = key
+        self.facts = facts
+        self.site = call_site(user_frame())
+
+
+class _Watch:
+    """What stands in the place of `Tensor._a` and `Meta.grad` while a step is traced."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.thread: int | None = None
+        self.tracer: Tracer | None = None
+
+    def install(self, tracer: Tracer) -> None:
+        self.thread = threading.get_ident()
+        self.tracer = tracer
+        Tensor._a = property(_read_array, _write_array)  # type: ignore[assignment]
+        Meta.grad = property(_read_grad, _write_grad)  # type: ignore[assignment]
+
+    def remove(self) -> None:
+        self.thread = self.tracer = None
+        Tensor._a = SLOT
+        Meta.grad = None
+
+
+WATCH = _Watch()
+
+
+def _read_array(t: Tensor) -> Any:
+    a = get_array(t)
+    tracer = WATCH.tracer
+    if tracer is None or WATCH.thread != threading.get_ident():
+        return a.array if type(a) is Traced else a
+    if type(a) is ndarray and not tracer.paused:
+        return tracer.capture(t, a)
+    return a
+
+
+def _write_array(t: Tensor, a: Any) -> None:
+    tracer = WATCH.tracer
+    if tracer is not None and not tracer.paused and WATCH.thread == threading.get_ident():
+        if type(a) is ndarray:
+            a = tracer.constant(a)
+        tracer.made.append(weakref.ref(t))
+    set_array(t, a)
+
+
+def _read_grad(meta: Meta) -> Any:
+    found = meta.__dict__.get("grad")
+    tracer = WATCH.tracer
+    if tracer is not None and WATCH.thread == threading.get_ident():
+        tracer.grads.setdefault(id(meta), (meta, found))
+    return found
+
+
+def _write_grad(meta: Meta, value: Any) -> None:
+    _read_grad(meta)
+    meta.__dict__["grad"] = value
+
+
+def plain_tensor(array: ndarray) -> Tensor:
+    """A tensor over a real array, whatever is being traced."""
+    t = new_tensor(Tensor)
+    set_array(t, array)
+    t._node = t._v = t._x = None
+    return t
+
+
+class Tracer:
+    """One traced call of a step."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.paused = 0
+        self.captures: dict[int, Capture] = {}
+        self.memories: dict[tuple, Memory] = {}
+        self.made: list[weakref.ref[Tensor]] = []
+        self.grads: dict[int, tuple[Meta, Any]] = {}
+        self.breaks: list[Break] = []
+        self.engines: dict[int, tuple[Any, Any]] = {}
+
+    # What is read
+
+    def breaks_at(self, key: str, **facts: Any) -> None:
+        """Note that the step is not one graph, and why."""
+        self.breaks.append(Break(key, **facts))
+
+    def breaks_at_read(self) -> None:
+        """Note that the values of a tensor are read."""
+        self.breaks_at("read")
+
+    def capture(self, t: Tensor, a: ndarray) -> Traced:
+        """The stand-in for a tensor from outside, which is an input of the graph from now on."""
+        key = (a.__array_interface__["data"][0], a.shape, a.strides, a.dtype)
+        memory = self.memories.get(key) if a.size else None
+        if memory is None:
+            node = self.graph.add("input", None, (), {"at": len(self.captures)}, (a,))
+            memory = self.memories[key] = Memory(self, a, node.outputs[0])
+        handle = Traced(a, memory)
+        found = Capture(len(self.captures), t, a, memory, handle)
+        self.captures[id(t)] = found
+        memory.captures.append(found)
+        set_array(t, handle)
+        return handle
+
+    def constant(self, a: ndarray) -> Traced:
+        """The stand-in for an array that was made while tracing, by no operator."""
+        return Traced(a, Memory(self, a, None))
+
+    def value_of(self, handle: Traced) -> Value:
+        """What a stand-in stands for, as a value of the graph."""
+        memory = handle.memory
+        if handle.seen is not None and handle.at == memory.writes:
+            return handle.seen
+        if memory.value is None:
+            params = {"array": memory.array.copy("K")}
+            memory.value = self.graph.add("const", None, (), params, (memory.array,)).outputs[0]
+        value, array = memory.value, memory.array
+        for op, params, nr in handle.chain:
+            outs = op.forward(array, **params)
+            outs = outs if op.multiple else (outs,)
+            value = self.graph.add("op", op, (value,), params, outs).outputs[nr]
+            array = outs[nr]
+        handle.seen, handle.at = value, memory.writes
+        return value
+
+    # What operators do
+
+    def process(self, op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Run an operator on the real arrays, note it, and give tensors with its history."""
+        handles = [t._a if isinstance(t, Tensor) else None for t in inputs]
+        arrays = [None if h is None else h.array for h in handles]
+        if op.view:
+            return self._view(op, inputs[0], params)
+        outs = self._compute(op, inputs, arrays, params)
+        self._check_params(op, params)
+        made = self._shared(op, handles, arrays, params, outs)
+        if made is None:
+            operands = [self._operand(t) for t in inputs]
+            made = self._noted("op", op, operands, params, outs)
+        own = inputs if op.kind != "pointwise" else [
+            t if isinstance(t, Tensor) else Number(getattr(t, "value", t)) for t in inputs]
+        return finish(op, own, params, made if op.multiple else made[0])
+
+    def _compute(self, op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
+                 params: dict[str, Any]) -> Sequence[ndarray]:
+        plain = [t if a is None else plain_tensor(a) for t, a in zip(inputs, arrays)]
+        before, MODES.grad = MODES.grad, False
+        try:
+            with self.pause():
+                if op.kind == "pointwise":
+                    plain = [t.value if type(t) is Number else t for t in plain]
+                    out = apply_pointwise(op, plain, params)
+                else:
+                    out = apply(op, plain, params)
+        finally:
+            MODES.grad = before
+        return [get_array(t) for t in (out if op.multiple else (out,))]
+
+    def _operand(self, t: Any) -> Any:
+        if t is None:
+            return None
+        if isinstance(t, Tensor):
+            return self.value_of(t._a)
+        return Scalar(getattr(t, "value", t))
+
+    def _noted(self, kind: str, op: Op | None, operands: Sequence[Any], params: dict[str, Any],
+               outs: Sequence[ndarray]) -> list[Traced]:
+        node = self.graph.add(kind, op, operands, params, outs)
+        return [Traced(a, Memory(self, a, v)) for a, v in zip(outs, node.outputs)]
+
+    def _shared(self, op: Op, handles: Sequence[Any], arrays: Sequence[Any],
+                params: dict[str, Any], outs: Sequence[ndarray]) -> list[Traced] | None:
+        """The results where the operator gave memory of its input, though it is no view."""
+        if all(a.base is None for a in outs) and not any(a is b for a in outs for b in arrays):
+            return None
+        at = [i for i, a in enumerate(arrays) if a is not None and a.size
+              and any(np.may_share_memory(a, o) for o in outs)]
+        if not at:
+            return None
+        if at != [0] or len(handles) > 1:
+            self.breaks_at("shared", name=op.name)
+            return None
+        source = handles[0]
+        return [Traced(o, source.memory, (*source.chain, (op, params, i)))
+                for i, o in enumerate(outs)]
+
+    def _check_params(self, op: Op, params: dict[str, Any]) -> None:
+        for name, value in params.items():
+            if isinstance(value, (Tensor, Traced, ndarray)):
+                self.breaks_at("hidden", name=op.name, param=name)
+            elif name == "engine":
+                self.remember(value)
+
+    def remember(self, engine: Any) -> None:
+        """Keep the state of a generator from before the step."""
+        if id(engine) not in self.engines:
+            self.engines[id(engine)] = (engine, engine.get_state())
+
+    def _view(self, op: Op, source: Tensor, params: dict[str, Any]) -> Any:
+        handle = source._a
+        outs = op.forward(handle.array, **params)
+        made = [Traced(a, handle.memory, (*handle.chain, (op, params, i)))
+                for i, a in enumerate(outs if op.multiple else (outs,))]
+        if not op.multiple:
+            return make_view(op, source, made[0], params)  # type: ignore[arg-type]
+        views = []
+        for one in made:
+            view = make_view(op, source, one, params, register=False)  # type: ignore[arg-type]
+            view._x.multi_view = op.node_name  # type: ignore[union-attr]
+            views.append(view)
+        if source._node is not None and MODES.grad:
+            record(op, (source,), params, tuple(views))
+        return tuple(views)
+
+    def draw(self, array: ndarray, fill: Callable[[ndarray], None]) -> Traced:
+        """What stands for ``array`` once ``fill`` has put random numbers into it."""
+        for engine in _engines_in(fill):
+            self.remember(engine)
+        fill(array)
+        return self._noted("draw", None, (), {"draw": fill}, (array,))[0]
+
+    def text_of(self, t: Tensor) -> str:
+        """What ``repr`` shows: it reads the values."""
+        self.breaks_at("print")
+        shown = plain_tensor(t._a.array)
+        shown._node, shown._x = t._node, t._x
+        with self.pause():
+            return tensor_str(shown)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Note nothing meanwhile: arrays are plain."""
+        self.paused += 1
+        try:
+            yield
+        finally:
+            self.paused -= 1
+
+    def store(self, t: Tensor, result: Tensor) -> None:
+        """Write ``result`` into ``t``."""
+        target, source = t._a, result._a
+        if not target.array.flags.writeable or overlaps(target.array):
+            raise RuntimeError(OVERLAP)
+        value = self._fitting(target, source)
+        memory = target.memory
+        if not memory.writes and memory.captures:
+            memory.before = memory.array.copy("K")
+        if target.chain:
+            base = Traced(memory.array, memory)
+            node = self.graph.add("write", None, (self.value_of(base), value),
+                                  {"chain": target.chain}, (memory.array,))
+            memory.value = node.outputs[0]
+        else:
+            memory.value = value
+        target.array[...] = source.array
+        memory.writes += 1
+        target.seen, target.at = value, memory.writes
+
+    def _fitting(self, target: Traced, source: Traced) -> Value:
+        """The value of ``source`` in the shape and dtype of ``target``."""
+        value = self.value_of(source)
+        array = source.array
+        if array.dtype != target.array.dtype:
+            params = {"dtype": FROM_NUMPY[np.dtype(target.array.dtype.type)]}
+            array = OPS["to_dtype"].forward(array, **params)
+            value = self.graph.add("op", OPS["to_dtype"], (value,), params, (array,)).outputs[0]
+        if array.shape != target.array.shape:
+            params = {"shape": target.array.shape}
+            array = np.broadcast_to(array, target.array.shape)
+            value = self.graph.add("op", OPS["expand"], (value,), params, (array,)).outputs[0]
+        return value
+
+
+def _engines_in(draw: Callable) -> Iterator[Engine]:
+    """The random engines that a closure holds."""
+    for cell in draw.__closure__ or ():
+        held = cell.cell_contents
+        if isinstance(held, Engine):
+            yield held
+        elif callable(held) and getattr(held, "__closure__", None):
+            yield from _engines_in(held)

@@ -1,0 +1,144 @@
+"""A compiled function: its programs, and what happens when none fits a call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau.base.messages import text
+from flambeau.base.pytree import tree_flatten
+from flambeau.compiler.history import is_spent
+from flambeau.compiler.observer import Observer
+from flambeau.compiler.program import Mismatch, Program, environment
+from flambeau.compiler.state import State, state_of
+from flambeau.compiler.trace import Made, Trace, traced
+from flambeau.compiler.tracer import WATCH
+from flambeau.core.dispatch import saved_hooks
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF
+from flambeau.core.tensor import Tensor
+
+__all__ = ["Unit"]
+
+# How many programs one function may have.
+LIMIT = 8
+
+
+class Unit:
+    """What ``compile`` makes of a function."""
+
+    def __init__(self, function: Callable, fullgraph: bool = False) -> None:
+        self.function = function
+        self.fullgraph = fullgraph
+        self.programs: list[Program] = []
+        self.observer: Observer | None = None
+        self.reasons: list[str] = []
+        self.retraces: list[str] = []
+        self.failures = 0
+        self.calls = 0
+        self.traces = 0
+        self.told: set[str] = set()
+
+    def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if MODES.tracer is not None or MODES.depth or saved_hooks:
+            return self.function(*args, **kwargs)
+        leaves, spec = tree_flatten((args, kwargs))
+        why = ""
+        for at, program in enumerate(self.programs):
+            try:
+                found = program.bind(leaves, spec)
+            except Mismatch as mismatch:
+                why = why or str(mismatch)
+                continue
+            if at:
+                self.programs.insert(0, self.programs.pop(at))
+            return program.run(*found)
+        return self._trace(args, kwargs, leaves, spec, why)
+
+    def _trace(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any,
+               why: str) -> Any:
+        self.calls += 1
+        if not self._is_due() or not WATCH.lock.acquire(blocking=False):
+            return self.function(*args, **kwargs)
+        try:
+            self.traces += 1
+            if why:
+                self.retraces.append(why)
+            return self._traced(args, kwargs, leaves, spec)
+        finally:
+            WATCH.lock.release()
+
+    def _is_due(self) -> bool:
+        """After failures it is tried again ever more seldom."""
+        if len(self.programs) >= LIMIT:
+            self._tell("compile_many", count=LIMIT)
+            return False
+        return self.failures < 3 or self.calls & (self.calls - 1) == 0
+
+    def _traced(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any) -> Any:
+        objects = [x for x in leaves if not isinstance(x, Tensor)]
+        known = self.observer
+        before = known and state_of(known, self.function, objects)
+        env = environment()
+        observer = Observer()
+        with observer:
+            result, trace = traced(lambda: self.function(*args, **kwargs))
+        reasons = _reasons(observer, trace, env)
+        if observer.stores or observer.touched:
+            reasons += self._side_effects(known, before, observer, objects)
+        self.observer = observer
+        state = state_of(observer, self.function, objects)
+        reasons += [text("compile_gap", what=gap) for gap in state.gaps]
+        if not reasons:
+            program = Program(trace, state, env, leaves, spec)
+            reasons += [text("compile_unreachable", shape=list(s.shape)) for s in program.slots
+                        if s.source == "held" and id(s.tensor) not in state.tensors]
+            if not reasons:
+                state.forget()
+                self.programs.insert(0, program)
+                self.failures = 0
+        if reasons:
+            self.reasons = reasons
+            self.failures += 1
+            if reasons != [WAIT]:
+                self._tell("compile_eager", reason=reasons[0])
+        return result
+
+    def _side_effects(self, known: Observer | None, before: State | None, observer: Observer,
+                      objects: Sequence[Any]) -> list[str]:
+        """Why what the code stores keeps the call from being left out."""
+        if known is None or before is None or not known.covers(observer):
+            return [WAIT]
+        after = state_of(known, self.function, objects)
+        return [text("compile_effect", place=place)
+                for place, _, _ in before.differences(after)[:1]]
+
+    def _tell(self, key: str, **facts: Any) -> None:
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        if self.fullgraph and key == "compile_eager":
+            raise RuntimeError(text(key, name=name, **facts))
+        if key not in self.told:
+            self.told.add(key)
+            warnings.warn(text(key, name=name, **facts), RuntimeWarning, stacklevel=5)
+
+
+WAIT = "its state is looked at before the next call"
+
+
+def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[str]:
+    found = []
+    for b in trace.breaks:
+        found.append(_with_site(text(f"compile_{b.key}", **b.facts), b.site))
+    for call in observer.calls:
+        found.append(_with_site(text("compile_call", name=call.name), call.site))
+    if environment() != env:
+        found.append(text("compile_mode"))
+    for x in [*trace.outputs, *[g for _, g in trace.grads.values()]]:
+        if type(x) is Made and x.edge is not None and x.edge is not LEAF and not is_spent(x.edge):
+            found.append(text("compile_history"))
+    return found
+
+
+def _with_site(reason: str, site: dict[str, Any] | None) -> str:
+    return reason if site is None else f"{reason} ({text('at', **site)})"
