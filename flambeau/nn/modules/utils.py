@@ -37,7 +37,7 @@ def _reverse_repeat_tuple(t: Sequence[Any], n: int) -> tuple:
 
 def _list_with_default(out_size: Any, defaults: Sequence[int]) -> list[int]:
     """``out_size`` per axis, with the last of ``defaults`` in place of None."""
-    if isinstance(out_size, (int, Sequence)) and not isinstance(out_size, Sequence):
+    if isinstance(out_size, int):
         return out_size  # type: ignore[return-value]
     if len(defaults) <= len(out_size):
         raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
