@@ -148,12 +148,12 @@ def _plain_arrays(batch: Any) -> list[np.ndarray] | None:
     return arrays
 
 
-def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Arrays of one shape and dtype under each other: one copy, and no Python for each."""
     first = arrays[0]
     out = new_array((len(arrays), *first.shape), first.dtype)
     if not first.ndim:
-        out[...] = arrays
+        out[...] = [a[()] for a in arrays]
     elif first.size:
         np.concatenate(arrays, out=out.reshape(-1, *first.shape[1:]))
     return out
@@ -174,7 +174,17 @@ def collate_numpy_array_fn(batch: Any, *, collate_fn_map: FunctionMap | None = N
     held = batch[0].dtype
     if np_str_obj_array_pattern.search(held.str) is not None:
         raise TypeError(default_collate_err_msg_format.format(held))
+    if collate_fn_map is not None and collate_fn_map.get(Tensor) is collate_tensor_fn:
+        if held in dtypes.FROM_NUMPY and _are_alike(batch):
+            return wrap(_stacked(batch))
     return collate([as_tensor(a) for a in batch], collate_fn_map=collate_fn_map)
+
+
+def _are_alike(arrays: Sequence[Any]) -> bool:
+    """Whether they are plain arrays of one shape and dtype that tensors could be over as well."""
+    shape, held = arrays[0].shape, arrays[0].dtype
+    return all([type(a) is np.ndarray and a.shape == shape and a.dtype is held and a.flags.carray
+                for a in arrays])
 
 
 def collate_numpy_scalar_fn(batch: Any, *, collate_fn_map: FunctionMap | None = None) -> Tensor:
@@ -184,11 +194,17 @@ def collate_numpy_scalar_fn(batch: Any, *, collate_fn_map: FunctionMap | None = 
 
 def collate_float_fn(batch: Any, *, collate_fn_map: FunctionMap | None = None) -> Tensor:
     """Python floats as one float64 tensor."""
+    if set(map(type, batch)) == {float}:
+        return wrap(np.array(batch))
     return tensor(batch, dtype=dtypes.BY_NAME["float64"])
 
 
 def collate_int_fn(batch: Any, *, collate_fn_map: FunctionMap | None = None) -> Tensor:
     """Python integers as one int64 tensor; bools as a bool one."""
+    if set(map(type, batch)) == {int}:
+        found = np.array(batch)
+        if found.dtype == np.int64:
+            return wrap(found)
     return tensor(batch)
 
 

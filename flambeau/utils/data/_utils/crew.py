@@ -15,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
+from flambeau.ops.sharing import register
 from flambeau.utils.data._utils import MP_STATUS_CHECK_INTERVAL
 from flambeau.utils.data._utils.channel import LoaderEnd
 from flambeau.utils.data._utils.worker import Plan, run
@@ -52,6 +53,8 @@ class Crew:
         self._owner = os.getpid()
         self._closed = False
         context = context or multiprocessing
+        # A worker that does not inherit the dataset's tensors is sent them without a copy.
+        register()
         try:
             for worker in range(count):
                 self._start(context, plan_of(worker))
