@@ -246,9 +246,12 @@ def _escaped(tracer: Tracer, described: dict[int, Any]) -> list[Tensor]:
 
 
 def _held_by_history(tracer: Tracer, described: dict[int, Any]) -> set[int]:
-    """The tensors that the history of an output keeps."""
+    """The tensors that outputs keep: what they are views of, and what their history saved."""
     found: set[int] = set()
     stack = [m.edge for m in described.values() if type(m) is Made]
+    for t in [ref() for ref in tracer.made]:
+        if t is not None and id(t) in described and t._x is not None and t._x.base is not None:
+            found.add(id(t._x.base))
     seen: set[int] = set()
     while stack:
         edge = stack.pop()

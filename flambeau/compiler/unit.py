@@ -38,6 +38,7 @@ class Unit:
         self.failures = 0
         self.calls = 0
         self.traces = 0
+        self.runs = 0
         self.told: set[str] = set()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -53,6 +54,7 @@ class Unit:
                 continue
             if at:
                 self.programs.insert(0, self.programs.pop(at))
+            self.runs += 1
             return program.run(*found)
         return self._trace(args, kwargs, leaves, spec, why)
 
