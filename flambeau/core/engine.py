@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.numpy.total import ORDERED, total
+from flambeau.backends.memory import is_alone
+from flambeau.backends.small import ORDERED, sum_of
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core import bare  # noqa: F401 (makes nodes run on arrays)
@@ -277,7 +278,7 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
                 meta.gathered_at = meta.gathered = 0
             if create_graph or shared and MODES.tracer is not None:
                 meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
-            elif type(array) is np.ndarray and (shared or array.base is not None):
+            elif type(array) is np.ndarray and (shared or not is_alone(array)):
                 meta.grad = wrap(np.array(array))
             else:
                 meta.grad = g
@@ -371,7 +372,7 @@ def fit_array(a: ndarray, shape: tuple[int, ...], held: np.dtype) -> ndarray:
     lead = len(have) - len(shape)
     if prod(shape) == 1 and 0 < a.size <= ORDERED and a.dtype is held and a.flags.c_contiguous:
         if held is F32 or held is F64:
-            return a if have == shape else np.array(total(a)).reshape(shape)
+            return a if have == shape else sum_of(a).reshape(shape)
     if (have != shape and lead > 0 and have[lead:] == shape and a.size < LARGE
             and (a.dtype is F32 or a.dtype is F64) and prod(shape) != 1):
         a = _add(a, axis=0 if lead == 1 else tuple(range(lead)))

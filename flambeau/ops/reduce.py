@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.numpy.total import ORDERED, total
+from flambeau.backends.small import ORDERED, mean_of, sum_of
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.shapes import wrap_dims
@@ -67,7 +67,7 @@ def whole(a: ndarray) -> ndarray:
     """The sum of all of a float32 or float64 array, a 0-dim array."""
     n = a.size
     if 0 < n <= ORDERED and a.flags.c_contiguous:
-        return np.asarray(total(a))
+        return sum_of(a)
     if n >= LARGE:
         found = large.reduce("sum", a, None, False)
         if found is not None:
@@ -188,7 +188,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
 def _mean_all(a: ndarray) -> ndarray:
     n = a.size
     if 0 < n <= ORDERED and a.flags.c_contiguous:
-        return np.asarray(total(a) / n)
+        return mean_of(a)
     return np.divide(whole(a), a.dtype.type(n), out=...)
 
 

@@ -1,7 +1,8 @@
-"""Sums of small arrays in PyTorch's order of additions, so that the last bit agrees.
+"""Sums of dense arrays in PyTorch's order of additions, so that the last bit agrees.
 
-PyTorch adds a dense array in lanes of one 256-bit vector, four vectors side by side, then the rest
-of the vectors, the four, the items left over and the lanes, one after the other.
+PyTorch adds a dense array in lanes of one 256-bit vector, four vectors side by side, in blocks of
+16 rows whose sums are added in blocks of 16 again; then the vectors left over, the four, the items
+left over and the lanes, one after the other.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import numpy as np
 
 __all__ = ["ORDERED", "total"]
 
-# Up to here the four vectors are added straight down; longer sums are blocked (and rounded
-# otherwise here).
-ORDERED = 256
+# From here on PyTorch shares a sum between threads, whose number decides the order.
+ORDERED = 32767
+_STEP = 16
 _F32 = np.dtype(np.float32)
 _reduce = np.add.reduce
 
@@ -56,7 +57,22 @@ def _lanes(x: np.ndarray, rows: int, lanes: int) -> np.ndarray:
     whole = rows // 4 * 4
     side = x[:4]
     if whole > 4:
-        side = _reduce(x[:whole].reshape(whole // 4, 4 * lanes), 0).reshape(4, lanes)
+        side = _in_blocks(x[:whole].reshape(whole // 4, 4 * lanes)).reshape(4, lanes)
     if whole < rows:
         side = np.concatenate((side[:1], x[whole:], side[1:]))
     return _reduce(side, 0)
+
+
+def _in_blocks(x: np.ndarray) -> np.ndarray:
+    """The sum of the rows of ``x``: by blocks of 16, the blocks by 16 again, and so on.
+
+    What no full block holds, of each level, is added last, the lowest level first.
+    """
+    parts = []
+    while x.shape[0] >= _STEP:
+        blocks = x.shape[0] // _STEP
+        if blocks * _STEP < x.shape[0]:
+            parts.append(_reduce(x[blocks * _STEP:], 0))
+        x = _reduce(x[:blocks * _STEP].reshape(blocks, _STEP, -1), 1)
+    parts.append(_reduce(x, 0))
+    return sum(parts[1:], parts[0])

@@ -1,0 +1,71 @@
+"""Small arrays, for eager mode: NumPy, and generated code for what a program calls very often.
+
+Generated code is loaded (llvmlite takes 30 ms) once NumPy has been called so often that a program
+has run for longer than that. Both give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.numpy.total import ORDERED, total
+
+__all__ = ["ORDERED", "mean_of", "sum_of"]
+
+# As many calls take about as long as loading llvmlite.
+OFTEN = 10_000
+
+_F32 = np.dtype(np.float32)
+_calls = 0
+_native: dict[np.dtype, Callable[[np.ndarray, np.ndarray, int], None]] = {}
+
+
+def sum_of(a: np.ndarray) -> np.ndarray:
+    """The sum of a dense float32 or float64 array of 1 to ORDERED items, a 0-dim array.
+
+    >>> sum_of(np.ones(3))
+    array(3.)
+    """
+    native = _native.get(a.dtype)
+    if native is not None:
+        out = np.empty((), a.dtype)
+        native(out, a, 1)
+        return out
+    _count()
+    return np.asarray(total(a))
+
+
+def mean_of(a: np.ndarray) -> np.ndarray:
+    """As ``sum_of``, divided by the number of items."""
+    native = _native.get(a.dtype)
+    if native is not None:
+        out = np.empty((), a.dtype)
+        native(out, a, a.size)
+        return out
+    _count()
+    return np.asarray(total(a) / a.size)
+
+
+def _count() -> None:
+    global _calls
+    _calls += 1
+    if _calls == OFTEN:
+        load()
+
+
+def load() -> None:
+    """Use generated code from now on, where there is any."""
+    # llvmlite is slow to import, and may be absent
+    from flambeau.backends import large
+
+    if not large.available():
+        return
+    from flambeau.backends.llvm.ordered_sum import ordered_sum
+
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        function: Any = ordered_sum(dtype is _F32)
+        if function is not None:
+            _native[dtype] = function
