@@ -7,6 +7,7 @@ are noted.
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
 import os
@@ -198,7 +199,7 @@ class Observer:
             self.calls.append(Call(name, call_site(frame)))
 
     def _is_pure(self, function: Any, owner: Any, name: str, module: str | None) -> bool:
-        if isinstance(function, BuiltinFunctionType) and module == "builtins":
+        if isinstance(function, BuiltinFunctionType) and owner is builtins:
             return name in _PURE_BUILTINS
         if module in _PURE_MODULES:
             return True

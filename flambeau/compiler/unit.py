@@ -13,7 +13,7 @@ from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
-from flambeau.compiler.tracer import WATCH
+from flambeau.compiler.tracer import WATCH, Break
 from flambeau.core.dispatch import saved_hooks
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF
@@ -23,6 +23,8 @@ __all__ = ["Unit"]
 
 # How many programs one function may have.
 LIMIT = 8
+# How many calls in a row may do what could be for once.
+PATIENCE = 3
 
 
 class Unit:
@@ -76,7 +78,7 @@ class Unit:
         if len(self.programs) >= LIMIT:
             self._tell("compile_many", count=LIMIT)
             return False
-        return self.failures < 3 or self.calls & (self.calls - 1) == 0
+        return self.failures < PATIENCE or self.calls & (self.calls - 1) == 0
 
     def _traced(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any) -> Any:
         objects = [x for x in leaves if not isinstance(x, Tensor)]
@@ -87,24 +89,26 @@ class Unit:
         with observer:
             result, trace = traced(lambda: self.function(*args, **kwargs))
         reasons = _reasons(observer, trace, env)
+        # What a first call sets up, later ones find done.
+        passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
         if observer.stores or observer.touched:
-            reasons += self._side_effects(known, before, observer, objects)
+            passing += self._side_effects(known, before, observer, objects)
         self.observer = observer
         state = state_of(observer, self.function, objects)
         reasons += [text("compile_gap", what=gap) for gap in state.gaps]
-        if not reasons:
+        if not reasons and not passing:
             program = Program(trace, state, env, leaves, spec)
-            reasons += [text("compile_unreachable", shape=list(s.shape)) for s in program.slots
-                        if s.source == "held" and id(s.tensor) not in state.tensors]
-            if not reasons:
+            passing = [text("compile_unreachable", shape=list(s.shape)) for s in program.slots
+                       if s.source == "held" and id(s.tensor) not in state.tensors]
+            if not passing:
                 state.forget()
                 self.programs.insert(0, program)
                 self.failures = 0
-        if reasons:
-            self.reasons = reasons
-            self.failures += 1
-            if reasons != [WAIT]:
-                self._tell("compile_eager", reason=reasons[0])
+                return result
+        self.reasons = reasons + passing
+        self.failures += 1
+        if reasons or self.failures >= PATIENCE:
+            self._tell("compile_eager", reason=self.reasons[0])
         return result
 
     def _side_effects(self, known: Observer | None, before: State | None, observer: Observer,
@@ -126,12 +130,12 @@ class Unit:
 
 
 WAIT = "its state is looked at before the next call"
+_PASSING = ("escape", "history")
 
 
 def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[str]:
     found = []
-    for b in trace.breaks:
-        found.append(_with_site(text(f"compile_{b.key}", **b.facts), b.site))
+    found += [_told(b) for b in trace.breaks if b.key not in _PASSING]
     for call in observer.calls:
         found.append(_with_site(text("compile_call", name=call.name), call.site))
     if environment() != env:
@@ -140,6 +144,10 @@ def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[str]:
         if type(x) is Made and x.edge is not None and x.edge is not LEAF and not is_spent(x.edge):
             found.append(text("compile_history"))
     return found
+
+
+def _told(b: Break) -> str:
+    return _with_site(text(f"compile_{b.key}", **b.facts), b.site)
 
 
 def _with_site(reason: str, site: dict[str, Any] | None) -> str:
