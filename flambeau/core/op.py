@@ -73,7 +73,7 @@ class Op:
     def bare(self) -> bool:
         """Whether all formulas may be given plain arrays in the place of tensors."""
         formulas = [f[0] for f in self.formulas if f] if self.joint is None else [self.joint]
-        return all([_is_bare(f) for f in formulas])
+        return all(_is_bare(f) for f in formulas)
 
     def on_arrays(self, *formulas: Callable | None) -> None:
         """Give formulas for plain arrays, beside those for tensors; of the same names."""
@@ -157,7 +157,7 @@ def _is_bare(formula: Callable) -> bool:
     if code is None or code.co_freevars or any(type(c) is type(code) for c in code.co_consts):
         return False
     known = formula.__globals__
-    return all([n in _BARE_NAMES or type(known.get(n)) is Op for n in code.co_names])
+    return all(n in _BARE_NAMES or type(known.get(n)) is Op for n in code.co_names)
 
 
 def _picks(formula: Callable, slots: list[str]) -> tuple[int, ...]:

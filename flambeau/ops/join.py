@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
-from flambeau.core.dispatch import apply
+from flambeau.core.dispatch import apply, finish
 from flambeau.core.face import public
 from flambeau.core.index_ops import linear_jvp
 from flambeau.core.kinds import opaque
@@ -58,9 +58,33 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
 
 CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),
              variadic=True, jvp=linear_jvp(lambda: CAT), batch=_batch_cat)
-STACK: Op = opaque("stack", lambda *arrays, dim: np.stack(arrays, axis=dim), inputs=("tensors",),
+
+
+def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
+    shape = arrays[0].shape
+    if dim or not shape:
+        return np.stack(arrays, axis=dim)
+    return np.concatenate(arrays).reshape(len(arrays), *shape)
+
+
+STACK: Op = opaque("stack", _stack_forward, inputs=("tensors",),
                joint=lambda g, dim: list(unbind(g, dim)), params=("dim",), variadic=True,
                jvp=linear_jvp(lambda: STACK), batch=_batch_join)
+
+
+def _plain(tensors: Any) -> list[np.ndarray] | None:
+    """The arrays of plain tensors of one dtype; None for everything else."""
+    if type(tensors) is not list and type(tensors) is not tuple or not tensors:
+        return None
+    try:
+        arrays = [t._a for t in tensors]
+    except AttributeError:
+        return None
+    held = arrays[0].dtype
+    for a in arrays:
+        if type(a) is not np.ndarray or a.dtype is not held:
+            return None
+    return arrays
 
 
 def checked(name: str, tensors: Any) -> list[Tensor]:
@@ -113,6 +137,14 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     >>> torch.cat([torch.tensor([1, 2]), torch.tensor([3])])
     tensor([1, 2, 3])
     """
+    arrays = _plain(tensors)
+    if arrays is not None and type(dim) is int:
+        try:
+            r = np.concatenate(arrays, dim)
+        except ValueError:  # which says it in PyTorch's words below
+            pass
+        else:
+            return finish(CAT, tensors, {"dim": dim if dim >= 0 else dim + r.ndim}, r)
     found = checked("cat", tensors)
     if not found:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -122,6 +154,11 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
 @public("torch", out=True)
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension ``dim``."""
+    arrays = _plain(tensors)
+    if arrays is not None and type(dim) is int and 0 <= dim <= arrays[0].ndim:
+        shape = arrays[0].shape
+        if all([a.shape == shape for a in arrays]):
+            return finish(STACK, tensors, {"dim": dim}, _stack_forward(*arrays, dim=dim))
     found = checked("stack", tensors)
     if not found:
         raise RuntimeError("stack expects a non-empty TensorList")

@@ -11,7 +11,7 @@ from flambeau.base.dtypes import category_of, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
 from flambeau.core.face import public, show, with_out
-from flambeau.core.inplace import overwrite, store
+from flambeau.core.inplace import bump, overwrite, store
 from flambeau.core.kinds import pointwise
 from flambeau.core.modes import MODES
 from flambeau.core.pointwise import is_plain
@@ -238,7 +238,11 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 def zero_(self: Tensor) -> Tensor:
     """Put zeros everywhere, in place."""
     if _quiet(self):
-        store(self, 0)
+        if self._a.flags.c_contiguous and self._a.flags.writeable:
+            self._a.fill(0)
+            bump(self)
+        else:
+            store(self, 0)
         return self
     return overwrite(self, zero_slope, reads=False)
 
