@@ -29,9 +29,18 @@ from flambeau.base.device import (  # noqa: E402
     channels_last_3d,
     contiguous_format,
     device,
+    get_default_device,
+    jagged,
     layout,
+    legacy_contiguous_format,
     memory_format,
     preserve_format,
+    set_default_device,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from flambeau.base.dtypes import (  # noqa: E402
@@ -43,6 +52,18 @@ from flambeau.base.dtypes import (  # noqa: E402
 )
 from flambeau.base.limits import finfo, iinfo  # noqa: E402
 from flambeau.base.missing import missing_attribute as _missing  # noqa: E402
+from flambeau.base.settings import (  # noqa: E402
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    get_float32_matmul_precision,
+    is_deterministic_algorithms_warn_only_enabled,
+    is_warn_always_enabled,
+    set_deterministic_debug_mode,
+    set_float32_matmul_precision,
+    set_flush_denormal,
+    set_warn_always,
+    use_deterministic_algorithms,
+)
 from flambeau.base.shapes import Size  # noqa: E402
 from flambeau.core import levels as _levels  # noqa: E402
 from flambeau.core.face import FACES as _FACES  # noqa: E402
@@ -56,6 +77,8 @@ globals().update(_dtypes.BY_NAME)
 globals().update(_dtypes.ALIASES)
 
 
+newaxis = None
+
 # Loaded when first asked for: most programs use few of them.
 _LATER = frozenset(
     (
@@ -67,11 +90,13 @@ _LATER = frozenset(
         "func",
         "linalg",
         "mps",
+        "multiprocessing",
         "nn",
         "optim",
         "random",
         "return_types",
         "special",
+        "storage",
         "testing",
         "torch_version",
         "utils",
@@ -90,15 +115,23 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name not in (f"flambeau.{name}", f"torch.{name}"):
                 raise
+    if name in _FACES["torch"].later:
+        globals()[name] = found = _FACES["torch"][name]
+        return found
     if name == "vmap":
         return _import_module("flambeau.func").vmap
-    raise _missing(__name__, name, [n for n in (*globals(), *_LATER) if n != name])
+    raise _missing(__name__, name, [n for n in __dir__() if n != name])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, *_FACES["torch"].later})
 
 
 __all__ = [
     "Size",
     "Tensor",
     "__version__",
+    "are_deterministic_algorithms_enabled",
     "as_torch",
     "autograd",
     "can_cast",
@@ -109,22 +142,41 @@ __all__ = [
     "dtype",
     "e",
     "finfo",
+    "get_default_device",
     "get_default_dtype",
+    "get_deterministic_debug_mode",
+    "get_float32_matmul_precision",
     "get_num_interop_threads",
     "get_num_threads",
     "iinfo",
     "inf",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "is_warn_always_enabled",
+    "jagged",
     "layout",
+    "legacy_contiguous_format",
     "memory_format",
     "nan",
+    "newaxis",
     "ops",
     "pi",
     "preserve_format",
     "promote_types",
+    "set_default_device",
     "set_default_dtype",
+    "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
+    "set_flush_denormal",
     "set_num_interop_threads",
     "set_num_threads",
     "set_printoptions",
+    "set_warn_always",
+    "sparse_bsc",
+    "sparse_bsr",
+    "sparse_coo",
+    "sparse_csc",
+    "sparse_csr",
     "strided",
+    "use_deterministic_algorithms",
     "version",
 ]

@@ -8,7 +8,7 @@ from flambeau import ops  # noqa: F401  (fills the face)
 from flambeau.base.missing import missing_attribute as _missing
 from flambeau.core.face import FACES as _FACES
 
-globals().update(_FACES["special"])
+globals().update(_FACES["special"].whole())
 
 
 def __getattr__(name: str) -> Any:

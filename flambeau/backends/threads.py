@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
+from flambeau.backends.lapack import bundled_blas
 
 __all__ = ["available", "get_num_interop_threads", "get_num_threads",
            "set_num_interop_threads", "set_num_threads"]
@@ -67,9 +65,7 @@ def set_num_interop_threads(count: int) -> None:
 @functools.cache
 def _blas_setter() -> Callable[[int], object] | None:
     """The function of NumPy's bundled OpenBLAS that sets its threads, where it has one."""
-    folder = Path(np.__file__).parent.parent / "numpy.libs"
-    for path in (*folder.glob("libscipy_openblas*"), *folder.glob("libopenblas*")):
-        library = ctypes.CDLL(str(path))
+    for library in bundled_blas():
         for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
             if hasattr(library, name):
                 return getattr(library, name)

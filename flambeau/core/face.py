@@ -13,12 +13,30 @@ from flambeau.core.inplace import overwrite, write_out
 from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
 
-__all__ = ["FACES", "LATER", "in_place_twin", "load_later", "public", "show", "show_later",
-           "with_out"]
+__all__ = ["FACES", "in_place_twin", "public", "show", "show_later", "with_out"]
 
-FACES: dict[str, dict[str, Any]] = {"torch": {}}
-# Per place the names that are not imported yet, each with its module.
-LATER: dict[str, dict[str, str]] = {"torch": {}}
+
+class Face(dict):
+    """What a place shows, by name; some of it is imported when it is first read."""
+
+    def __init__(self) -> None:
+        self.later: dict[str, str] = {}
+
+    def __missing__(self, name: str) -> Any:
+        module = self.later[name]
+        import_module(module)
+        if name not in self:
+            raise KeyError(f"{module} does not show {name}")
+        return self[name]
+
+    def whole(self) -> dict[str, Any]:
+        """Itself, once everything is imported."""
+        for module in set(self.later.values()):
+            import_module(module)
+        return self
+
+
+FACES: dict[str, Face] = {"torch": Face()}
 
 # Spellings from NumPy that PyTorch takes for its own argument names.
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
@@ -31,7 +49,7 @@ def show(function: Any, name: str, *places: str) -> None:
         if place == "Tensor":
             setattr(Tensor, name, function)
         else:
-            FACES.setdefault(place, {})[name] = function
+            FACES.setdefault(place, Face())[name] = function
 
 
 class _Later:
@@ -42,7 +60,7 @@ class _Later:
 
     def __get__(self, t: Any, owner: type) -> Any:
         import_module(self.module)
-        if owner.__dict__.get(self.name) is self:
+        if Tensor.__dict__.get(self.name) is self:
             raise AttributeError(f"{self.module} does not show {self.name}")
         return getattr(owner if t is None else t, self.name)
 
@@ -56,15 +74,8 @@ def show_later(module: str, names: str, *places: str) -> None:
         for place in places:
             if place == "Tensor":
                 setattr(Tensor, name, _Later(name, module))
-            LATER.setdefault(place, {})[name] = module
-
-
-def load_later(place: str, name: str | None = None) -> dict[str, Any]:
-    """The face of ``place``, once the modules of its later names (or of ``name``) are imported."""
-    waiting = LATER.get(place, {})
-    for module in {waiting[name]} if name is not None else set(waiting.values()):
-        import_module(module)
-    return FACES[place]
+            else:
+                FACES.setdefault(place, Face()).later[name] = module
 
 
 def with_out(function: Callable, apart: bool = False) -> Callable:

@@ -48,7 +48,8 @@ for _name in ("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "n
               "topk"):
     _declare(_name, "values", "indices")
 for _name, _fields in {
-        "aminmax": "min max", "frexp": "mantissa exponent", "geqrf": "a tau",
+        "_lu_with_info": "LU pivots info", "aminmax": "min max",
+        "frexp": "mantissa exponent", "geqrf": "a tau",
         "histogram": "hist bin_edges", "histogramdd": "hist bin_edges",
         "linalg_cholesky_ex": "L info", "linalg_eig": "eigenvalues eigenvectors",
         "linalg_eigh": "eigenvalues eigenvectors", "linalg_inv_ex": "inverse info",

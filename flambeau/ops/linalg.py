@@ -1,12 +1,15 @@
-"""Linear algebra: determinants, inverses, solving, and the decompositions."""
+"""Linear algebra: determinants, inverses, solving; what all operators on matrices share."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from flambeau.backends import factor
+from flambeau.backends.lapack import LETTERS
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import broadcast
 from flambeau.core import return_types
@@ -28,7 +31,7 @@ class LinAlgError(RuntimeError):
     """A matrix that cannot be inverted or decomposed."""
 
 
-FACES.setdefault("linalg", {})["LinAlgError"] = LinAlgError
+show(LinAlgError, "LinAlgError", "linalg")
 
 
 def adjoint_of(t: Tensor) -> Tensor:
@@ -48,23 +51,86 @@ def matrix_op(name: str, forward: Callable, **rules: Any) -> Op:
     return opaque(name, forward, **rules)
 
 
-def check_matrix(name: str, t: Any, square: bool = True) -> None:
-    """Raise where ``t`` is no (square) matrix of floating or complex numbers."""
-    if not isinstance(t, Tensor):
-        raise TypeError(f"{name}(): argument 'A' (position 1) must be Tensor, not "
-                        f"{type(t).__name__}")
-    a = t._a
-    if a.ndim < 2:
-        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
-    if square and a.shape[-1] != a.shape[-2]:
-        raise RuntimeError(f"{name}: A must be batches of square matrices, but they are "
-                           f"{a.shape[-2]} by {a.shape[-1]} matrices")
-    held = FROM_NUMPY[a.dtype]
+def check_matrix(name: str, t: Any, square: bool = True, kernel: str | None = None) -> None:
+    """Raise where ``t`` is no (square) matrix of floating or complex numbers.
+
+    Half types are refused too, as not implemented by ``kernel`` where that is given.
+    """
+    check_shape(name, t, square)
+    held = FROM_NUMPY[t._a.dtype]
     if held.category < 2:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got "
                            f"{held.title}")
-    if held.itemsize < 4:
+    if kernel is not None:
+        check_lapack(kernel, t)
+    elif t._a.dtype not in LETTERS:
         raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {held.title}")
+
+
+def check_shape(name: str, t: Any, square: bool = True, argument: str = "A") -> None:
+    """Raise where ``t`` holds no (square) matrices."""
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{name.removeprefix('torch.').replace('.', '_')}(): argument "
+                        f"'{argument}' (position 1) must be Tensor, not {type(t).__name__}")
+    shape = t._a.shape
+    lead = f"{name}: " if name else ""
+    if len(shape) < 2:
+        raise RuntimeError(f"{lead}The input tensor {argument} must have at least 2 dimensions.")
+    if square and shape[-1] != shape[-2]:
+        raise RuntimeError(f"{lead}{argument} must be batches of square matrices, but they are "
+                           f"{shape[-2]} by {shape[-1]} matrices")
+
+
+def check_lapack(kernel: str, t: Tensor) -> None:
+    """Raise where LAPACK has no routine for the dtype of ``t``."""
+    if t._a.dtype not in LETTERS:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for "
+                                  f"'{FROM_NUMPY[t._a.dtype].title}'")
+
+
+def check_same(name: str, argument: str, A: Tensor, B: Tensor) -> None:
+    """Raise where two matrices are of different dtypes."""
+    if A._a.dtype != B._a.dtype:
+        raise RuntimeError(f"{name}: Expected {argument} and B to have the same dtype, but found "
+                           f"{argument} of type {FROM_NUMPY[A._a.dtype].title} and B of type "
+                           f"{FROM_NUMPY[B._a.dtype].title} instead")
+
+
+def check_sides(name: str, A: Tensor, B: Tensor, left: bool) -> None:
+    """Raise where A X = B (X A = B where not ``left``) does not fit."""
+    check_shape(name, A)
+    check_shape(name, B, False, "B")
+    a, b = A._a.shape, B._a.shape
+    if a[-1] != b[-2 if left else -1]:
+        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation "
+                           f"{'AX = B' if left else 'XA = B'} ({a[-2]}x{a[-1]} and "
+                           f"{b[-2]}x{b[-1]})")
+
+
+def check_old_sides(name: str, A: Tensor, B: Tensor) -> None:
+    """``check_sides``, and what else the older functions check and say."""
+    a, b = A._a.shape, B._a.shape
+    if a[-1] != a[-2]:
+        check_shape("" if "." not in name else name, A)
+    if a[-1] != b[-2]:
+        raise RuntimeError(f"Incompatible matrix sizes for {name}: each A matrix is {a[-1]} by "
+                           f"{a[-1]} but each b matrix is {b[-2]} by {b[-1]}")
+    if A._a.dtype != B._a.dtype:
+        raise RuntimeError("Expected b and A to have the same dtype, but found b of type "
+                           f"{FROM_NUMPY[B._a.dtype].title} and A of type "
+                           f"{FROM_NUMPY[A._a.dtype].title} instead.")
+
+
+def first_info(info: ndarray) -> tuple[str, int]:
+    """Where in the batch the first matrix failed, as errors say it, and its info."""
+    flat = info.reshape(-1)
+    at = int(np.flatnonzero(flat)[0])
+    return f"(Batch element {at}): " if info.ndim else "", int(flat[at])
+
+
+def is_zero(g: Tensor) -> bool:
+    """Whether a gradient is known to be zero, to any order."""
+    return g._node is None and type(g._a) is ndarray and not g._a.any()
 
 
 def column(t: Tensor) -> Tensor:
@@ -97,7 +163,7 @@ def _adjugate_grad(g: Tensor, input: Tensor) -> Tensor:
 DET = matrix_op("linalg_det", lambda a: np.asarray(np.linalg.det(a), a.dtype), grads=(_det_grad,))
 
 
-@public("torch", "Tensor", "linalg", out=True)
+@public("linalg", out=True)
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices.
 
@@ -105,8 +171,14 @@ def det(A: Tensor) -> Tensor:
     >>> torch.linalg.det(torch.tensor([[2., 0.], [0., 3.]]))
     tensor(6.)
     """
-    check_matrix("linalg.det", A)
+    check_matrix("linalg.det", A, kernel="lu_cpu")
     return apply(DET, (A,))
+
+
+@public("torch", "Tensor", name="det")
+def _det(input: Tensor) -> Tensor:
+    """The determinants of square matrices."""
+    return det(input)
 
 
 def _slogdet_forward(a: ndarray) -> tuple:
@@ -152,36 +224,39 @@ def logdet(input: Tensor) -> Tensor:
     return size.masked_fill(sign.detach().lt(0), float("nan"))
 
 
-def _first_zero(a: ndarray) -> tuple[int, int]:
-    """The batch and the (1-based) pivot at which Gauss's elimination of ``a`` breaks down."""
-    flat = a.reshape(-1, *a.shape[-2:])
-    for at, matrix in enumerate(flat):
-        m = matrix.copy()
-        for k in range(len(m)):
-            p = k + int(np.argmax(np.abs(m[k:, k])))
-            if m[p, k] == 0:
-                return at, k + 1
-            m[[k, p]] = m[[p, k]]
-            m[k + 1:] -= np.outer(m[k + 1:, k] / m[k, k], m[k])
-    return 0, len(flat[0])
+def _by_lu(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
+    """X with A X = B, infinite or NaN where A is singular, and infos."""
+    packed, pivots, info = factor.lu(a)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    order = np.broadcast_to(factor.permutation(pivots, a.shape[-1]), (*batch, a.shape[-1]))
+    rows = np.take_along_axis(np.broadcast_to(b, (*batch, *b.shape[-2:])), order[..., None], -2)
+    found = factor.solve_triangular(packed, rows, False, True)
+    return factor.solve_triangular(packed, found, True, False), info
 
 
-def _inv_forward(a: ndarray) -> ndarray:
+def _inv_forward(a: ndarray, fails: str | None) -> tuple:
     try:
-        return np.linalg.inv(a)
+        return np.linalg.inv(a), np.zeros(a.shape[:-2], I32)
     except np.linalg.LinAlgError:
-        at, pivot = _first_zero(a)
-        batch = f"(Batch element {at}): " if a.ndim > 2 else ""
-        raise LinAlgError(f"linalg.inv: {batch}The diagonal element {pivot} is zero, the inversion "
-                          "could not be completed because the input matrix is singular.") from None
+        found, info = _by_lu(a, np.eye(a.shape[-1], dtype=a.dtype))
+    if fails is not None:
+        raise singular(fails, info)
+    return found, info
 
 
-def _inv_grad(g: Tensor, out: Tensor) -> Tensor:
-    back = adjoint_of(out)
-    return matmul(matmul(back, g), back).neg()
+def singular(name: str, info: ndarray) -> LinAlgError:
+    """The error for inverting a matrix that has a zero on a factor's diagonal."""
+    at, number = first_info(info)
+    return LinAlgError(f"{name}: {at}The diagonal element {number} is zero, the inversion could "
+                       "not be completed because the input matrix is singular.")
 
 
-INV = matrix_op("linalg_inv", _inv_forward, grads=(_inv_grad,), node="LinalgInvEx")
+def _inv_grad(g: Any, out: Any) -> list:
+    back = adjoint_of(out[0])
+    return [matmul(matmul(back, g[0]), back).neg()]
+
+
+INV = matrix_op("linalg_inv_ex", _inv_forward, joint=_inv_grad, multiple=True, params=("fails",))
 
 
 @public("linalg", out=True)
@@ -194,21 +269,21 @@ def inv(A: Tensor) -> Tensor:
             [0.0000, 0.2500]])
     """
     check_matrix("linalg.inv", A)
-    return apply(INV, (A,))
+    return apply(INV, (A,), {"fails": "linalg.inv"})[0]
 
 
-show(inv, "inverse", "torch", "Tensor")
-
-
-def _info(shape: tuple[int, ...]) -> Tensor:
-    return wrap(np.zeros(shape, I32))
+@public("torch", "Tensor", out=True)
+def inverse(input: Tensor) -> Tensor:
+    """The inverses of square matrices; LinAlgError where one is singular."""
+    return inv(input)
 
 
 @public("linalg", out=True)
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
-    """The inverses, and per matrix 0 (LinAlgError is raised where one is singular)."""
-    check_matrix("linalg.inv_ex", A)
-    return return_types.ALL["linalg_inv_ex"]((apply(INV, (A,)), _info(A._a.shape[:-2])))
+    """The inverses, and per matrix 0, or the number of its first zero pivot: it is singular."""
+    check_matrix("linalg.inv", A)
+    fails = "linalg.inv_ex" if check_errors else None
+    return return_types.ALL["linalg_inv_ex"](apply(INV, (A,), {"fails": fails}))
 
 
 def is_vector(a: Any, b: Any) -> bool:
@@ -216,236 +291,79 @@ def is_vector(a: Any, b: Any) -> bool:
     return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
 
 
-def _solve_forward(a: ndarray, b: ndarray) -> ndarray:
+def _solve_forward(a: ndarray, b: ndarray, fails: str | None) -> tuple:
     try:
-        return np.linalg.solve(a, b)
+        return np.linalg.solve(a, b), np.zeros(a.shape[:-2], I32)
     except np.linalg.LinAlgError:
-        at = _first_zero(a)[0]
-        batch = f"(Batch element {at}): " if a.ndim > 2 else ""
-        raise LinAlgError(f"torch.linalg.solve: {batch}The solver failed because the input matrix "
-                          "is singular.") from None
+        found, info = _by_lu(a, b)
+    if fails is not None:
+        raise LinAlgError(f"{fails}: {first_info(info)[0]}The solver failed because the input "
+                          "matrix is singular.")
+    return found, info
 
 
-def _solve_left(g: Tensor, A: Tensor, out: Tensor) -> Tensor:
-    back = apply(SOLVE, (adjoint_of(A), g))
-    return matmul(back, adjoint_of(out)).neg()
+def _solve_grad(g: Any, needs: tuple, A: Tensor, out: Any) -> list:
+    back = solved(adjoint_of(A), g[0])
+    return [matmul(back, adjoint_of(out[0])).neg() if needs[0] else None, back]
 
 
-SOLVE = matrix_op("linalg_solve", _solve_forward, inputs=("A", "B"), node="LinalgSolveEx",
-                  grads=(_solve_left, lambda g, A: apply(SOLVE, (adjoint_of(A), g))))
+SOLVE = matrix_op("linalg_solve_ex", _solve_forward, inputs=("A", "B"), joint=_solve_grad,
+                  multiple=True, params=("fails",))
 
 
-def _solved(A: Tensor, B: Tensor, left: bool, name: str) -> Tensor:
-    check_matrix(name, A)
-    a, b = A._a, B._a
-    if a.dtype != b.dtype:
-        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type "
-                           f"{FROM_NUMPY[a.dtype].title} and B of type "
-                           f"{FROM_NUMPY[b.dtype].title} instead")
-    vector = is_vector(a, b)
+def solved(A: Tensor, B: Tensor) -> Tensor:
+    """X with A X = B, of square A and matrices B."""
+    return apply(SOLVE, (A, B), {"fails": "torch.linalg.solve"})[0]
+
+
+def _solve(A: Tensor, B: Tensor, left: bool, fails: str | None) -> tuple:
+    check_matrix("linalg.solve", A, kernel="lu_cpu")
+    check_same("linalg.solve", "A", A, B)
+    vector = is_vector(A._a, B._a)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not "
                            "supported for left=False. In this case linalg.solve is equivalent to "
                            "B / A.squeeze(-1)")
     if vector:
         B = B.unsqueeze(-1)
-    side = B._a.shape[-2] if left else B._a.shape[-1]
-    if side != a.shape[-1]:
-        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation "
-                           f"{'AX = B' if left else 'XA = B'} ({a.shape[-2]}x{a.shape[-1]} and "
-                           f"{B._a.shape[-2]}x{B._a.shape[-1]})")
-    broadcast(a.shape[:-2], B._a.shape[:-2])
+    check_sides("linalg.solve", A, B, left)
+    broadcast(B._a.shape[:-2], A._a.shape[:-2])
     if left:
-        found = apply(SOLVE, (A, B))
-        return found.squeeze(-1) if vector else found
-    return transpose(apply(SOLVE, (transpose(A, -2, -1), transpose(B, -2, -1))), -2, -1)
+        found, info = apply(SOLVE, (A, B), {"fails": fails})
+        return found.squeeze(-1) if vector else found, info
+    found, info = apply(SOLVE, (transpose(A, -2, -1), transpose(B, -2, -1)), {"fails": fails})
+    return transpose(found, -2, -1), info
 
 
 @public("linalg", out=True)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """X with A X = B (X A = B where not ``left``); LinAlgError where A is singular."""
-    return _solved(A, B, left, "linalg.solve")
+    """X with A X = B (X A = B where not ``left``); LinAlgError where A is singular.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.solve(torch.tensor([[2., 0.], [0., 4.]]), torch.tensor([2., 2.]))
+    tensor([1.0000, 0.5000])
+    """
+    return _solve(A, B, left, "torch.linalg.solve")[0]
 
 
 @public("linalg", out=True)
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
-    """X with A X = B, and per matrix 0 (LinAlgError is raised where one is singular)."""
-    found = _solved(A, B, left, "linalg.solve")
-    return return_types.ALL["linalg_solve_ex"]((found, _info(A._a.shape[:-2])))
+    """X with A X = B, and per matrix 0, or the number of its first zero pivot: it is singular."""
+    fails = "torch.linalg.solve_ex" if check_errors else None
+    return return_types.ALL["linalg_solve_ex"](_solve(A, B, left, fails))
 
 
-def _cholesky_forward(a: ndarray, upper: bool) -> ndarray:
-    lower = np.swapaxes(a, -2, -1).conj() if upper else a
-    try:
-        found = np.linalg.cholesky(lower)
-    except np.linalg.LinAlgError:
-        raise _not_positive(lower) from None
-    return np.swapaxes(found, -2, -1).conj() if upper else found
+_told: set[str] = set()
 
 
-def _not_positive(a: ndarray) -> LinAlgError:
-    flat = a.reshape(-1, *a.shape[-2:])
-    for at, m in enumerate(flat):
-        for k in range(1, len(m) + 1):
-            try:
-                np.linalg.cholesky(m[:k, :k])
-            except np.linalg.LinAlgError:
-                batch = f"(Batch element {at}): " if a.ndim > 2 else ""
-                return LinAlgError(f"linalg.cholesky: {batch}The factorization could not be "
-                                   "completed because the input is not positive-definite (the "
-                                   f"leading minor of order {k} is not positive-definite).")
-    return LinAlgError("linalg.cholesky: The factorization could not be completed.")
+def warn_once(text: str) -> None:
+    """Warn, the first time in this process."""
+    if text not in _told:
+        _told.add(text)
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
-def _halved(t: Tensor) -> Tensor:
-    """The lower triangle, its diagonal halved."""
-    n = t._a.shape[-1]
-    mask = np.tril(np.ones((n, n), t._a.real.dtype if type(t._a) is ndarray else t._a.dtype))
-    np.fill_diagonal(mask, 0.5)
-    return t * wrap(mask)
-
-
-def _cholesky_grad(g: Tensor, out: Tensor, upper: bool) -> Tensor:
-    if upper:
-        g, out = adjoint_of(g), adjoint_of(out)
-    middle = _halved(matmul(adjoint_of(out), g))
-    back = inv(out)
-    found = matmul(adjoint_of(back), matmul(middle + adjoint_of(middle), back))
-    return (found + adjoint_of(found)) * 0.25
-
-
-CHOLESKY = matrix_op("linalg_cholesky", _cholesky_forward, grads=(_cholesky_grad,),
-                     params=("upper",), node="LinalgCholeskyEx")
-
-
-@public("linalg", out=True)
-def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The triangular L with L L^H = A, of positive-definite matrices (or L^H where ``upper``)."""
-    check_matrix("linalg.cholesky", A)
-    return apply(CHOLESKY, (A,), {"upper": upper})
-
-
-@public("linalg", out=True)
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
-    """Cholesky's factor, and per matrix 0 (LinAlgError is raised where there is none)."""
-    check_matrix("linalg.cholesky_ex", A)
-    found = apply(CHOLESKY, (A,), {"upper": upper})
-    return return_types.ALL["linalg_cholesky_ex"]((found, _info(A._a.shape[:-2])))
-
-
-@public("torch", "Tensor", name="cholesky", out=True)
-def old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """Cholesky's factor of positive-definite matrices."""
-    return cholesky(input, upper=upper)
-
-
-def _qr_forward(a: ndarray, mode: str) -> tuple:
-    if mode == "r":
-        r = np.linalg.qr(a, "r")
-        return np.zeros((0,), a.dtype), r
-    q, r = np.linalg.qr(a, mode)
-    return q, r
-
-
-def _symmetric(x: Tensor) -> Tensor:
-    """X + X^H with the diagonal counted once and real."""
-    eye = wrap(np.eye(x._a.shape[-1], dtype=bool))
-    whole = x + adjoint_of(x)
-    return whole - (whole * 0.5) * eye
-
-
-def _qr_square(gq: Tensor, gr: Tensor, q: Tensor, r: Tensor) -> Tensor:
-    middle = matmul(gr, adjoint_of(r)) - matmul(adjoint_of(q), gq)
-    inner = gq + matmul(q, _symmetric(middle.triu()))  # type: ignore[attr-defined]
-    return adjoint_of(apply(SOLVE, (r, adjoint_of(inner))))
-
-
-def _qr_grad(g: Any, input: Tensor, out: Any, mode: str) -> list:
-    m, n = input._a.shape[-2:]
-    if mode == "r":
-        raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when "
-                           "mode='r'. Please use linalg.qr(A, mode='reduced') if you are going to "
-                           "require gradients.")
-    if mode == "complete" and m > n:
-        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and "
-                           "nrows > ncols.")
-    (gq, gr), (q, r) = g, out
-    if m >= n:
-        return [_qr_square(gq, gr, q, r)]
-    rest = input.narrow(-1, m, n - m)  # type: ignore[attr-defined]
-    gv = gr.narrow(-1, m, n - m)
-    head = _qr_square(gq + matmul(rest, adjoint_of(gv)), gr.narrow(-1, 0, m), q,
-                      r.narrow(-1, 0, m))
-    return [FACES["torch"]["cat"]([head, matmul(q, gv)], -1)]
-
-
-QR = matrix_op("linalg_qr", _qr_forward, joint=_qr_grad, params=("mode",), multiple=True)
-
-
-@public("linalg", name="qr", out=True)
-def qr(A: Tensor, mode: str = "reduced") -> Any:
-    """Q with orthonormal columns and R upper triangular, Q R = A; "reduced", "complete", "r"."""
-    check_matrix("linalg.qr", A, square=False)
-    if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' "
-                           "(default), 'r', or 'complete'")
-    return return_types.ALL["linalg_qr"](apply(QR, (A,), {"mode": mode}))
-
-
-@public("torch", "Tensor", name="qr", out=True)
-def old_qr(input: Tensor, some: bool = True) -> Any:
-    """Q with orthonormal columns and R upper triangular, Q R = input."""
-    return return_types.ALL["qr"](tuple(qr(input, "reduced" if some else "complete")))
-
-
-def _eigh_forward(a: ndarray, UPLO: str) -> tuple:
-    values, vectors = np.linalg.eigh(a, UPLO)
-    return values, vectors
-
-
-def gaps(values: Tensor) -> Tensor:
-    """E[j, k] = values[k] - values[j], with ones on the diagonal."""
-    e = values.unsqueeze(-2) - values.unsqueeze(-1)
-    return e + wrap(np.eye(values._a.shape[-1], dtype=bool))
-
-
-def scaled_diagonal(t: Tensor) -> Tensor:
-    """Matrices with ``t`` on the diagonal."""
-    return t.unsqueeze(-1) * wrap(np.eye(t._a.shape[-1], dtype=bool))
-
-
-def _eigh_grad(g: Any, out: Any) -> list:
-    values, vectors = out
-    back = adjoint_of(vectors)
-    n = values._a.shape[-1]
-    off = wrap(~np.eye(n, dtype=bool))
-    inner = matmul(back, g[1]) / gaps(values) * off + scaled_diagonal(g[0])
-    return [matmul(vectors, matmul(inner, back))]
-
-
-EIGH = matrix_op("linalg_eigh", _eigh_forward, joint=_eigh_grad, params=("UPLO",), multiple=True)
-
-
-def _uplo(UPLO: str) -> dict:
-    if UPLO.upper() not in ("L", "U"):
-        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
-    return {"UPLO": UPLO.upper()}
-
-
-@public("linalg", out=True)
-def eigh(A: Tensor, UPLO: str = "L") -> Any:
-    """The eigenvalues, rising, and eigenvectors of symmetric (Hermitian) matrices."""
-    check_matrix("linalg.eigh", A)
-    return return_types.ALL["linalg_eigh"](apply(EIGH, (A,), _uplo(UPLO)))
-
-
-@public("linalg", out=True)
-def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues, rising, of symmetric (Hermitian) matrices."""
-    check_matrix("linalg.eigvalsh", A)
-    return apply(EIGH, (A,), _uplo(UPLO))[0]
-
-
-__all__ = ["EIGH", "INV", "LinAlgError", "QR", "SOLVE", "adjoint_of", "check_matrix", "cholesky",
-           "column", "det", "eigh", "eigvalsh", "gaps", "inv", "inv_ex", "is_vector", "logdet",
-           "matrix_op", "qr", "scaled_diagonal", "slogdet", "solve", "solve_ex"]
+__all__ = ["INV", "LinAlgError", "SOLVE", "adjoint_of", "check_lapack", "check_matrix",
+           "check_old_sides", "check_same", "check_shape", "check_sides", "column", "det",
+           "first_info", "inv", "inv_ex", "inverse", "is_vector", "is_zero", "logdet", "matrix_op",
+           "singular", "slogdet", "solve", "solve_ex", "solved", "warn_once"]

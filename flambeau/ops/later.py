@@ -1,0 +1,47 @@
+"""Operators that few programs use: a file of theirs is imported when a name in it is asked for."""
+
+from __future__ import annotations
+
+from flambeau.core.face import show_later
+
+__all__ = ["FILES"]
+
+TORCH, TENSOR, LINALG = ("torch",), ("Tensor",), ("linalg",)
+BOTH, ALL = ("torch", "Tensor"), ("torch", "Tensor", "linalg")
+STORAGES = ("BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage "
+            "ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage "
+            "ShortStorage")
+# Per file of this folder (or module elsewhere): the names it shows, and where.
+FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "by_element": (("apply_ fill_diagonal_ map2_ map_", TENSOR),),
+    "cholesky": (("cholesky", ALL), ("cholesky_inverse cholesky_solve", BOTH),
+                 ("cholesky_ex", LINALG)),
+    "eigen": (("eig eigh eigvals eigvalsh", LINALG),),
+    "facts": (
+        ("get_device is_distributed is_inference is_nonzero is_signed result_type", TORCH),
+        ("addmv_ as_strided_ detach_ square_ xlogy_", TORCH), ("is_same_size", BOTH),
+        ("__delitem__ __idiv__ __long__ __nonzero__ as_subclass const_data_ptr cuda", TENSOR),
+        ("dim_order is_nonzero is_pinned is_set_to module_load pin_memory", TENSOR)),
+    "files": (("from_file", TORCH),),
+    "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
+    "flambeau.storage": (("is_storage TypedStorage", TORCH), (STORAGES, TORCH),
+                         ("storage", TENSOR)),
+    "ldl": (("ldl_factor ldl_factor_ex ldl_solve", LINALG),),
+    "linalg": (("det slogdet", ALL), ("logdet inverse", BOTH),
+               ("LinAlgError inv inv_ex solve solve_ex", LINALG)),
+    "lowrank": (("pca_lowrank svd_lowrank", TORCH),),
+    "lstsq": (("lstsq", LINALG),),
+    "lu": (("lu lu_solve", ALL), ("lu_unpack", TORCH), ("lu_factor lu_factor_ex", LINALG)),
+    "matrix_functions": (("matrix_exp matrix_power", ALL), ("diagonal vander vecdot", LINALG)),
+    "old_names": (
+        ("frobenius_norm nuclear_norm set_default_tensor_type to_dlpack vander", TORCH),),
+    "qr": (("qr", ALL), ("geqrf orgqr ormqr", BOTH), ("householder_product", LINALG)),
+    "matrix_norms": (("cond matrix_norm norm", LINALG),),
+    "solvers": (("triangular_solve", BOTH), ("solve_triangular tensorinv tensorsolve", LINALG)),
+    "spectral": (("svd", ALL), ("pinverse", BOTH),
+                 ("matrix_rank pinv svdvals", LINALG)),
+}
+
+for _file, _shown in FILES.items():
+    for _names, _places in _shown:
+        show_later(_file if "." in _file else f"{__package__}.{_file}", _names, *_places)
