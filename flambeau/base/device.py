@@ -5,7 +5,8 @@ from __future__ import annotations
 from flambeau.base import naming
 from flambeau.base.errors import told
 
-__all__ = ["CPU", "META", "as_device", "device", "layout", "memory_format"]
+__all__ = ["CHOSEN", "CPU", "META", "as_device", "device", "get_default_device", "layout",
+           "memory_format", "set_default_device"]
 
 _TYPES = ("cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, "
           "vulkan, mps, meta, hpu, mtia, privateuseone")
@@ -61,9 +62,23 @@ class device:
     def __reduce__(self) -> tuple:
         return device, (str(self),)
 
+    def __enter__(self) -> device:
+        CHOSEN.append(self)
+        return self
 
+    def __exit__(self, *exc: object) -> None:
+        CHOSEN.pop()
+
+
+_device = device
 CPU = device("cpu")
 META = device("meta")
+# The devices that new tensors were asked to be on, the innermost last.
+CHOSEN: list[device] = []
+
+
+class _Default:
+    device: device | None = None
 
 
 class _Named:
@@ -92,16 +107,48 @@ class memory_format(_Named):
 
 
 strided = layout("strided")
-contiguous_format = memory_format("contiguous_format")
+sparse_coo = layout("sparse_coo")
+sparse_csr = layout("sparse_csr")
+sparse_csc = layout("sparse_csc")
+sparse_bsr = layout("sparse_bsr")
+sparse_bsc = layout("sparse_bsc")
+jagged = layout("jagged")
+contiguous_format = legacy_contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")
 
 
+def set_default_device(device: device | str | int | None) -> None:
+    """Put new tensors on ``device`` where nothing else is said; None means the CPU.
+
+    A device that no backend serves raises when a tensor is made. ``with torch.device(...):`` does
+    the same inside a block.
+
+    >>> import flambeau as torch
+    >>> with torch.device("cpu"):
+    ...     torch.ones(1).device
+    device(type='cpu')
+    """
+    found = None if device is None else _device(device)
+    if _Default.device is not None:
+        del CHOSEN[0]
+    _Default.device = found
+    if found is not None:
+        CHOSEN.insert(0, found)
+
+
+def get_default_device() -> device:
+    """Where new tensors are put when nothing else is said."""
+    return CHOSEN[-1] if CHOSEN else CPU
+
+
 def as_device(value: device | str | int | None) -> device:
     """The device meant by an argument; one that no backend serves raises and says what to do."""
     if value is None:
-        return CPU
+        if not CHOSEN:
+            return CPU
+        value = CHOSEN[-1]
     found = value if isinstance(value, device) else device(value)
     if found.type != "cpu":
         _refuse(found)

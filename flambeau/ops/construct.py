@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from flambeau.base import dtypes, naming
-from flambeau.base.device import as_device
+from flambeau.base.device import CHOSEN, as_device
 from flambeau.base.dtypes import BY_NAME, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
 from flambeau.base.errors import told
+from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import FACES, show
 from flambeau.core.tensor import Tensor, new_tensor, wrap
 
@@ -21,7 +22,7 @@ _PLAIN = (bool, int, float, complex)
 
 def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
     """A leaf over ``array`` on ``device``, recording where asked."""
-    if device is not None:
+    if device is not None or CHOSEN:
         as_device(device)
     t = wrap(array)
     if requires_grad:
@@ -178,7 +179,7 @@ def sizes_from(name: str, size: tuple) -> tuple[int, ...]:
 def _construct(kind: type, to: dtype | None, args: tuple, device: Any) -> Tensor:
     """The legacy constructors: sizes make an uninitialised tensor, data a copy."""
     held = to or get_default_dtype()
-    if device is not None:
+    if device is not None or CHOSEN:
         as_device(device)
     if len(args) == 1 and isinstance(args[0], Tensor):
         if args[0]._a.dtype == held.np:
@@ -189,7 +190,8 @@ def _construct(kind: type, to: dtype | None, args: tuple, device: Any) -> Tensor
         if isinstance(data, (float, complex)) or not hasattr(data, "__len__"):
             raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
         return wrap(np.asarray(array_of(data, None)).astype(held.np))
-    return wrap(np.empty(sizes_from("new", args) if args else (0,), held.np))
+    array = np.empty(sizes_from("new", args) if args else (0,), held.np)
+    return wrap(fill_blank(array) if FILLING else array)
 
 
 def _is_data(args: tuple) -> bool:

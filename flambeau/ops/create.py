@@ -15,6 +15,7 @@ from flambeau.base import dtypes
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import as_dtype, category_of, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
+from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import public, show
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
@@ -152,6 +153,8 @@ def _filled(name: str, make: Callable) -> None:
         fill = _FILLS[name]
         if fill is not None:
             array.fill(fill)
+        elif FILLING:
+            fill_blank(array)
         return finish_new(array, device, requires_grad)
 
     def new(self: Tensor, *size: Any, dtype: dtype | None = None, layout: Any = None,
@@ -196,9 +199,14 @@ def _order_of(a: np.ndarray) -> Any:
     return "C" if others == sorted(others, reverse=True) else "K"
 
 
+def _blank(shape: tuple[int, ...], held: np.dtype) -> np.ndarray:
+    array = np.empty(shape, held)
+    return fill_blank(array) if FILLING else array
+
+
 _filled("zeros", np.zeros)
 _filled("ones", np.ones)
-_filled("empty", np.empty)
+_filled("empty", _blank)
 
 
 def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> np.ndarray:
@@ -264,7 +272,7 @@ def empty_strided(size: Any, stride: Any, *, dtype: dtype | None = None, layout:
                            f"strides ({len(steps)})")
     held = (as_dtype(dtype, "empty_strided") or get_default_dtype()).np
     span = 1 + sum(s * (n - 1) for n, s in zip(shape, steps)) if all(shape) else 0
-    flat = np.empty(span, held)
+    flat = _blank((span,), held)
     array = np.ndarray(shape, held, flat, 0, tuple([s * held.itemsize for s in steps]))
     return finish_new(array, device, requires_grad)
 
@@ -291,7 +299,7 @@ def empty_permuted(size: Any, physical_layout: Any, *, dtype: dtype | None = Non
     if sorted(order) != list(range(len(shape))):
         raise RuntimeError("Duplicate or out of range dim in physical_layout")
     held = (as_dtype(dtype, "empty_permuted") or get_default_dtype()).np
-    array = np.empty([shape[d] for d in order], held).transpose(np.argsort(order))
+    array = _blank(tuple([shape[d] for d in order]), held).transpose(np.argsort(order))
     return finish_new(array, device, requires_grad)
 
 

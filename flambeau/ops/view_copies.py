@@ -9,7 +9,7 @@ from flambeau.base.shapes import wrap_dim
 from flambeau.core import index_ops
 from flambeau.core.face import public
 from flambeau.core.tensor import Tensor
-from flambeau.ops import shape, split, views
+from flambeau.ops import complex, shape, split, views
 from flambeau.ops.copy import clone, detach
 
 
@@ -41,7 +41,9 @@ for _name, _of in {
         "permute": shape.permute, "select": views.select, "slice": _slice, "split": split.split,
         "split_with_sizes": split.split_with_sizes, "squeeze": shape.squeeze, "t": shape.t,
         "transpose": shape.transpose, "unbind": split.unbind, "unfold": views.unfold,
-        "unsqueeze": shape.unsqueeze, "view": shape.view_of}.items():
+        "unsqueeze": shape.unsqueeze, "view": shape.view_of,
+        "view_as_complex": complex.view_as_complex,
+        "view_as_real": complex.view_as_real}.items():
     _declare(_name, _of, ("Tensor",) if _name == "narrow" else ())
 
 __all__: list[str] = []

@@ -340,6 +340,24 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
     return resize_(self, the_template._a.shape)
 
 
+def _storage_for(t: Tensor, source: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The array behind a storage that ``t`` shall read, and its bytes."""
+    if not hasattr(source, "untyped"):
+        raise TypeError("set_() received an invalid combination of arguments - got "
+                        f"({type(source).__name__}), but expected one of:\n * ()\n"
+                        " * (torch.Storage source)\n * (torch.Storage source, int storage_offset, "
+                        "tuple of ints size, tuple of ints stride = None)\n * (Tensor source)\n"
+                        " * (Tensor source, int storage_offset, tuple of ints size, tuple of ints "
+                        "stride = None)")
+    held = getattr(source, "dtype", t.dtype)
+    if held is not t.dtype:
+        raise RuntimeError(f"Expected a Storage of type {t.dtype.title.lower()} or an "
+                           f"UntypedStorage, but got type {held.title} for argument 1 'storage'")
+    storage = source.untyped()
+    storage._alone = False
+    return storage._root, bytes_of(storage._root)
+
+
 @public("Tensor")
 def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None,
          stride: Any = None) -> Tensor:
@@ -348,8 +366,8 @@ def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = 
     if source is None:
         self._meta().root = None
         return _restate(self, np.empty(0, held))
-    if isinstance(source, UntypedStorage):
-        root, memory = source._root, bytes_of(source._root)
+    if not isinstance(source, Tensor):
+        root, memory = _storage_for(self, source)
         if size is None:
             size = (memory.size // held.itemsize,)
     else:
@@ -375,7 +393,7 @@ def _data_ptr(self: Tensor) -> int:
 
 def _untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory that this tensor shares with its views."""
-    return UntypedStorage(root_of(self))
+    return UntypedStorage.of(root_of(self))
 
 
 def _element_size(self: Tensor) -> int:
