@@ -76,6 +76,15 @@ class Tensor:
     if TYPE_CHECKING:
         # Most methods are derived from the operators' declarations.
         def __getattr__(self, name: str) -> Any: ...
+        def _derived(self, *args: Any) -> Any: ...
+
+        __add__ = __radd__ = __iadd__ = __sub__ = __rsub__ = __isub__ = __mul__ = \
+            __rmul__ = __imul__ = __truediv__ = __rtruediv__ = __itruediv__ = \
+            __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = \
+            __matmul__ = __rmatmul__ = __and__ = __or__ = __xor__ = __invert__ = __neg__ = \
+            __pos__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = \
+            __setitem__ = __iter__ = __bool__ = __int__ = __float__ = __index__ = \
+            __lshift__ = __rshift__ = _derived
 
     def _meta(self) -> Meta:
         meta = self._x
@@ -88,7 +97,7 @@ class Tensor:
         """The sizes of the dimensions."""
         return tuple.__new__(Size, self._a.shape)
 
-    def size(self, dim: int | None = None) -> Size | int:
+    def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of dimension ``dim``."""
         if dim is None:
             return tuple.__new__(Size, self._a.shape)
