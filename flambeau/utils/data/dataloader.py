@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 from flambeau.core.generator import Generator
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data._utils.information import get_worker_info
-from flambeau.utils.data._utils.iterators import DatasetKind as _DatasetKind
-from flambeau.utils.data._utils.iterators import Iteration as _BaseDataLoaderIter
-from flambeau.utils.data._utils.iterators import SingleProcess as _SingleProcessDataLoaderIter
-from flambeau.utils.data._utils.iterators import Workers as _MultiProcessingDataLoaderIter
+from flambeau.utils.data._utils.iterators import (
+    _BaseDataLoaderIter,
+    _DatasetKind,
+    _MultiProcessingDataLoaderIter,
+    _SingleProcessDataLoaderIter,
+)
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 

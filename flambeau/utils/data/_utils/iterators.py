@@ -14,7 +14,8 @@ from flambeau.utils.data._utils.seeds import draw_seed
 if TYPE_CHECKING:
     from flambeau.utils.data.dataloader import DataLoader
 
-__all__ = ["DatasetKind", "Iteration", "SingleProcess", "Workers"]
+__all__ = ["_BaseDataLoaderIter", "_DatasetKind", "_MultiProcessingDataLoaderIter",
+           "_SingleProcessDataLoaderIter"]
 
 _NO_PINNING = ("'pin_memory' argument is set as true but no accelerator is found, "
                "then device pinned memory won't be used.")
@@ -28,14 +29,14 @@ _TOO_LONG_WORKERS = (
     "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for examples.")
 
 
-class DatasetKind:
+class _DatasetKind:
     """Whether a dataset gives samples by key or in the order that they come."""
 
     Map = 0
     Iterable = 1
 
 
-class Iteration:
+class _BaseDataLoaderIter:
     """What both ways share: the sampler's iterator, the base seed, counting and warnings."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -59,7 +60,7 @@ class Iteration:
     def _start(self, loader: DataLoader) -> None:
         self._num_yielded = 0
         length = loader._IterableDataset_len_called
-        iterable = self._dataset_kind == DatasetKind.Iterable
+        iterable = self._dataset_kind == _DatasetKind.Iterable
         self._most = length if iterable and length is not None else sys.maxsize
 
     def _reset(self, loader: DataLoader) -> None:
@@ -67,7 +68,7 @@ class Iteration:
         self._sampler_iter = iter(self._index_sampler)
         self._start(loader)
 
-    def __iter__(self) -> Iteration:
+    def __iter__(self) -> _BaseDataLoaderIter:
         return self
 
     def __next__(self) -> Any:
@@ -88,21 +89,21 @@ class Iteration:
         raise NotImplementedError("{} cannot be pickled", type(self).__name__)
 
 
-class SingleProcess(Iteration):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Batches fetched where they are asked for."""
 
     def __init__(self, loader: DataLoader) -> None:
         super().__init__(loader)
         if self._timeout != 0:
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-        self._fetch = fetcher(self._dataset, self._dataset_kind == DatasetKind.Iterable,
+        self._fetch = fetcher(self._dataset, self._dataset_kind == _DatasetKind.Iterable,
                               self._auto_collation, self._collate_fn, self._drop_last)
 
     def _next_data(self) -> Any:
         return self._fetch(next(self._sampler_iter))
 
 
-class Workers(Iteration):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Batches fetched by worker processes, ahead of time.
 
     Task n goes to the next worker in turn that is still active. ``_tasks`` has the worker of every
@@ -127,7 +128,7 @@ class Workers(Iteration):
 
         def plan_of(number: int) -> Any:
             return worker.Plan(
-                self._dataset, self._dataset_kind == DatasetKind.Iterable, self._auto_collation,
+                self._dataset, self._dataset_kind == _DatasetKind.Iterable, self._auto_collation,
                 self._collate_fn, self._drop_last, self._base_seed, loader.worker_init_fn, number,
                 self._num_workers, inline, follow)
 
@@ -243,3 +244,8 @@ class Workers(Iteration):
     def __del__(self) -> None:
         if not sys.is_finalizing():
             self._shutdown_workers()
+
+
+# Their names in PyTorch, which the text of an iterator shows.
+for _kind in (_BaseDataLoaderIter, _SingleProcessDataLoaderIter, _MultiProcessingDataLoaderIter):
+    _kind.__module__ = "flambeau.utils.data.dataloader"
