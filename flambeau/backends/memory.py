@@ -1,43 +1,51 @@
 """Output arrays: aligned for vectors, and large buffers kept, since fresh pages are slow.
 
-Above 32 MB the C library maps new pages at every allocation, and the first touch of each costs more
-than a simple kernel does. `empty` keeps buffers of that size when the last view of them dies, up to
-a bound that FLAMBEAU_BUFFER_CACHE sets in megabytes (0 turns it off).
+The C library gives freed memory of some size back to the system at once, and the first touch of a
+new page costs more than a simple kernel does. `empty` keeps buffers of a megabyte and more when the
+last view of them dies, up to a bound that FLAMBEAU_BUFFER_CACHE sets in megabytes (0: off).
 """
 
 import os
+import sys
 import threading
 from typing import Any
 
 import numpy as np
 
-# glibc's largest threshold for mapping an allocation
-THRESHOLD = 32 << 20
+# what is smaller the C library's heap serves well
+THRESHOLD = 1 << 20
 DEFAULT_LIMIT = 1 << 30
 ALIGNMENT = 64
 # NumPy's own memory starts 16 bytes into a cache line: that matters from about this size
 ALIGN_FROM = 1 << 16
-# a kept buffer serves requests down to this part of its size
-LEAST_FILL = 0.75
+# sizes of buffers between one power of two and the next
+STEPS = 8
 
 
 class BufferCache:
-    """Buffers that nobody views, oldest first, up to `limit` bytes in all."""
+    """Buffers that nobody views, oldest first, up to `limit` bytes in all.
+
+    They come in STEPS sizes between powers of two; a request gets one of the next size.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._kept: list[np.ndarray] = []
+        self._kept: dict[int, np.ndarray] = {}
+        self._sizes: dict[int, dict[int, np.ndarray]] = {}
         self._bytes = 0
 
     def take(self, size: int) -> np.ndarray:
         """Return a byte array of at least `size` bytes, on a 64-byte boundary."""
+        size = rounded(size)
         with self._lock:
-            fits = [k for k in self._kept if size <= k.nbytes <= size / LEAST_FILL]
+            fits = self._sizes.get(size)
             if fits:
-                best = min(fits, key=len)
-                self._drop(best)
-                return best
+                # the one given last is likeliest still in the processor's caches
+                number, raw = fits.popitem()
+                del self._kept[number]
+                self._bytes -= size
+                return raw
         return _aligned(size)
 
     def give(self, raw: np.ndarray) -> None:
@@ -47,19 +55,19 @@ class BufferCache:
         released = []
         try:
             if raw.nbytes <= self.limit:
-                self._kept.append(raw)
+                self._kept[id(raw)] = raw
+                self._sizes.setdefault(raw.nbytes, {})[id(raw)] = raw
                 self._bytes += raw.nbytes
                 while self._bytes > self.limit:
-                    released.append(self._kept[0])
-                    self._drop(self._kept[0])
+                    released.append(self._drop_oldest())
         finally:
             self._lock.release()
 
     def clear(self) -> None:
         """Free every buffer kept."""
         with self._lock:
-            released, self._kept = self._kept, []
-            self._bytes = 0
+            released = self._kept
+            self._kept, self._sizes, self._bytes = {}, {}, 0
         released.clear()
 
     def held_bytes(self) -> int:
@@ -69,13 +77,23 @@ class BufferCache:
     def after_fork(self) -> None:
         """In a child the lock may be held by a thread that is not there."""
         self._lock = threading.Lock()
-        self._kept = []
-        self._bytes = 0
+        self._kept, self._sizes, self._bytes = {}, {}, 0
 
-    def _drop(self, raw: np.ndarray) -> None:
-        """Forget a buffer; by identity, since arrays compare item by item."""
-        self._kept = [kept for kept in self._kept if kept is not raw]
+    def _drop_oldest(self) -> np.ndarray:
+        raw = self._kept.pop(next(iter(self._kept)))
+        del self._sizes[raw.nbytes][id(raw)]
         self._bytes -= raw.nbytes
+        return raw
+
+
+def rounded(size: int) -> int:
+    """The size of the buffer that serves a request for so many bytes.
+
+    >>> rounded(1_100_000) == (1 << 20) * 9 // 8
+    True
+    """
+    step = max(1, (1 << (size.bit_length() - 1)) // STEPS)
+    return -(-size // step) * step
 
 
 class _Owner:
@@ -100,7 +118,7 @@ class _Owner:
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an uninitialised C-contiguous array, as `np.empty`.
 
-    From 64 KB on it starts on a 64-byte boundary; from 32 MB on its memory may be a dead array's.
+    From 64 KB on it starts on a 64-byte boundary; from 1 MB on its memory may be a dead array's.
 
     >>> import numpy as np
     >>> empty((2, 3), np.dtype(np.float32)).shape
@@ -112,9 +130,20 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if size < ALIGN_FROM or dtype.hasobject:
         return np.empty(shape, dtype)
     if size < THRESHOLD or _cache.limit == 0:
-        return _aligned(size).view(dtype).reshape(shape)
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        return np.ndarray(shape, dtype, raw, -raw.__array_interface__["data"][0] % ALIGNMENT)
     owner = _Owner(_cache, _cache.take(size), size)
-    return np.asarray(owner).view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, np.asarray(owner))
+
+
+def is_owner(array: np.ndarray) -> bool:
+    """Whether an array has its memory to itself: it is no view, or the only one of a buffer."""
+    base = array.base
+    if base is None:
+        return True
+    # one reference is the array's, two are made here
+    alone = type(base) is np.ndarray and sys.getrefcount(base) == 3
+    return alone and base.nbytes - array.nbytes <= ALIGNMENT
 
 
 def empty_cache() -> None:

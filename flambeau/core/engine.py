@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.memory import is_alone
+from flambeau.backends.memory import is_owner
 from flambeau.backends.small import ORDERED, sum_of
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
@@ -278,7 +278,7 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
                 meta.gathered_at = meta.gathered = 0
             if create_graph or shared and MODES.tracer is not None:
                 meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
-            elif type(array) is np.ndarray and (shared or not is_alone(array)):
+            elif type(array) is np.ndarray and (shared or not is_owner(array)):
                 meta.grad = wrap(np.array(array))
             else:
                 meta.grad = g

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import row_kernels
 from flambeau.base import dtypes
 from flambeau.base.limits import finfo
 from flambeau.core.dispatch import apply
@@ -23,6 +24,7 @@ from flambeau.ops.copy import clone
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 ndarray = np.ndarray
+LARGE = row_kernels.MIN_ITEMS
 
 # Every kind normalises the input seen in the shape `view` over its dimensions `axes`, then
 # multiplies and adds the weight and bias seen in the shape `affine`.
@@ -32,6 +34,8 @@ _PARAMS = ("view", "axes", "affine", "eps")
 def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes: tuple,
              affine: tuple, eps: float) -> tuple[ndarray, ndarray, ndarray]:
     """The normalised values, the mean and 1 / sqrt(variance + eps)."""
+    if x.size >= LARGE and (found := row_kernels.norm(x, w, b, view, axes, eps)) is not None:
+        return found
     v = x.reshape(view)
     count = math.prod([view[i] for i in axes])
     mean = np.add.reduce(v, axis=axes, keepdims=True) / count
@@ -71,6 +75,10 @@ def _over(affine: tuple) -> tuple[int, ...]:
 
 def _backward(g: ndarray, x: ndarray, w: ndarray | None, mean: ndarray, rstd: ndarray,
               wanted: tuple, view: tuple, axes: tuple, affine: tuple, eps: float) -> list:
+    if g.size >= LARGE:
+        grads = row_kernels.norm_backward(g, x, w, mean, rstd, wanted, view, axes)
+        if grads is not None:
+            return grads
     g = g.reshape(view)
     xhat = (x.reshape(view) - mean) * rstd
     shared = _over(affine)

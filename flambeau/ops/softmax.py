@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from flambeau.backends import row_kernels
 from flambeau.base.dtypes import dtype
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
@@ -18,6 +19,7 @@ from flambeau.ops.copy import cast
 __all__ = ["log_softmax", "softmax", "softmin"]
 
 ndarray = np.ndarray
+LARGE = row_kernels.MIN_ITEMS
 
 
 def _shifted(x: ndarray, dim: int) -> ndarray:
@@ -27,6 +29,8 @@ def _shifted(x: ndarray, dim: int) -> ndarray:
 def _softmax_forward(x: ndarray, dim: int) -> ndarray:
     if not x.ndim:
         return _softmax_forward(x.reshape(1), 0).reshape(())
+    if x.size >= LARGE and (found := row_kernels.softmax(x, dim)) is not None:
+        return found
     e = _shifted(x, dim)
     np.exp(e, out=e)
     e /= np.add.reduce(e, axis=dim, keepdims=True)
@@ -36,6 +40,8 @@ def _softmax_forward(x: ndarray, dim: int) -> ndarray:
 def _log_softmax_forward(x: ndarray, dim: int) -> ndarray:
     if not x.ndim:
         return _log_softmax_forward(x.reshape(1), 0).reshape(())
+    if x.size >= LARGE and (found := row_kernels.log_softmax(x, dim)) is not None:
+        return found
     z = _shifted(x, dim)
     total = np.add.reduce(np.exp(z), axis=dim, keepdims=True)
     z -= np.log(total, out=total)
@@ -59,6 +65,8 @@ def _log_softmax_compose(input: Tensor, dim: int) -> Tensor:
 def _softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
     if not g.ndim:
         return np.zeros_like(g)
+    if g.size >= LARGE and (found := row_kernels.softmax_backward(g, out, dim)) is not None:
+        return found
     r = g * out
     r -= out * np.add.reduce(r, axis=dim, keepdims=True)
     return r
@@ -67,6 +75,8 @@ def _softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
 def _log_softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
     if not g.ndim:
         return np.zeros_like(g)
+    if g.size >= LARGE and (found := row_kernels.log_softmax_backward(g, out, dim)) is not None:
+        return found
     r = np.exp(out)
     r *= np.add.reduce(g, axis=dim, keepdims=True)
     return np.subtract(g, r, out=r)

@@ -4,15 +4,17 @@ The kernel's unit of work is a piece of `height` rows. Its context holds a point
 then for every input, then the rows, the columns of a row and the height, and, where rows are in
 segments, the number of segments. Segment s of row r is the (s * rows + r)-th stretch of `columns`
 items: with one segment rows are those of a matrix, with several those of the middle of three axes.
+
 The output of a sum over rows is an array (units, columns) of zeros, which gets a row from each
 unit: what a unit adds up depends on the shape and the height alone.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm import printer
-from flambeau.backends.llvm.emit import Emitter, Value
+from flambeau.backends.llvm.emit import FLOATS, Emitter, Value
 from flambeau.backends.llvm.lanes import COMBINE, identity
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.program import ITEM_BYTES, ROW_REDUCTIONS, Rows, Step
@@ -20,6 +22,24 @@ from flambeau.backends.llvm.row_plan import Pass, make_plan, step_of
 
 # lanes of a value that is the same all along a row
 ROW_LANES = 4
+# items that a streaming kernel keeps of a row, since it does not keep them in an output
+SCRATCH = 8192
+CACHE_LINE = 64
+
+
+class Walk(NamedTuple):
+    """How a kernel goes over the rows: so many together, in steps of so many native vectors.
+
+    `fetches`: the next row is asked for meanwhile. `streaming`: outputs are written past the
+    caches; they start on printer.STREAM_ALIGN bytes, and rows are of whole steps and of SCRATCH
+    items at the most. Both are for one row at a time, in one segment.
+    """
+
+    together: int = 1
+    vectors: int = 2
+    segmented: bool = False
+    fetches: bool = False
+    streaming: bool = False
 
 
 def lanes_for(program: Rows, vector_bytes: int, vectors: int) -> int:
@@ -33,11 +53,12 @@ def lanes_for(program: Rows, vector_bytes: int, vectors: int) -> int:
 class RowPrinter:
     """The state of printing one program: what has been computed, by row and by element."""
 
-    def __init__(self, program: Rows, e: Emitter, segmented: bool) -> None:
+    def __init__(self, program: Rows, e: Emitter, walk: Walk) -> None:
         self.program = program
         self.plan = make_plan(program)
         self.e = e
-        self.segmented = segmented
+        self.walk = walk
+        segmented = walk.segmented
         count = len(program.outputs)
         pointers = printer.load_pointers(e, count + len(program.inputs) + 3 + segmented)
         self.outs, self.ins = pointers[:count], pointers[count : count + len(program.inputs)]
@@ -48,11 +69,21 @@ class RowPrinter:
         self.rest = e.assign(f"urem i64 {self.columns}, {e.lanes}")
         self.stop = e.assign(f"sub i64 {self.columns}, {self.rest}")
         self.mask = printer.lane_mask(e, self.rest)
+        self.scratch = self._make_scratch() if walk.streaming else {}
         # per value and row (None where all rows share it): narrow, and spread over the lanes
         self.narrow: dict[tuple[int, int | None], Value] = {}
         self.spread: dict[tuple[int, int | None], Value] = {}
         self.numbers: list[str] = []
         self.partials: dict[int, str] = {}
+
+    def _make_scratch(self) -> dict[int, str]:
+        """Room for the kept values of one row, by output."""
+        kept = {out: number for turn in self.plan.passes for out, number in turn.kept}
+        found = {}
+        for out, number in kept.items():
+            stored = printer.STORED[self.program.kinds[number]]
+            found[out] = self.e.assign(f"alloca [{SCRATCH} x {stored}], align {CACHE_LINE}")
+        return found
 
     # values of a row
 
@@ -134,7 +165,7 @@ class RowPrinter:
         """Walk along the rows once, and compute what follows from it."""
         self._spread_for(turn)
         totals = self._walk(turn)
-        if self.segmented:
+        if self.walk.segmented:
             folded = totals
         else:
             folded = [ln.fold_lanes(self.e, self._combine(number), total)
@@ -162,7 +193,7 @@ class RowPrinter:
 
     def _walk(self, turn: Pass) -> list[Value]:
         """The lanes' totals over the row; over segments, the folded totals."""
-        if not self.segmented:
+        if not self.walk.segmented:
             return self._walk_stretch(turn, self.numbers)
         starts = [self._wide_total(n) for n, _ in self._slots(turn)]
         with self.e.width(1):
@@ -211,13 +242,16 @@ class RowPrinter:
         for which, (place, values) in enumerate(zip(places, found, strict=True)):
             for out, number in turn.found:
                 kind = self.program.kinds[number]
-                values[number] = printer.load_vector(self.e, kind, self.outs[out], place, mask)
+                base, at = self._kept_at(out, place, index)
+                values[number] = printer.load_vector(self.e, kind, base, at, mask)
             for number in turn.values:
                 if which and not self.plan.by_row[number]:
                     values[number] = found[0][number]
                 else:
                     values[number] = self._element(number, which, values, place, index, mask)
         self._store(turn, found, places, index, mask)
+        if mask is None and self.walk.fetches and turn is self.plan.passes[-1]:
+            self._fetch_next(places[0])
         return self._totals(turn, found, totals, mask)
 
     def _element(
@@ -247,19 +281,42 @@ class RowPrinter:
         index: str,
         mask: str | None,
     ) -> None:
-        for out, number in (*turn.kept, *turn.arrays):
+        for out, number in turn.kept:
+            for values, place in zip(found, places, strict=True):
+                base, at = self._kept_at(out, place, index)
+                printer.store_vector(self.e, values[number], base, at, mask)
+        stream = self.walk.streaming
+        for out, number in turn.arrays:
             for which, place in enumerate(places):
                 own = found[which].get(number)
                 value = self._wide(number, which) if own is None else own
-                printer.store_vector(self.e, value, self.outs[out], place, mask)
+                printer.store_vector(self.e, value, self.outs[out], place, mask, stream)
         for out, number in turn.sums:
-            values = [values[number] for values in found]
-            while len(values) > 1:
-                pairs = [self.e.add(a, b) for a, b in zip(values[::2], values[1::2])]
-                values = pairs + values[len(pairs) * 2 :]
+            parts = [values[number] for values in found]
+            while len(parts) > 1:
+                pairs = [self.e.add(a, b) for a, b in zip(parts[::2], parts[1::2])]
+                parts = pairs + parts[len(pairs) * 2 :]
             base, kind = self.partials[out], self.program.kinds[number]
             before = printer.load_vector(self.e, kind, base, index, mask)
-            printer.store_vector(self.e, self.e.add(before, values[0]), base, index, mask)
+            printer.store_vector(self.e, self.e.add(before, parts[0]), base, index, mask)
+
+    def _kept_at(self, out: int, place: str, index: str) -> tuple[str, str]:
+        """Where what is kept in an output's row lies: base and index."""
+        return (self.scratch[out], index) if self.scratch else (self.outs[out], place)
+
+    def _fetch_next(self, place: str) -> None:
+        """Ask for what the next row's walk will read one row further."""
+        e = self.e
+        e.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        ahead = e.assign(f"add i64 {place}, {self.columns}")
+        for base, item in zip(self.ins, self.program.inputs, strict=True):
+            if item.layout == "array":
+                step = CACHE_LINE // ITEM_BYTES[item.kind]
+                for lane in range(0, e.lanes, step):
+                    at = e.assign(f"add i64 {ahead}, {lane}")
+                    text = f"getelementptr {printer.STORED[item.kind]}, ptr {base}, i64 {at}"
+                    line = e.assign(text)
+                    e.line(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
 
     def _totals(
         self,
@@ -272,12 +329,23 @@ class RowPrinter:
         for (number, which), total in zip(self._slots(turn), totals, strict=True):
             step = step_of(self.program, number)
             assert step is not None and which is not None
-            item, combine = found[which][step.args[0]], self._combine(number)
-            if mask is not None:
-                start = self.e.const(item.kind, identity(combine, item.kind))
-                item = self.e.select(Value(mask, "bool"), item, start)
-            grown.append(COMBINE[combine](self.e, item, total))
+            grown.append(self._grown(step, which, found[which], total, mask))
         return grown
+
+    def _grown(
+        self, step: Step, which: int, found: dict[int, Value], total: Value, mask: str | None
+    ) -> Value:
+        combine = ROW_REDUCTIONS[step.name]
+        (number,) = step.args
+        item, made = found[number], step_of(self.program, number)
+        if mask is not None:
+            start = self.e.const(item.kind, identity(combine, item.kind))
+            item = self.e.select(Value(mask, "bool"), item, start)
+        elif combine == "sum" and made is not None and made.name in ("mul", "square"):
+            factors = [found[n] if n in found else self._wide(n, which) for n in made.args]
+            if item.kind in FLOATS:
+                return self.e.fma(factors[0], factors[-1], total)
+        return COMBINE[combine](self.e, item, total)
 
     # rows
 
@@ -326,23 +394,17 @@ class RowPrinter:
         loop.close()
 
 
-def print_rows(
-    program: Rows,
-    vector_bytes: int,
-    together: int = 1,
-    vectors: int = 2,
-    segmented: bool = False,
-) -> str:
-    """Return the module of a program, for vectors of this size.
-
-    `together` rows are walked at once, in steps of so many native vectors.
-    """
-    e = Emitter(lanes_for(program, vector_bytes, vectors))
+def print_rows(program: Rows, vector_bytes: int, walk: Walk) -> str:
+    """Return the module of a program, for vectors of this size."""
+    e = Emitter(lanes_for(program, vector_bytes, walk.vectors))
     e.label("entry")
-    rows = RowPrinter(program, e, segmented)
+    rows = RowPrinter(program, e, walk)
     rows.prepare_fixed()
     units = Loop(e, "%begin", "%end")
-    rows.print_unit(units.index, together)
+    rows.print_unit(units.index, walk.together)
     units.close()
+    if walk.streaming:
+        # what went past the caches must be seen before the kernel counts as done
+        e.line("fence seq_cst")
     e.line("ret void")
     return printer.module_text(e, vector_bytes)

@@ -47,16 +47,15 @@ class RowsKernel:
         self._check(outs, ins, rows, columns, segments)
         if rows == 0 or columns == 0 or segments == 0:
             return
-        together = self._together(columns, segments)
-        height = self._height(rows, columns * segments, together)
+        walk = self._walk(outs, rows, columns, segments)
+        height = self._height(rows, columns * segments, walk.together)
         units = -(-rows // height)
         targets = list(outs)
         for place, (dtype, layout) in enumerate(self.outputs):
             if layout == "row":
                 targets[place] = np.zeros((units, columns), dtype)
         sizes = (rows, columns, height) if segments == 1 else (rows, columns, height, segments)
-        address = self._address(together, segments > 1)
-        calls.launch(address, units, 1, *targets, *ins, *sizes)
+        calls.launch(self._address(walk), units, 1, *targets, *ins, *sizes)
         for out, target, (_, layout) in zip(outs, targets, self.outputs, strict=True):
             if layout == "row":
                 np.copyto(out, target.sum(0, dtype=np.float64), casting="same_kind")
@@ -80,8 +79,20 @@ class RowsKernel:
             units = batch * -(-inner // width)
             calls.launch(address, units, 1, *outs, *ins, batch, length, inner)
 
-    def _together(self, columns: int, segments: int) -> int:
-        return 4 if columns < SHORT and segments == 1 else 1
+    def _walk(
+        self, outs: Sequence[np.ndarray], rows: int, columns: int, segments: int
+    ) -> row_printer.Walk:
+        if segments > 1:
+            return row_printer.Walk(segmented=True, vectors=4)
+        if columns < SHORT:
+            return row_printer.Walk(together=4, vectors=1)
+        vectors = 2 if self.has_sums else 4
+        lanes = row_printer.lanes_for(self.program, jit.host().vector_bytes, vectors)
+        arrays = [out for out, (_, kept) in zip(outs, self.outputs, strict=True) if kept == "array"]
+        large = bool(arrays) and arrays[0].nbytes >= calls.STREAM_BYTES
+        whole = columns % lanes == 0 and columns <= row_printer.SCRATCH
+        streaming = large and whole and all(map(calls.is_aligned, arrays))
+        return row_printer.Walk(1, vectors, fetches=True, streaming=streaming)
 
     def _height(self, rows: int, columns: int, together: int) -> int:
         height = max(1, UNIT_BYTES // (columns * self.item_bytes))
@@ -90,11 +101,8 @@ class RowsKernel:
         return -(-height // together) * together
 
     @functools.cache  # noqa: B019 - kernels live as long as the process
-    def _address(self, together: int, segmented: bool) -> int:
-        vectors = 1 if together > 1 else 4
-        text = row_printer.print_rows(
-            self.program, jit.host().vector_bytes, together, vectors, segmented
-        )
+    def _address(self, walk: row_printer.Walk) -> int:
+        text = row_printer.print_rows(self.program, jit.host().vector_bytes, walk)
         return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
 
     @functools.cache  # noqa: B019 - kernels live as long as the process

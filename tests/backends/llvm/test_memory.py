@@ -80,6 +80,28 @@ def test_a_buffer_much_too_large_is_not_wasted():
     assert address(memory.empty(BIG, F32)) != place
 
 
+def test_a_buffer_serves_requests_a_little_smaller():
+    first = memory.empty((BIG[0] + 1000,), F32)
+    place = address(first)
+    del first
+    assert address(memory.empty((BIG[0] + 900,), F32)) == place
+
+
+@pytest.mark.parametrize("count", [1 << 15, BIG[0]])
+def test_an_array_owns_its_memory_until_a_second_one_views_it(count):
+    array = memory.empty((count,), F32)
+    assert memory.is_owner(array)
+    other = array[1:]
+    assert not memory.is_owner(array) and not memory.is_owner(other)
+    del other
+    assert memory.is_owner(array)
+
+
+def test_a_part_of_an_array_owns_nothing():
+    assert memory.is_owner(np.zeros(10))
+    assert not memory.is_owner(np.zeros(1000)[10:20])
+
+
 def test_what_is_kept_is_bounded(monkeypatch):
     monkeypatch.setattr(memory._cache, "limit", 3 * memory.THRESHOLD)
     arrays = [memory.empty(BIG, F32) for _ in range(5)]
