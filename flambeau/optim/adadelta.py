@@ -43,7 +43,7 @@ def plan(h: Mapping[str, Any], step: Any) -> tuple[Settings, dict[str, Any]]:
 
 
 class Adadelta(Elementwise):
-    """Adadelta: steps in proportion to the root mean square of earlier steps over that of gradients.
+    """Adadelta: the root mean square of earlier steps, over that of gradients, times the gradient.
 
     ``rho`` is how much of both means is kept. Raises ValueError for options out of range.
 

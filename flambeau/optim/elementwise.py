@@ -21,7 +21,7 @@ from flambeau.optim.stepping import (
     scalar_state,
 )
 
-__all__ = ["Elementwise"]
+__all__ = ["Elementwise", "later_numbers"]
 
 
 class Elementwise(Optimizer):
@@ -44,14 +44,7 @@ class Elementwise(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for group in self.param_groups:
-            for key, value in self.later_options.items():
-                group.setdefault(key, value)
-            for p in group["params"]:
-                found = self.state.get(p)
-                for name in self.numbers if found else ():
-                    if not isinstance(found[name], Tensor):
-                        found[name] = scalar_state(float(found[name]), group.get("fused"))
+        later_numbers(self, self.later_options, self.numbers)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change the parameters once; returns what ``closure``, which computes the loss, gave."""
@@ -100,3 +93,16 @@ class Elementwise(Optimizer):
     def _captured(cls, foreach: bool) -> str:
         """What `capturable` asks to be on its devices."""
         return "params and state_steps"
+
+
+def later_numbers(optimizer: Optimizer, options: Mapping[str, Any], numbers: Sequence[str]
+                  ) -> None:
+    """Complete what an older version saved: options it lacked, numbers that are tensors now."""
+    for group in optimizer.param_groups:
+        for key, value in options.items():
+            group.setdefault(key, value)
+        for p in group["params"]:
+            found = optimizer.state.get(p, {})
+            for name in numbers if found else ():
+                if not isinstance(found[name], Tensor):
+                    found[name] = scalar_state(float(found[name]), group.get("fused"))

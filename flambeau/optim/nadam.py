@@ -57,7 +57,7 @@ def plan(h: Mapping[str, Any], step: Any, product: Any) -> tuple[Settings, dict[
     now = beta1 * (1.0 - 0.5 * APPROACH ** (step * slow))
     following = beta1 * (1.0 - 0.5 * APPROACH ** ((step + 1) * slow))
     product = product * now
-    exact = product if isinstance(product, Tensor) else float(product)
+    exact: Any = product if isinstance(product, Tensor) else float(product)
     mode = "" if decay == 0 else "apart" if h["decoupled_weight_decay"] else "added"
     scalars = {"gain": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2, "eps": h["eps"],
                "correction": 1 - beta2**step, "decay": decay,

@@ -59,7 +59,7 @@ def plan(h: Mapping[str, Any], step: Any) -> tuple[Settings, dict[str, Any]]:
     lr, decay = h["lr"], h["weight_decay"]
     correction2 = 1 - beta2**step
     longest = 2 / (1 - beta2) - 1
-    length = longest - 2 * step * beta2**step / correction2
+    length: Any = longest - 2 * step * beta2**step / correction2
     scalars = {"gain": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2, "eps": h["eps"],
                "correction": 1 - beta1**step, "root": correction2**0.5, "lr": lr, "decay": decay,
                "length": length}

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum (Polyak 1964; Nesterov's: Sutskever and others 2013)."""
+"""Stochastic gradient descent, with momentum (Polyak, 1964; Sutskever and others, ICML 2013)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SGD(Optimizer):
         check_learning_rate(lr)
         if momentum < 0.0:
             raise ValueError(f"Invalid momentum value: {momentum}")
-        if weight_decay < 0.0:
+        if weight_decay < 0.0:  # type: ignore[operator]
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")

@@ -24,8 +24,8 @@ from flambeau.ops.extrema import maximum, minimum
 from flambeau.ops.where import where
 
 __all__ = ["Plan", "Rule", "check_at_least_zero", "check_betas", "check_capturable",
-           "check_foreach", "check_fused", "check_learning_rate", "check_step_tensors", "drive", "evaluate", "gather", "is_near", "scalar_state",
-           "scaled_group"]
+           "check_foreach", "check_fused", "check_learning_rate", "check_step_tensors", "drive",
+           "evaluate", "gather", "is_near", "number_of", "scalar_state", "scaled_group"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -156,7 +156,7 @@ def check_foreach(group: Mapping[str, Any], params: Sequence[Tensor]) -> None:
 
 def check_step_tensors(steps: Sequence[Any], name: str = "state_steps") -> None:
     """Raise where a functional form is given numbers for steps."""
-    if not all([isinstance(t, Tensor) for t in steps]):
+    if not all(isinstance(t, Tensor) for t in steps):
         raise RuntimeError(f"API has changed, `{name}` argument must contain a list of singleton "
                            "tensors")
 
@@ -194,7 +194,7 @@ def _all_plain(param: Tensor, lr: Any) -> bool:
 def _has_tensors(group: Mapping[str, Any]) -> bool:
     betas = group.get("betas")
     return (isinstance(group.get("lr"), Tensor) or isinstance(group.get("weight_decay"), Tensor)
-            or betas is not None and any([isinstance(b, Tensor) for b in betas]))
+            or betas is not None and any(isinstance(b, Tensor) for b in betas))
 
 
 def _numbers_of(value: Any) -> Any:
@@ -231,7 +231,7 @@ def _runs(values: list[tuple]) -> Iterator[tuple[tuple, int, int]]:
 
 
 def count_changes(tensors: Iterable[Tensor]) -> None:
-    """Count a change of each tensor's memory; raises where an inference tensor is none to change."""
+    """Count a change of each tensor's memory; raises for inference tensors in normal mode."""
     for t in tensors:
         version = t._v
         if version is None:
