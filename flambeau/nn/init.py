@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from flambeau.autograd import no_grad
 from flambeau.core.face import FACES
 from flambeau.core.generator import Generator
+from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor
 
 __all__ = [
@@ -45,6 +47,43 @@ _LINEAR = (
 )
 _GAINS = {"tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4, **dict.fromkeys(_LINEAR, 1)}
 _SHARE_TO_REJECT = 0.3  # with more of the normal's mass inside, its own draws are used
+
+
+class _Skipping(threading.local):
+    """Whether filling is left out in this thread."""
+
+    on = False
+
+
+_SKIPPING = _Skipping()
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """In this block the functions of this module leave their tensors as they are."""
+    before = _SKIPPING.on
+    _SKIPPING.on = True
+    try:
+        yield
+    finally:
+        _SKIPPING.on = before
+
+
+def _filling(function: Callable) -> Callable:
+    """``function``, which fills a tensor, without recording; nothing where it is skipped."""
+
+    @functools.wraps(function)
+    def fill(*args: Any, **kwargs: Any) -> Tensor:
+        if _SKIPPING.on:
+            return args[0] if args else kwargs["tensor"]
+        before = MODES.grad
+        MODES.grad = False
+        try:
+            return function(*args, **kwargs)
+        finally:
+            MODES.grad = before
+
+    return fill
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -87,7 +126,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     return _calculate_fan_in_and_fan_out(tensor)[modes.index(mode)]
 
 
-@no_grad()
+@_filling
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -95,7 +134,7 @@ def uniform_(
     return tensor.uniform_(a, b, generator=generator)
 
 
-@no_grad()
+@_filling
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -103,25 +142,25 @@ def normal_(
     return tensor.normal_(mean, std, generator=generator)
 
 
-@no_grad()
+@_filling
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with ``val``."""
     return tensor.fill_(val)
 
 
-@no_grad()
+@_filling
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with 1."""
     return tensor.fill_(1.0)
 
 
-@no_grad()
+@_filling
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0."""
     return tensor.zero_()
 
 
-@no_grad()
+@_filling
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity; ValueError where it has not 2 dimensions."""
     _require_matrix(tensor)
@@ -134,7 +173,7 @@ def _require_matrix(tensor: Tensor) -> None:
         raise ValueError("Only tensors with 2 dimensions are supported")
 
 
-@no_grad()
+@_filling
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the weight of a convolution (3, 4 or 5 dimensions) so that it copies its channels."""
     if tensor.dim() not in (3, 4, 5):
@@ -214,6 +253,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+@_filling
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -230,10 +270,9 @@ def trunc_normal_(
             stacklevel=2,
         )
     share = _below((b - mean) / std) - _below((a - mean) / std)
-    with no_grad():
-        if share > _SHARE_TO_REJECT:
-            return _redraw_normals(tensor, mean, std, a, b, generator)
-        return _accept_uniforms(tensor, mean, std, a, b, generator)
+    if share > _SHARE_TO_REJECT:
+        return _redraw_normals(tensor, mean, std, a, b, generator)
+    return _accept_uniforms(tensor, mean, std, a, b, generator)
 
 
 def _below(x: float) -> float:
@@ -276,6 +315,7 @@ def _accept_uniforms(
         tensor.copy_(FACES["torch"]["where"](pending, candidates, tensor))
 
 
+@_filling
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Fill with a (semi-)orthogonal matrix, (n, the rest), times ``gain`` (arXiv:1312.6120)."""
     if tensor.dim() < 2:
@@ -285,16 +325,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     rows = tensor.shape[0]
     flat = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator)
     tall = flat if flat.size(0) >= flat.size(1) else flat.t()
-    with no_grad():
-        q, r = FACES["linalg"]["qr"](tall)
-        # The signs of r's diagonal make q uniform among such matrices.
-        q = q * r.diagonal().sign()
-        tensor.copy_((q if tall is flat else q.t()).reshape(tensor.shape))
-        tensor.mul_(gain)
-    return tensor
+    q, r = FACES["linalg"]["qr"](tall)
+    # The signs of r's diagonal make q uniform among such matrices.
+    q = q * r.diagonal().sign()
+    tensor.copy_((q if tall is flat else q.t()).reshape(tensor.shape))
+    return tensor.mul_(gain)
 
 
-@no_grad()
+@_filling
 def sparse_(
     tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
 ) -> Tensor:
