@@ -56,8 +56,9 @@ class Node:
 
     ``kind`` is "op" (an operator, on ``inputs``, which are values, scalars or None), "input"
     (what is bound at call ``params["at"]``), "const" (``params["array"]``), "draw" (random
-    numbers, ``params["draw"](array)``) or "write" (the first input with the view ``params[
-    "chain"]`` of it overwritten by the second).
+    numbers, ``params["draw"](array)``), "write" (the first input with the view ``params[
+    "chain"]`` of it overwritten by the second) or "check" (the run is off where an integer of the
+    input is not in [low, high) and not ``ignored``).
     """
 
     __slots__ = ("inputs", "kind", "line", "op", "outputs", "params")

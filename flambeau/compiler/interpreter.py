@@ -14,7 +14,7 @@ from flambeau.core.pointwise import LARGE, computing_dtypes
 from flambeau.core.promote import number_array, result_type
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["Interpreter", "blank", "laid_out", "stand_for"]
+__all__ = ["Interpreter", "OutOfRange", "blank", "laid_out", "stand_for", "step_of"]
 
 ndarray = np.ndarray
 Step = Callable[[list], None]
@@ -65,7 +65,7 @@ class Interpreter:
             if node.kind == "input":
                 self.inputs.append((node.outputs[0].number, node.params["at"]))
                 continue
-            self.steps.append(_step(node))
+            self.steps.append(step_of(node))
             if at in dying:
                 self.steps.append(_forget(dying[at]))
 
@@ -87,13 +87,15 @@ def _forget(numbers: list[int]) -> Step:
     return step
 
 
-def _step(node: Node) -> Step:
+def step_of(node: Node) -> Step:
     if node.kind == "const":
         return _constant(node)
     if node.kind == "draw":
         return _draw(node)
     if node.kind == "write":
         return _write(node)
+    if node.kind == "check":
+        return _check(node)
     assert node.op is not None
     return _pointwise(node) if node.op.kind == "pointwise" else _general(node)
 
@@ -131,6 +133,25 @@ def _write(node: Node) -> Step:
             part = part[nr] if op.multiple else part
         part[...] = values[new]
         values[number] = whole
+
+    return step
+
+
+class OutOfRange(Exception):
+    """A value is not what the step's graph was made for; eager mode says what is wrong."""
+
+
+def _check(node: Node) -> Step:
+    at = node.inputs[0].number
+    low, high, ignored = (node.params[k] for k in ("low", "high", "ignored"))
+
+    def step(values: list) -> None:
+        a = values[at]
+        wrong = (a < low) | (a >= high)
+        if ignored is not None:
+            wrong &= a != ignored
+        if wrong.any():
+            raise OutOfRange
 
     return step
 

@@ -11,6 +11,7 @@ from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
 from flambeau.compiler.history import Spent, spent_like
 from flambeau.compiler.interpreter import Interpreter, laid_out
+from flambeau.compiler.simplify import simplified, trimmed
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.state import State, same_value
 from flambeau.compiler.trace import Made, Trace
@@ -80,8 +81,12 @@ class Program:
         self.slots = self._find_slots(leaves)
         self.mutated = [m.captures[0].at for m in trace.written]
         self.fresh = _fresh_memories(trace)
-        wanted = [m.value for m in trace.written] + [m.value for m in self.fresh.values()]
-        self.interpreter = Interpreter(trace.graph, [v for v in wanted if v is not None])
+        memories = {id(m): m for m in (*trace.written, *self.fresh.values())}.values()
+        smaller = simplified(trace.graph, [m.value for m in memories])
+        for m in memories:
+            m.value = smaller[m.value]
+        trace.graph = trimmed(smaller.graph, [m.value for m in memories])
+        self.interpreter = Interpreter(trace.graph, [m.value for m in memories])
         self.owned = {m: _is_own(v.value) for m, v in self.fresh.items() if v.value is not None}
         self.same = _same(leaves)
         self.looks = [(type(x), _node_kind(x._node)) if isinstance(x, Tensor) else None

@@ -19,6 +19,7 @@ import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import call_site, user_frame
+from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
@@ -121,6 +122,7 @@ class Tracer:
         self.made: list[weakref.ref[Tensor]] = []
         self.grads: dict[int, tuple[Meta, Any]] = {}
         self.breaks: list[Break] = []
+        self.checked: set[tuple] = set()
         self.engines: dict[int, tuple[Any, Any]] = {}
 
     # What is read
@@ -178,7 +180,9 @@ class Tracer:
             return self._view(op, inputs[0], params)
         outs = self._compute(op, inputs, arrays, params)
         self._check_params(op, params)
-        made = self._shared(op, handles, arrays, params, outs)
+        made = self._expanded(op, inputs, params, outs)
+        if made is None:
+            made = self._shared(op, handles, arrays, params, outs)
         if made is None:
             operands = [self._operand(t) for t in inputs]
             made = self._noted("op", op, operands, params, outs)
@@ -200,6 +204,31 @@ class Tracer:
         finally:
             MODES.grad = before
         return [get_array(t) for t in (out if op.multiple else (out,))]
+
+    def _expanded(self, op: Op, inputs: Sequence[Any], params: dict[str, Any],
+                  outs: Sequence[ndarray]) -> list[Traced] | None:
+        """The results by simpler operators, which the graph gets in the place of ``op``."""
+        compose = expansion_of(op, inputs, params)
+        if compose is None:
+            return None
+        before, MODES.grad = MODES.grad, False
+        try:
+            found = compose(*inputs, **params)
+        finally:
+            MODES.grad = before
+        made = [t._a for t in (found if op.multiple else (found,))]
+        for a, out in zip(made, outs):
+            if a.shape != out.shape or a.dtype != out.dtype or type(a) is not Traced:
+                return None
+        return [Traced(out, Memory(self, out, self.value_of(a))) for a, out in zip(made, outs)]
+
+    def check_range(self, t: Tensor, low: int, high: int, ignored: int | None = None) -> None:
+        """Note that the step is only right where the integers of ``t`` are in [low, high)."""
+        key = (self.value_of(t._a).number, low, high, ignored)
+        if key not in self.checked:
+            self.checked.add(key)
+            self.graph.add("check", None, (self.value_of(t._a),),
+                           {"low": low, "high": high, "ignored": ignored}, ())
 
     def _operand(self, t: Any) -> Any:
         if t is None:

@@ -9,6 +9,7 @@ from typing import Any
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten
 from flambeau.compiler.history import is_spent
+from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment
 from flambeau.compiler.state import State, state_of
@@ -56,9 +57,20 @@ class Unit:
                 continue
             if at:
                 self.programs.insert(0, self.programs.pop(at))
+            try:
+                result = program.run(*found)
+            except OutOfRange:
+                break
             self.runs += 1
-            return program.run(*found)
-        return self._trace(args, kwargs, leaves, spec, why)
+            return result
+        else:
+            return self._trace(args, kwargs, leaves, spec, why)
+        return self._undoable(args, kwargs)
+
+    def _undoable(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run in Python, so that an error leaves everything as it was."""
+        with WATCH.lock:
+            return traced(lambda: self.function(*args, **kwargs))[0]
 
     def _trace(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any,
                why: str) -> Any:

@@ -1,0 +1,77 @@
+"""Operators as functions of simpler ones, for the graph: what can be fused, written so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.modes import MODES
+from flambeau.core.op import Op
+from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops.where import where
+
+__all__ = ["expansion_of"]
+
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+# Composites that are better run whole: their parts are many, or larger than all else.
+_WHOLE = frozenset((
+    "addbmm", "baddbmm", "cdist", "dist", "gru", "lstm", "multi_margin_loss",
+    "multi_margin_loss_backward", "multilabel_margin_loss", "pdist", "renorm", "rnn_relu",
+    "rnn_tanh", "scaled_dot_product_attention"))
+
+
+def expansion_of(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Callable | None:
+    """A function of ``inputs`` and ``params`` that does as ``op``; None where it stays whole."""
+    for t in inputs:
+        if isinstance(t, Tensor) and t._a.dtype.kind in "fcV" and t._a.dtype not in (F32, F64):
+            return None
+    fits, compose = _EXPANSIONS.get(op.name, (None, None))
+    if fits is not None:
+        return compose if fits(*inputs, **params) else None
+    return None if op.compose is None or op.name in _WHOLE else op.compose
+
+
+def _nll_fits(input: Tensor, target: Tensor, weight: Any, **params: Any) -> bool:
+    return weight is None and input._a.ndim == 2 and target._a.dtype == np.int64
+
+
+def _nll_back_fits(grad: Tensor, target: Tensor, weight: Any, shape: tuple,
+                   **params: Any) -> bool:
+    return weight is None and len(shape) == 2 and target._a.dtype == np.int64
+
+
+def _at_class(target: Tensor, classes: int, ignored: int) -> Tensor:
+    """Where the class of every row is, as a mask (rows, classes)."""
+    MODES.tracer.check_range(target, 0, classes, ignored)
+    return wrap(np.arange(classes)) == target.unsqueeze(1)
+
+
+def _count(target: Tensor, ignored: int, like: Tensor) -> Tensor:
+    return (target != ignored).to(like.dtype).sum()
+
+
+def _nll(input: Tensor, target: Tensor, weight: None, reduction: str,
+         ignore_index: int) -> Tensor:
+    mask = _at_class(target, input._a.shape[1], ignore_index)
+    loss = -where(mask, input, wrap(np.zeros((), input._a.dtype.type))).sum(1)
+    if reduction == "none":
+        return loss
+    total = loss.sum()
+    return total if reduction == "sum" else total / _count(target, ignore_index, input)
+
+
+def _nll_back(grad: Tensor, target: Tensor, weight: None, shape: tuple, reduction: str,
+              ignore_index: int) -> Tensor:
+    mask = _at_class(target, shape[1], ignore_index)
+    if reduction == "mean":
+        grad = grad / _count(target, ignore_index, grad)
+    slope = -grad.unsqueeze(1) if reduction == "none" else -grad
+    return where(mask, slope, wrap(np.zeros((), grad._a.dtype.type)))
+
+
+_EXPANSIONS: dict[str, tuple[Callable, Callable]] = {
+    "nll_loss": (_nll_fits, _nll),
+    "nll_loss_backward": (_nll_back_fits, _nll_back),
+}
