@@ -10,6 +10,7 @@ from typing import Any
 from flambeau.autograd.modes import no_grad
 from flambeau.core.face import FACES
 from flambeau.core.tensor import Tensor
+from flambeau.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from flambeau.nn.parameter import Parameter, UninitializedParameter
 
 __all__ = ["SpectralNorm", "SpectralNormLoadStateDictPreHook", "SpectralNormStateDictHook",
@@ -20,11 +21,7 @@ normalize = FACES["nn.functional"]["normalize"]
 
 def default_dim(module: Any) -> int:
     """The dimension of the outputs in a module's weight: 1 for transposed convolutions, else 0."""
-    # Modules import this package, so that the classes are found when they are all there.
-    from flambeau.nn import modules
-
-    transposed = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
-    return int(isinstance(module, tuple(getattr(modules, name) for name in transposed)))
+    return int(isinstance(module, (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)))
 
 
 class SpectralNorm:
