@@ -89,6 +89,7 @@ _LATER = frozenset(
         "fft",
         "func",
         "linalg",
+        "masked",
         "mps",
         "multiprocessing",
         "nn",

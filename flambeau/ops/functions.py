@@ -44,13 +44,13 @@ def _logaddexp(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
 
 
 logaddexp = pointwise("logaddexp", _logaddexp,
-                      (lambda g, input, out: g * conj_of((input - out).exp()),
-                       lambda g, other, out: g * conj_of((other - out).exp())),
+                      (lambda g, input, other: g / conj_of((other - input).exp() + 1),
+                       lambda g, input, other: g / conj_of((input - other).exp() + 1)),
                       inputs=PAIR, inplace=False, quick=True, numbers="none",
                       refuses={"bi": "logaddexp_cpu"})
 logaddexp2 = pointwise("logaddexp2", np.logaddexp2,
-                       (lambda g, input, out: g * (input - out).exp2(),
-                        lambda g, other, out: g * (other - out).exp2()),
+                       (lambda g, input, other: g / ((other - input).exp2() + 1),
+                        lambda g, input, other: g / ((input - other).exp2() + 1)),
                        inputs=PAIR, inplace=False, numbers="none",
                        refuses={"bic": "logaddexp2_cpu"})
 
