@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from flambeau.core.arguments import argument_error
 from flambeau.core.inplace import overwrite, write_out
 from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
@@ -78,28 +79,34 @@ def show_later(module: str, names: str, *places: str) -> None:
                 FACES.setdefault(place, Face()).later[name] = module
 
 
-def with_out(function: Callable, apart: bool = False) -> Callable:
+def with_out(function: Callable, apart: bool = False, places: Sequence[str] = ()) -> Callable:
     """``function`` with an ``out=`` argument, and NumPy's spellings of argument names.
 
     Where ``out`` is given the result (or each result of a tuple) is written into it. With
-    ``apart`` it must not share memory with an input.
+    ``apart`` it must not share memory with an input. ``places`` are where it shows, for errors.
     """
     name = function.__name__
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
-            return function(*args)
-        out = kwargs.pop("out", None)
-        if apart and out is not None:
-            refuse_shared(out, args)
-        if out is None:
-            if not kwargs.keys().isdisjoint(_SPELLINGS):
-                kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
-            return function(*args, **kwargs)
-        if name in OUT_SAYS_DTYPE and isinstance(out, Tensor) and kwargs.get("dtype") is None:
-            kwargs["dtype"] = out.dtype
-        return _write_results(name, out, function(*args, **kwargs))
+        try:
+            if not kwargs:
+                return function(*args)
+            out = kwargs.pop("out", None)
+            if apart and out is not None:
+                refuse_shared(out, args)
+            if out is None:
+                if not kwargs.keys().isdisjoint(_SPELLINGS):
+                    kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
+                return function(*args, **kwargs)
+            if name in OUT_SAYS_DTYPE and isinstance(out, Tensor) and kwargs.get("dtype") is None:
+                kwargs["dtype"] = out.dtype
+            return _write_results(name, out, function(*args, **kwargs))
+        except (AttributeError, TypeError) as error:
+            told = argument_error(function, places, error, args, kwargs)
+            if told is None:
+                raise
+            raise told from None
 
     return call
 
@@ -144,7 +151,7 @@ def public(*places: str, out: bool = False, apart: bool = False, name: str | Non
     def declare(function: Callable) -> Callable:
         shown = name or function.__name__
         function.__name__ = function.__qualname__ = shown
-        face = with_out(function, apart) if out else function
+        face = with_out(function, apart, places) if out else function
         for spelled in (shown, *aliases):
             show(face, spelled, *places)
             if inplace:

@@ -11,7 +11,7 @@ from flambeau.base.shapes import broadcast
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
-from flambeau.core.tensor import Tensor, wrap
+from flambeau.core.tensor import Tensor
 from flambeau.ops.linalg import (
     I32,
     LinAlgError,
@@ -67,21 +67,14 @@ def _as_far_as_possible(a: ndarray) -> tuple[ndarray, ndarray]:
     return out, info
 
 
-def _halved(t: Any) -> Any:
-    """The lower triangle, its diagonal halved."""
-    n = t._a.shape[-1]
-    mask = np.tril(np.ones((n, n), np.dtype(t._a.dtype.type)))
-    np.fill_diagonal(mask, 0.5)
-    return t * wrap(mask)
-
-
 def _grad(g: Any, out: Any, upper: bool) -> list:
     g_factor, factor_ = g[0], out[0]
     if upper:
         g_factor, factor_ = adjoint_of(g_factor), adjoint_of(factor_)
     back = adjoint_of(factor_)
-    middle: Any = _halved(matmul(back, g_factor))
-    found = solve_triangular(back, middle + adjoint_of(middle), upper=True)
+    middle = matmul(back, g_factor).tril()  # type: ignore[attr-defined]
+    both = middle + adjoint_of(middle.tril(-1))
+    found = solve_triangular(back, both, upper=True)
     return [solve_triangular(factor_, found, upper=False, left=False) * 0.5]
 
 

@@ -61,9 +61,10 @@ def _eigh_forward(a: ndarray, UPLO: str, vectors: bool) -> tuple:
     bad = ~np.isfinite(a).all((-1, -2)) if a.size else np.zeros(a.shape[:-2], bool)
     try:
         if vectors:
-            values, found = np.linalg.eigh(a, UPLO)
+            values, found = np.linalg.eigh(a, UPLO)  # type: ignore[call-overload]
         else:
-            values, found = np.linalg.eigvalsh(a, UPLO), np.empty(0, a.dtype)
+            values = np.linalg.eigvalsh(a, UPLO)  # type: ignore[call-overload]
+            found = np.empty(0, a.dtype)
     except np.linalg.LinAlgError:
         at = first_info(np.where(bad, 1, 0))[0] if bad.any() else ""
         raise LinAlgError(f"linalg.eigh: {at}The algorithm failed to converge because the input "
@@ -80,7 +81,8 @@ def _eigh_grad(g: Any, out: Any) -> list:
     turned = matmul(back, g[1])
     check_phase(turned.diagonal(0, -2, -1),  # type: ignore[attr-defined]
                 "linalg_eigh_backward", "eigenvectors")
-    inner = turned / gaps(values) * off_diagonal(values._a.shape[-1]) + scaled_diagonal(g[0])
+    skew = (turned - adjoint_of(turned)) * 0.5
+    inner = skew / gaps(values) * off_diagonal(values._a.shape[-1]) + scaled_diagonal(g[0])
     return [matmul(vectors, matmul(inner, back))]
 
 

@@ -133,12 +133,12 @@ def is_zero(g: Tensor) -> bool:
     return g._node is None and type(g._a) is ndarray and not g._a.any()
 
 
-def column(t: Tensor) -> Tensor:
+def column(t: Tensor) -> Any:
     """A number per matrix, shaped to scale the matrices."""
     return t.unsqueeze(-1).unsqueeze(-1)
 
 
-def _det_grad(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
+def _det_grad(g: Any, input: Any, out: Any) -> Any:
     a = input._a
     if type(a) is ndarray and a.size and not _regular(a):
         return _adjugate_grad(g, input)
@@ -291,7 +291,10 @@ def is_vector(a: Any, b: Any) -> bool:
     return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
 
 
-def _solve_forward(a: ndarray, b: ndarray, fails: str | None) -> tuple:
+def _solve_forward(a: ndarray, b: ndarray, left: bool, fails: str | None) -> tuple:
+    if not left:
+        back, info = _solve_forward(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2), True, fails)
+        return np.swapaxes(back, -1, -2), info
     try:
         return np.linalg.solve(a, b), np.zeros(a.shape[:-2], I32)
     except np.linalg.LinAlgError:
@@ -302,18 +305,21 @@ def _solve_forward(a: ndarray, b: ndarray, fails: str | None) -> tuple:
     return found, info
 
 
-def _solve_grad(g: Any, needs: tuple, A: Tensor, out: Any) -> list:
-    back = solved(adjoint_of(A), g[0])
-    return [matmul(back, adjoint_of(out[0])).neg() if needs[0] else None, back]
+def _solve_grad(g: Any, needs: tuple, A: Tensor, out: Any, left: bool) -> list:
+    back = solved(adjoint_of(A), g[0], left)
+    if not needs[0]:
+        return [None, back]
+    forth = adjoint_of(out[0])
+    return [(matmul(back, forth) if left else matmul(forth, back)).neg(), back]
 
 
 SOLVE = matrix_op("linalg_solve_ex", _solve_forward, inputs=("A", "B"), joint=_solve_grad,
-                  multiple=True, params=("fails",))
+                  multiple=True, params=("left", "fails"))
 
 
-def solved(A: Tensor, B: Tensor) -> Tensor:
-    """X with A X = B, of square A and matrices B."""
-    return apply(SOLVE, (A, B), {"fails": "torch.linalg.solve"})[0]
+def solved(A: Tensor, B: Tensor, left: bool = True) -> Tensor:
+    """X with A X = B (X A = B where not ``left``), of square A and matrices B."""
+    return apply(SOLVE, (A, B), {"left": left, "fails": "torch.linalg.solve"})[0]
 
 
 def _solve(A: Tensor, B: Tensor, left: bool, fails: str | None) -> tuple:
@@ -328,11 +334,8 @@ def _solve(A: Tensor, B: Tensor, left: bool, fails: str | None) -> tuple:
         B = B.unsqueeze(-1)
     check_sides("linalg.solve", A, B, left)
     broadcast(B._a.shape[:-2], A._a.shape[:-2])
-    if left:
-        found, info = apply(SOLVE, (A, B), {"fails": fails})
-        return found.squeeze(-1) if vector else found, info
-    found, info = apply(SOLVE, (transpose(A, -2, -1), transpose(B, -2, -1)), {"fails": fails})
-    return transpose(found, -2, -1), info
+    found, info = apply(SOLVE, (A, B), {"left": left, "fails": fails})
+    return found.squeeze(-1) if vector else found, info
 
 
 @public("linalg", out=True)

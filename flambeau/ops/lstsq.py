@@ -14,7 +14,7 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.tensor import Tensor
-from flambeau.ops.linalg import adjoint_of, matrix_op
+from flambeau.ops.linalg import adjoint_of, is_vector, matrix_op
 from flambeau.ops.matmul import matmul
 from flambeau.ops.spectral import pinv, pinv_grad
 
@@ -93,14 +93,18 @@ def _check(input: Tensor, b: Tensor, driver: str | None) -> bool:
     if ahead not in (0, 1):
         raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and "
                            "(input.dim() - other.dim()) <= 1")
-    at = -1 if ahead else -2
+    vectors = is_vector(input._a, b._a)
+    at = -1 if vectors else -2
     if b._a.shape[at] != input._a.shape[-2]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size({at})")
+    if ahead and not vectors:
+        broadcast(input._a.shape[:-2], b._a.shape[:-1])
+        raise RuntimeError(f"{name}: input.size(-2) should match other.size(-1)")
     if input._a.dtype not in LETTERS:
         raise RuntimeError("This function doesn't handle types other than float and double")
     if driver is not None and driver not in DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of ({', '.join(DRIVERS)})")
-    return bool(ahead)
+    return vectors
 
 
 @public("linalg", out=True)

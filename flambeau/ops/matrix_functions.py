@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
@@ -88,7 +90,7 @@ def _exp_forward(a: ndarray) -> ndarray:
 def _exp_grad(g: Tensor, input: Tensor) -> Tensor:
     """The upper right block of the exponential of [[A^H, g], [0, A^H]]."""
     n = input._a.shape[-1]
-    back = adjoint_of(input)
+    back: Any = adjoint_of(input)
     cat = FACES["torch"]["cat"]
     rows = cat([cat([back, g], -1), cat([back * 0, back], -1)], -2)
     return matrix_exp(rows).narrow(-2, 0, n).narrow(-1, n, n)  # type: ignore[attr-defined]

@@ -133,8 +133,8 @@ def cond(input: Tensor, p: Any = None) -> Tensor:
         return wrap(np.zeros(input._a.shape[:-2], held))
     if p is None or p in (2, -2):
         s = svdvals(input)
-        top, low = s.select(-1, 0), s.select(-1, -1)  # type: ignore[attr-defined]
-        return low / top if p == -2 else top / low
+        top, low = s.narrow(-1, 0, 1), s.narrow(-1, -1, 1)  # type: ignore[attr-defined]
+        return (low / top if p == -2 else top / low).squeeze(-1)
     if p == "nuc":
         s = svdvals(input)
         return s.sum(-1) * s.reciprocal().sum(-1)  # type: ignore[attr-defined]

@@ -13,11 +13,11 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.tensor import Tensor
+from flambeau.ops.copy import cast
 from flambeau.ops.linalg import (
     adjoint_of,
     check_lapack,
     check_old_sides,
-    check_same,
     check_sides,
     inv,
     matrix_op,
@@ -34,15 +34,24 @@ def _triangle(t: Tensor, upper: bool, unit: bool) -> Tensor:
     return t.triu(shift) if upper else t.tril(shift)  # type: ignore[attr-defined]
 
 
-def _grad(g: Tensor, needs: tuple, A: Tensor, out: Tensor, upper: bool, unit: bool) -> list:
-    back = apply(TRIANGULAR, (adjoint_of(A), g), {"upper": not upper, "unit": unit})
+def _forward(a: np.ndarray, b: np.ndarray, upper: bool, left: bool, unit: bool) -> np.ndarray:
+    if left:
+        return factor.solve_triangular(a, b, upper, unit)
+    a, b = np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)
+    return np.swapaxes(factor.solve_triangular(a, b, not upper, unit), -1, -2)
+
+
+def _grad(g: Tensor, needs: tuple, A: Tensor, out: Tensor, upper: bool, left: bool,
+          unit: bool) -> list:
+    back = apply(TRIANGULAR, (adjoint_of(A), g), {"upper": not upper, "left": left, "unit": unit})
     if not needs[0]:
         return [None, back]
-    return [_triangle(matmul(back, adjoint_of(out)).neg(), upper, unit), back]
+    slope = matmul(back, adjoint_of(out)) if left else matmul(adjoint_of(out), back)
+    return [_triangle(slope.neg(), upper, unit), back]
 
 
-TRIANGULAR = matrix_op("linalg_solve_triangular", factor.solve_triangular, inputs=("A", "B"),
-                       params=("upper", "unit"), joint=_grad)
+TRIANGULAR = matrix_op("linalg_solve_triangular", _forward, inputs=("A", "B"), joint=_grad,
+                       params=("upper", "left", "unit"))
 
 
 @public("linalg", out=True)
@@ -60,13 +69,9 @@ def solve_triangular(input: Tensor, B: Tensor, *, upper: bool, left: bool = True
     """
     check_sides("linalg.solve_triangular", input, B, left)
     check_lapack("triangular_solve_cpu", input)
-    check_same("linalg.solve_triangular", "A", input, B)
+    B = cast(B, input.dtype)
     broadcast(B._a.shape[:-2], input._a.shape[:-2])
-    if left:
-        return apply(TRIANGULAR, (input, B), {"upper": upper, "unit": unitriangular})
-    found = apply(TRIANGULAR, (transpose(input, -2, -1), transpose(B, -2, -1)),
-                  {"upper": not upper, "unit": unitriangular})
-    return transpose(found, -2, -1)
+    return apply(TRIANGULAR, (input, B), {"upper": upper, "left": left, "unit": unitriangular})
 
 
 WARNING = """torch.triangular_solve is deprecated in favor of torch.linalg.solve_triangularand \
@@ -87,7 +92,7 @@ def _old_forward(b: np.ndarray, a: np.ndarray, upper: bool, transposed: bool, un
 def _old_grad(g: Any, needs: tuple, A: Tensor, out: Any, upper: bool, transposed: bool,
               unit: bool) -> list:
     back = adjoint_of(transpose(A, -2, -1) if transposed else A)
-    g_input = apply(TRIANGULAR, (back, g[0]), {"upper": upper == transposed, "unit": unit})
+    g_input = solve_triangular(back, g[0], upper=upper == transposed, unitriangular=unit)
     if not needs[1]:
         return [g_input, None]
     slope = matmul(g_input, adjoint_of(out[0])).neg()

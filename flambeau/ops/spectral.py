@@ -54,11 +54,11 @@ def _not_converged(a: ndarray) -> LinAlgError:
                        f"matrix {reason}")
 
 
-def _skew(x: Tensor) -> Tensor:
+def _skew(x: Any) -> Any:
     return x - adjoint_of(x)
 
 
-def _projected(g: Tensor, q: Tensor) -> Tensor:
+def _projected(g: Any, q: Tensor) -> Any:
     """``g`` without its part in the columns of ``q``."""
     return g - matmul(q, matmul(adjoint_of(q), g))
 
@@ -208,7 +208,7 @@ def pinv(input: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None
     _check_tolerance("pinv", atol=atol, rtol=rtol)
     m, n = input._a.shape[-2:]
     if not m or not n:
-        return adjoint_of(input) * 1
+        return adjoint_of(input).clone()  # type: ignore[attr-defined]
     if hermitian:
         values, vectors = eigh(input)
         size = values.abs()
@@ -238,8 +238,7 @@ def pinv_grad(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
     return first + outside_left + outside_right
 
 
-PINV = matrix_op("linalg_pinv", _pinv_forward, grads=(pinv_grad,), params=("limits",),
-                 node="Pinverse")
+PINV = matrix_op("linalg_pinv", _pinv_forward, grads=(pinv_grad,), params=("limits",))
 
 
 @public("torch", "Tensor")
