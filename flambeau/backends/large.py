@@ -9,6 +9,7 @@ import math
 import os
 import threading
 import warnings
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,7 +100,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     >>> result is None or float(result[-1])
     3.0
     """
-    lead = _lead(operands)
+    lead = lead_of(operands)
     if lead is None or lead.size < MIN_ITEMS or _ARITY.get(name) != len(operands):
         return None
     if lead.dtype.type not in _NUMBERS or not lead.dtype.isnative:
@@ -116,7 +117,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     return _run(llvm, name, lead, operands, out)
 
 
-def _lead(operands: tuple[Any, ...]) -> np.ndarray | None:
+def lead_of(operands: Sequence[Any]) -> np.ndarray | None:
     """Return the largest array: its shape is the result's."""
     best = None
     for item in operands:
@@ -134,7 +135,7 @@ def _run(
 ) -> np.ndarray | None:
     ins, layouts = [], []
     for item in operands:
-        array, layout = _place(item, lead)
+        array, layout = place(item, lead)
         if layout is None:
             return None
         ins.append(array)
@@ -153,7 +154,7 @@ def _run(
     return out
 
 
-def _place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
+def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
     """Return the operand as an array and how it is laid over the lead's items, None if not."""
     if type(item) is not np.ndarray:
         return _scalar(item, lead.dtype)

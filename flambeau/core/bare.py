@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.core.node import OpNode
 from flambeau.core.promote import number_array
 
@@ -18,6 +19,7 @@ __all__ = ["array_runner"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+LARGE = fused.MIN_ITEMS
 Runner = Callable[[Any, ndarray], Sequence | None]
 
 
@@ -31,7 +33,7 @@ def array_runner(op: Any) -> Runner:
     None where the operator's formulas need tensors, and where something saved is not a plain
     array of the gradient's dtype or was changed since it was saved.
     """
-    formulas = op.formulas
+    formulas: tuple[Any, ...] = op.formulas
     if op.array_formulas is None:
         if not op.bare:
             return _never
@@ -41,9 +43,24 @@ def array_runner(op: Any) -> Runner:
     picks = tuple([_pick(op, k) for k in range(len(op.slots))])
     if op.joint is not None:
         return _joint_runner(op.joint, op.joint_picks, picks)
+    if op.kind == "pointwise" and op.array_formulas is None:
+        formulas = tuple([(_large_first(f[0]), f[1]) if f and f[1] else f for f in formulas])
     if len(formulas) == 1:
-        return _one_runner(*formulas[0], picks)
+        formula, slots = formulas[0]
+        return _one_runner(formula, slots, picks)
     return _each_runner(formulas, picks)
+
+
+def _large_first(formula: Callable) -> Callable:
+    """The formula as one kernel where the gradient is large; of arrays and numbers."""
+    def run(g: ndarray, *values: Any) -> Any:
+        if g.size >= LARGE:
+            found = fused.pointwise(formula, (g, *values), on=False)
+            if found is not None:
+                return found
+        return formula(g, *values)
+
+    return run
 
 
 def _never(node: Any, g: ndarray) -> None:

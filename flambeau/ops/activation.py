@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.numpy.erf import erf
+from flambeau.backends import fused
+from flambeau.backends.fused import ON_ARRAYS as ON_ARRAYS
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
@@ -29,20 +31,12 @@ ZEROS = {np.dtype(d): np.zeros((), d) for d in (np.float32, np.float64)}
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
-# The same formula serves arrays and tensors: these are the functions that it is written in.
-ON_ARRAYS = SimpleNamespace(
-    exp=np.exp,
-    log=np.log,
-    log1p=np.log1p,
-    tanh=np.tanh,
-    erf=erf,
-    where=np.where,
-    clip=np.clip,
-    sign=np.sign,
-    sigmoid=lambda x: 1 / (1 + np.exp(-x)),
-)
+# The same formula serves arrays, kernels and tensors: the functions of tensors that it may use.
 ON_TENSORS = SimpleNamespace(
+    abs=lambda t: t.abs(),
+    conj=conj_of,
     exp=lambda t: t.exp(),
+    expm1=lambda t: t.expm1(),
     log=lambda t: t.log(),
     log1p=lambda t: t.log1p(),
     tanh=lambda t: t.tanh(),
@@ -51,6 +45,7 @@ ON_TENSORS = SimpleNamespace(
     clip=lambda t, low, high: t.clamp(low, high),
     sign=lambda t: t.sign(),
     sigmoid=lambda t: t.sigmoid(),
+    softplus=lambda t: softplus(t, 1, math.inf),
 )
 
 
@@ -102,6 +97,27 @@ def declare(
     return pointwise(name, forward, (grad,), params=params, node=node, places=None).op
 
 
+def activation(
+    name: str,
+    value: Callable,
+    slope: Callable,
+    params: tuple[str, ...] = (),
+    node: str | None = None,
+) -> Op:
+    """A pointwise operator of one input from two formulas that serve arrays, kernels and tensors.
+
+    ``value(on, x, *params)``; ``slope(on, g, ...)`` names what it needs as other formulas do.
+    """
+    tensors = functools.partial(slope, ON_TENSORS)
+    arrays = fused.forward(slope)
+    code = slope.__code__
+    for formula in (tensors, arrays):
+        formula.names = code.co_varnames[2 : code.co_argcount]  # type: ignore[attr-defined]
+    op = declare(name, fused.forward(value), tensors, params, node)
+    op.on_arrays(arrays)
+    return op
+
+
 def in_place(function: Callable, name: str, *places: str) -> None:
     """Show ``function`` with ``inplace=True`` as ``name`` in ``places``."""
 
@@ -117,11 +133,19 @@ def in_place(function: Callable, name: str, *places: str) -> None:
 
 
 def _zero_where_low(g: ndarray, x: ndarray, threshold: float) -> ndarray:
+    if g.size >= fused.MIN_ITEMS:
+        found = fused.pointwise(_zero_below, (g, x, threshold))
+        if found is not None:
+            return found
     zero = ZEROS.get(g.dtype)
     return np.where(x <= threshold, g.dtype.type(0) if zero is None else zero, g)
 
 
-THRESHOLD_BACKWARD = pointwise(
+def _zero_below(on: Any, g: Any, x: Any, threshold: Any) -> Any:
+    return on.where(x <= threshold, 0.0, g)
+
+
+THRESHOLD_BACKWARD: Op = pointwise(
     "threshold_backward",
     _zero_where_low,
     (lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold), None),
@@ -189,10 +213,10 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 in_place(threshold, "threshold_", "torch", FUNCTIONAL)
 
-LEAKY_RELU = declare(
+LEAKY_RELU = activation(
     "leaky_relu",
-    lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
-    lambda g, input, negative_slope: where(input > 0, g, g * negative_slope),
+    lambda on, x, negative_slope: on.where(x > 0, x, x * negative_slope),
+    lambda on, g, input, negative_slope: on.where(input > 0, g, g * negative_slope),
     ("negative_slope",),
 )
 
@@ -253,19 +277,19 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 # elu, selu, celu: one formula
 
 
-def _elu_forward(x: ndarray, alpha: float, scale: float, input_scale: float) -> ndarray:
-    low = np.expm1(np.minimum(x, 0) * input_scale) * (alpha * scale)
-    return np.where(x <= 0, low, x * scale)
+def _elu_value(on: Any, x: Any, alpha: Any, scale: Any, input_scale: Any) -> Any:
+    low = on.expm1(on.clip(x, None, 0.0) * input_scale) * (alpha * scale)
+    return on.where(x <= 0, low, x * scale)
 
 
-def _elu_grad(g: Tensor, input: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
-    low = (input.clamp(max=0) * input_scale).exp() * (alpha * scale * input_scale)
-    return where(input <= 0, g * low, g * scale)
+def _elu_slope(on: Any, g: Any, input: Any, alpha: Any, scale: Any, input_scale: Any) -> Any:
+    low = on.exp(on.clip(input, None, 0.0) * input_scale) * (alpha * scale * input_scale)
+    return on.where(input <= 0, g * low, g * scale)
 
 
 _ELU_PARAMS = ("alpha", "scale", "input_scale")
-ELU = declare("elu", _elu_forward, _elu_grad, _ELU_PARAMS)
-CELU = declare("celu", _elu_forward, _elu_grad, _ELU_PARAMS)
+ELU = activation("elu", _elu_value, _elu_slope, _ELU_PARAMS)
+CELU = activation("celu", _elu_value, _elu_slope, _ELU_PARAMS)
 
 
 @public(FUNCTIONAL, out=True)
@@ -302,34 +326,34 @@ _GELU_INNER = math.sqrt(2 / math.pi)
 _GELU_CUBE = 0.044715
 
 
-def _gelu_value(x: Any, approximate: str, on: SimpleNamespace) -> Any:
+def _gelu_value(on: Any, x: Any, approximate: str) -> Any:
     if approximate == "tanh":
         return 0.5 * x * (1 + on.tanh(_GELU_INNER * (x + _GELU_CUBE * (x * x * x))))
     return 0.5 * x * (1 + on.erf(x * math.sqrt(0.5)))
 
 
-def _gelu_slope(x: Any, approximate: str, on: SimpleNamespace) -> Any:
+def _gelu_slope(on: Any, g: Any, x: Any, approximate: str) -> Any:
     if approximate == "tanh":
         square = x * x
         t = on.tanh(_GELU_INNER * (x + _GELU_CUBE * (square * x)))
         inner = _GELU_INNER * (1 + 3 * _GELU_CUBE * square)
-        return 0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner)
+        return g * (0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner))
     density = on.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
-    return 0.5 * (1 + on.erf(x * math.sqrt(0.5))) + x * density
+    return g * (0.5 * (1 + on.erf(x * math.sqrt(0.5))) + x * density)
 
 
 GELU_BACKWARD = composite(
     "gelu_backward",
-    lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_TENSORS),
-    lambda g, x, approximate: g * _gelu_slope(x, approximate, ON_ARRAYS),
+    functools.partial(_gelu_slope, ON_TENSORS),
+    fused.forward(_gelu_slope),
     inputs=("grad", "input"),
     params=("approximate",),
     node="GeluBackward",
 )
 GELU = composite(
     "gelu",
-    lambda x, approximate: _gelu_value(x, approximate, ON_TENSORS),
-    lambda x, approximate: _gelu_value(x, approximate, ON_ARRAYS),
+    functools.partial(_gelu_value, ON_TENSORS),
+    fused.forward(_gelu_value),
     grads=(lambda g, input, approximate: quick(GELU_BACKWARD, g, input, approximate=approximate),),
     inputs=("input",),
     params=("approximate",),
@@ -352,26 +376,22 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     return apply(GELU, (input,), {"approximate": approximate})
 
 
-def _silu_slope(g: ndarray, x: ndarray) -> ndarray:
-    s = 1 / (1 + np.exp(-x))
-    slope = s * (1 + x * (1 - s))
-    return g * (slope.conj() if slope.dtype.kind == "c" else slope)
-
-
-def _silu_slope_of_tensors(g: Tensor, input: Tensor) -> Tensor:
-    s = input.sigmoid()
-    return g * conj_of(s * (1 + input * (1 - s)))
+def _silu_slope(on: Any, g: Any, x: Any) -> Any:
+    s = on.sigmoid(x)
+    return g * on.conj(s * (1 + x * (1 - s)))
 
 
 SILU_BACKWARD = composite(
     "silu_backward",
-    _silu_slope_of_tensors,
-    _silu_slope,
+    functools.partial(_silu_slope, ON_TENSORS),
+    fused.forward(_silu_slope),
     inputs=("grad", "input"),
     node="SiluBackward",
 )
 SILU = declare(
-    "silu", lambda x: x / (1 + np.exp(-x)), lambda g, input: quick(SILU_BACKWARD, g, input)
+    "silu",
+    fused.forward(lambda on, x: x * on.sigmoid(x)),
+    lambda g, input: quick(SILU_BACKWARD, g, input),
 )
 
 
@@ -382,12 +402,12 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return run(SILU, input, {}, inplace)
 
 
-def _mish_grad(g: Tensor, input: Tensor) -> Tensor:
-    t = softplus(input).tanh()
-    return g * (t + input * input.sigmoid() * (1 - t * t))
+def _mish_slope(on: Any, g: Any, input: Any) -> Any:
+    t = on.tanh(on.softplus(input))
+    return g * (t + input * on.sigmoid(input) * (1 - t * t))
 
 
-MISH = declare("mish", lambda x: x * np.tanh(np.logaddexp(x, 0)), _mish_grad)
+MISH = activation("mish", lambda on, x: x * on.tanh(on.softplus(x)), _mish_slope)
 
 
 @public(FUNCTIONAL)
@@ -397,17 +417,17 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return run(MISH, input, {}, inplace)
 
 
-def _softplus_forward(x: ndarray, beta: float, threshold: float) -> ndarray:
+def _softplus_value(on: Any, x: Any, beta: Any, threshold: Any) -> Any:
     z = x * beta
-    return np.where(z > threshold, x, np.logaddexp(z, 0) / beta)
+    return on.where(z > threshold, x, on.softplus(z) / beta)
 
 
-def _softplus_grad(g: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
+def _softplus_slope(on: Any, g: Any, input: Any, beta: Any, threshold: Any) -> Any:
     z = input * beta
-    return where(z > threshold, g, g * z.sigmoid())
+    return on.where(z > threshold, g, g * on.sigmoid(z))
 
 
-SOFTPLUS = declare("softplus", _softplus_forward, _softplus_grad, ("beta", "threshold"))
+SOFTPLUS = activation("softplus", _softplus_value, _softplus_slope, ("beta", "threshold"))
 
 
 @public(FUNCTIONAL, out=True)
@@ -417,10 +437,10 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     return apply(SOFTPLUS, (input,), {"beta": beta, "threshold": threshold})
 
 
-LOGSIGMOID = declare(
+LOGSIGMOID = activation(
     "logsigmoid",
-    lambda x: -np.logaddexp(-x, 0),
-    lambda g, input: g * (-input).sigmoid(),
+    lambda on, x: -on.softplus(-x),
+    lambda on, g, input: g * on.sigmoid(-input),
     node="LogSigmoid",
 )
 

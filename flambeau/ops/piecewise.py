@@ -16,7 +16,7 @@ from flambeau.core.kinds import composite, pointwise
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import (
     FUNCTIONAL,
-    declare,
+    activation,
     in_place,
     not_implemented,
     require_float,
@@ -24,7 +24,6 @@ from flambeau.ops.activation import (
     run,
 )
 from flambeau.ops.join import cat
-from flambeau.ops.where import where
 
 __all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6", "rrelu",
            "softshrink"]
@@ -32,14 +31,15 @@ __all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6",
 ndarray = np.ndarray
 
 
-def _inside(g: Tensor, input: Tensor, low: float, high: float) -> Tensor:
+def _inside(on: Any, g: Any, input: Any, low: Any, high: Any) -> Any:
     """``g`` where ``input`` lies strictly between ``low`` and ``high``, else zero."""
-    return where((input <= low) | (input >= high), 0.0, g)
+    return on.where((input <= low) | (input >= high), 0.0, g)
 
 
-HARDTANH = declare("hardtanh", lambda x, min_val, max_val: np.clip(x, min_val, max_val),
-                   lambda g, input, min_val, max_val: _inside(g, input, min_val, max_val),
-                   ("min_val", "max_val"))
+HARDTANH = activation(
+    "hardtanh", lambda on, x, min_val, max_val: on.clip(x, min_val, max_val),
+    lambda on, g, input, min_val, max_val: _inside(on, g, input, min_val, max_val),
+    ("min_val", "max_val"))
 
 
 @public(FUNCTIONAL, out=True)
@@ -69,8 +69,8 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0, 6, inplace)
 
 
-HARDSIGMOID = declare("hardsigmoid", lambda x: np.clip(x + 3, 0, 6) / 6,
-                      lambda g, input: _inside(g * (1 / 6), input, -3, 3))
+HARDSIGMOID = activation("hardsigmoid", lambda on, x: on.clip(x + 3, 0, 6) / 6,
+                         lambda on, g, input: _inside(on, g * (1 / 6), input, -3, 3))
 
 
 @public(FUNCTIONAL)
@@ -80,12 +80,12 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return run(HARDSIGMOID, input, {}, inplace)
 
 
-def _hardswish_grad(g: Tensor, input: Tensor) -> Tensor:
+def _hardswish_slope(on: Any, g: Any, input: Any) -> Any:
     middle = g * (input / 3 + 0.5)
-    return where(input <= -3, 0.0, where(input >= 3, g, middle))
+    return on.where(input <= -3, 0.0, on.where(input >= 3, g, middle))
 
 
-HARDSWISH = declare("hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6, _hardswish_grad)
+HARDSWISH = activation("hardswish", lambda on, x: x * on.clip(x + 3, 0, 6) / 6, _hardswish_slope)
 
 
 @public(FUNCTIONAL)
@@ -95,15 +95,15 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return run(HARDSWISH, input, {}, inplace)
 
 
-def _outside(g: Tensor, input: Tensor, lambd: float) -> Tensor:
-    return where((input >= -lambd) & (input <= lambd), 0.0, g)
+def _outside(on: Any, g: Any, input: Any, lambd: Any) -> Any:
+    return on.where((input >= -lambd) & (input <= lambd), 0.0, g)
 
 
 # x minus its clipped self keeps NaN, as PyTorch does.
-SOFTSHRINK = declare("softshrink", lambda x, lambd: x - np.clip(x, -lambd, lambd), _outside,
-                     ("lambd",))
-HARDSHRINK = declare(
-    "hardshrink", lambda x, lambd: np.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x),
+SOFTSHRINK = activation("softshrink", lambda on, x, lambd: x - on.clip(x, -lambd, lambd),
+                        _outside, ("lambd",))
+HARDSHRINK = activation(
+    "hardshrink", lambda on, x, lambd: on.where((x >= -lambd) & (x <= lambd), 0.0, x),
     _outside, ("lambd",))
 
 
@@ -186,9 +186,10 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 RRELU = pointwise(
     "rrelu_with_noise", lambda x, noise: x * noise, (lambda g, noise: g * noise, None),
     inputs=("input", "noise"), places=None).op
-RRELU_EVAL = declare(
-    "rrelu_eval", lambda x, slope: np.where(x > 0, x, x * slope),
-    lambda g, input, slope: where(input > 0, g, g * slope), ("slope",), node="RreluWithNoise")
+RRELU_EVAL = activation(
+    "rrelu_eval", lambda on, x, slope: on.where(x > 0, x, x * slope),
+    lambda on, g, input, slope: on.where(input > 0, g, g * slope), ("slope",),
+    node="RreluWithNoise")
 
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:

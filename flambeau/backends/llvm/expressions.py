@@ -37,7 +37,9 @@ class Symbol:
         self.number = number
         self.kind = kind
 
-    def _with(self, name: str, other: Any, swapped: bool = False) -> Symbol:
+    def _with(self, name: str, other: Any, swapped: bool = False) -> Any:
+        if not isinstance(other, (Symbol, int, float)):
+            return NotImplemented
         other = self.builder.lift(other, self.kind)
         pair = (other, self) if swapped else (self, other)
         return self.builder.step(name, *pair)
@@ -67,7 +69,9 @@ class Symbol:
         return self._with("div", other, True)
 
     def __pow__(self, other: Any) -> Symbol:
-        return self.builder.step("square", self) if other == 2 else self._with("pow", other)
+        if type(other) is int and other == 2:
+            return self.builder.step("square", self)
+        return self._with("pow", other)
 
     def __neg__(self) -> Symbol:
         return self.builder.step("neg", self)
@@ -93,9 +97,13 @@ class Symbol:
     def __invert__(self) -> Symbol:
         return self.builder.step("logical_not", self)
 
-    def equals(self, other: Any) -> Symbol:
-        """Whether both are the same number (``==`` is left to Python)."""
+    def __eq__(self, other: Any) -> Symbol:  # type: ignore[override]
         return self._with("eq", other)
+
+    def __ne__(self, other: Any) -> Symbol:  # type: ignore[override]
+        return self._with("ne", other)
+
+    __hash__ = object.__hash__
 
     def cast(self, kind: str) -> Symbol:
         """The same value as another kind."""
@@ -189,7 +197,9 @@ def _namespace(b: Builder) -> SimpleNamespace:
     on.column = lambda kind: b.make("column_number", (), kind)
     on.where = lambda condition, a, c: _where(b, condition, a, c)
     on.clip = lambda x, low, high: _clip(b, x, low, high)
+    on.conj = lambda x: x
     on.sign = lambda x: _sign(b, x)
+    on.softplus = lambda z: on.maximum(z, 0.0) + on.log1p(on.decay(-on.abs(z)))
     return on
 
 

@@ -1,0 +1,116 @@
+"""Elementwise formulas of large arrays as one kernel, or None to say "use NumPy".
+
+A formula is a Python function of arrays and parameters that computes with operators and with the
+functions of a namespace `on`. `ON_ARRAYS` runs it with NumPy, a kernel's namespace writes it down
+as a program; with tensors' functions it can be differentiated.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import large, memory
+from flambeau.backends.numpy.erf import erf
+
+# fewer items than this are sooner done by NumPy's own loops
+MIN_ITEMS = 1 << 13
+
+ON_ARRAYS = SimpleNamespace(
+    abs=np.abs,
+    exp=np.exp,
+    expm1=np.expm1,
+    log=np.log,
+    log1p=np.log1p,
+    tanh=np.tanh,
+    erf=erf,
+    where=np.where,
+    clip=np.clip,
+    sign=np.sign,
+    sigmoid=lambda x: 1 / (1 + np.exp(-x)),
+    softplus=lambda x: np.logaddexp(x, 0),
+    maximum=np.maximum,
+    minimum=np.minimum,
+    conj=lambda x: x.conj() if x.dtype.kind == "c" else x,
+)
+Formula = Callable[..., Any]
+_FLOATS = (np.float32, np.float64)
+
+
+def forward(formula: Formula) -> Callable[..., Any]:
+    """``formula(on, *arrays, **params)`` as a function of arrays: one kernel where they are large.
+
+    >>> import numpy as np
+    >>> silu = forward(lambda on, x: x * on.sigmoid(x))
+    >>> silu(np.zeros(3))
+    array([0., 0., 0.])
+    """
+
+    def run(*arrays: Any, **params: Any) -> Any:
+        if arrays[0].size >= MIN_ITEMS:
+            found = pointwise(formula, arrays, params)
+            if found is not None:
+                return found
+        return formula(ON_ARRAYS, *arrays, **params)
+
+    return run
+
+
+def pointwise(
+    formula: Formula, args: Sequence[Any], params: Mapping[str, Any] | None = None, on: bool = True
+) -> np.ndarray | None:
+    """Run a formula as one kernel; None when the case is not covered.
+
+    Arrays are those that `large.pointwise` takes, of float32 or float64; numbers may change from
+    call to call, other parameters make a kernel of their own. The formula's first argument is the
+    namespace of functions where `on`.
+    """
+    params = params or {}
+    lead = large.lead_of(args)
+    if lead is None or lead.size < MIN_ITEMS or lead.dtype.type not in _FLOATS:
+        return None
+    llvm = large.load()
+    if llvm is None:
+        return None
+    ins: list[np.ndarray] = []
+    layouts: list[Any] = []
+    for value in (*args, *params.values()):
+        if value is None or isinstance(value, (str, bool)):
+            layouts.append((value,))
+            continue
+        array, layout = large.place(value, lead)
+        if layout is None:
+            return None
+        ins.append(array)
+        layouts.append(layout)
+    if ("row" in layouts or "column" in layouts) and lead.shape[-1] < large.MIN_COLUMNS:
+        return None
+    kernel = _kernel(formula, lead.dtype.char, tuple(layouts), tuple(params), on)
+    if kernel is None:
+        return None
+    out = memory.empty(lead.shape, kernel.outputs[0])
+    kernel.run((out,), ins, True)
+    return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel(
+    formula: Formula, char: str, layouts: tuple[Any, ...], names: tuple[str, ...], on: bool
+) -> Any:
+    """The kernel of a formula, None where it cannot be written down; a tuple is a value itself."""
+    llvm = large.load()
+    assert llvm is not None
+    b = llvm.expressions.Builder()
+    kind = llvm.calls.KINDS[np.dtype(char)]
+    values = [v[0] if isinstance(v, tuple) else b.input(kind, v) for v in layouts]
+    count = len(values) - len(names)
+    named = dict(zip(names, values[count:], strict=True))
+    try:
+        result = formula(*((b.on,) if on else ()), *values[:count], **named)
+    except (TypeError, AttributeError):
+        return None
+    if not isinstance(result, llvm.expressions.Symbol):
+        return None
+    return llvm.calls.pointwise_kernel(b.pointwise(result))
