@@ -67,7 +67,7 @@ class DataLoader(Generic[_T_co]):
     sampler: Any
     pin_memory_device: str
     prefetch_factor: int | None
-    _iterator: _BaseDataLoaderIter | None
+    _iterator: Any
     __initialized = False
 
     def __init__(self, dataset: Dataset[_T_co], batch_size: int | None = 1,
@@ -152,7 +152,7 @@ class DataLoader(Generic[_T_co]):
     def __iter__(self) -> Any:
         if not self.persistent_workers or self.num_workers == 0:
             return self._get_iterator()
-        if self._iterator is None:
+        if self._iterator is None or self._iterator._failed:
             self._iterator = self._get_iterator()
         else:
             self._iterator._reset(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
 from collections.abc import Callable
@@ -42,6 +43,10 @@ def outcome(t: Any, run: Run) -> Any:
             result = plain(run(t))
         except Exception as error:
             result = type(error).__name__, [*str(error).splitlines(), ""][0]
+    if isinstance(result, tuple) and isinstance(result[1], str):
+        # An iterator in the error's frames would else be found dead by a worker forked later,
+        # where PyTorch waits for processes that are not the worker's own.
+        gc.collect()
     said = sorted({(w.category.__name__, str(w.message)) for w in caught
                    if "fork" not in str(w.message)})
     return result, said, t.rand(2).tolist()

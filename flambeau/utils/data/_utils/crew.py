@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau.ops.sharing import register
 from flambeau.utils.data._utils import MP_STATUS_CHECK_INTERVAL
@@ -42,8 +42,7 @@ def inline_limit(prefetch_factor: int) -> int:
 class Crew:
     """Worker processes 0 to n - 1, each at the other end of a channel.
 
-    ``plan_of(worker)`` says what each is told. A worker that has been let go, or is found dead, is
-    no longer ``active``.
+    ``plan_of(worker)`` says what each is told. A worker that has been let go is no longer ``active``.
     """
 
     def __init__(self, count: int, context: Any, plan_of: Callable[[int], Plan]) -> None:
@@ -51,6 +50,7 @@ class Crew:
         self.channels: list[LoaderEnd] = []
         self.active: list[bool] = []
         self._owner = os.getpid()
+        self._failure: tuple = ()
         self._closed = False
         context = context or multiprocessing
         # A worker that does not inherit the dataset's tensors is sent them without a copy.
@@ -79,9 +79,9 @@ class Crew:
         self.active.append(True)
 
     @property
-    def pids(self) -> list[int]:
-        """The process ids, by worker."""
-        return [process.pid for process in self.processes]
+    def failed(self) -> bool:
+        """Whether a worker has died, which ends them all."""
+        return bool(self._failure)
 
     def send(self, worker: int, number: int, keys: Any) -> None:
         """Give a worker the task of this number; without waiting."""
@@ -93,6 +93,8 @@ class Crew:
 
         RuntimeError where a worker has died; TimeoutError after ``timeout`` seconds.
         """
+        if self._failure:
+            self._raise()
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             for worker in self._active() if wanted is None else (wanted,):
@@ -110,8 +112,6 @@ class Crew:
         try:
             found = self.channels[worker].take()
         except EOFError:
-            # It closes its end a moment before it can be seen dead.
-            self.processes[worker].join(MP_STATUS_CHECK_INTERVAL)
             self._report([worker])
         return None if found is None else found[0]
 
@@ -141,16 +141,22 @@ class Crew:
             self.channels[worker].read()
         except EOFError:
             if worker not in ended:
-                self.processes[worker].join(MP_STATUS_CHECK_INTERVAL)
                 ended.append(worker)
 
-    def _report(self, ended: list[int]) -> None:
-        """Raise for workers that are dead though nobody let them go."""
+    def _report(self, ended: list[int]) -> NoReturn:
+        """Raise for workers that are dead though nobody let them go; end the others."""
         for worker in ended:
-            self.active[worker] = False
+            # What shows here can be a moment earlier than its exit code.
+            self.processes[worker].join(MP_STATUS_CHECK_INTERVAL)
         pids = ", ".join([str(self.processes[worker].pid) for worker in ended])
-        cause = RuntimeError(_cause(self.processes[ended[0]]))
-        raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly") from cause
+        self._failure = (f"DataLoader worker (pid(s) {pids}) exited unexpectedly",
+                         _cause(self.processes[ended[0]]))
+        self.close()
+        self._raise()
+
+    def _raise(self) -> NoReturn:
+        text, cause = self._failure
+        raise RuntimeError(text) from RuntimeError(cause)
 
     def let_go(self, worker: int) -> None:
         """Have a worker end: it has no more to give."""

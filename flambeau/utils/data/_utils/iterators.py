@@ -136,6 +136,11 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self._begin()
 
     @property
+    def _failed(self) -> bool:
+        """Whether a worker has died: nothing more can come."""
+        return self._crew.failed
+
+    @property
     def _workers(self) -> list:
         """The worker processes."""
         return self._crew.processes
