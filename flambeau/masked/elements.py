@@ -62,7 +62,7 @@ def softmin(input: Tensor, dim: int, *, dtype: dtype | None = None,
 
 def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12,
               dtype: dtype | None = None, mask: Tensor | None = None) -> Tensor:
-    """The elements where ``mask`` is True over their norm along ``dim``, which is at least ``eps``."""
+    """The elements that ``mask`` shows, divided by their norm along ``dim`` or by ``eps``."""
     size = norm(input, ord, dim, keepdim=True, dtype=dtype or input.dtype, mask=mask)
     return filled(input, mask, 0) / maximum(size, size.new_full((), eps))
 

@@ -7,6 +7,7 @@ from flambeau.core.face import show_later
 __all__ = ["FILES"]
 
 TORCH, TENSOR, LINALG = ("torch",), ("Tensor",), ("linalg",)
+FFT = ("fft",)
 BOTH, ALL = ("torch", "Tensor"), ("torch", "Tensor", "linalg")
 STORAGES = ("BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage "
             "ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage "
@@ -24,8 +25,11 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("dim_order is_nonzero is_pinned is_set_to module_load pin_memory", TENSOR)),
     "files": (("from_file", TORCH),),
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
+    "flambeau.serialization": (("load save", TORCH),),
     "flambeau.storage": (("is_storage TypedStorage", TORCH), (STORAGES, TORCH),
                          ("storage", TENSOR)),
+    "fft": (("fft fft2 fftfreq fftn fftshift hfft hfft2 hfftn ifft ifft2 ifftn ifftshift", FFT),
+            ("ihfft ihfft2 ihfftn irfft irfft2 irfftn rfft rfft2 rfftfreq rfftn", FFT)),
     "ldl": (("ldl_factor ldl_factor_ex ldl_solve", LINALG),),
     "linalg": (("det slogdet", ALL), ("logdet inverse", BOTH),
                ("LinAlgError inv inv_ex solve solve_ex", LINALG)),
@@ -37,6 +41,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("frobenius_norm nuclear_norm set_default_tensor_type to_dlpack vander", TORCH),),
     "qr": (("qr", ALL), ("geqrf orgqr ormqr", BOTH), ("householder_product", LINALG)),
     "matrix_norms": (("cond matrix_norm norm", LINALG),),
+    "segments": (("segment_reduce _segment_reduce", TORCH),),
     "solvers": (("triangular_solve", BOTH), ("solve_triangular tensorinv tensorsolve", LINALG)),
     "spectral": (("svd", ALL), ("pinverse", BOTH),
                  ("matrix_rank pinv svdvals", LINALG)),
