@@ -96,6 +96,7 @@ _LATER = frozenset(
         "optim",
         "random",
         "return_types",
+        "serialization",
         "special",
         "storage",
         "testing",
