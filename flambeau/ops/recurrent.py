@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def _rows(a: ndarray, batch: int, sizes: Sizes) -> ndarray:
 def _arranged(count: int, arrays: Sequence[ndarray | None]) -> tuple[Any, list, Weights]:
     """The input, ``count`` states and the weights, of float32 at least."""
     x, *rest = [_wide(a) for a in arrays]
-    return x, rest[:count], Weights(*rest[count:])
+    return x, rest[:count], Weights(*rest[count:])  # type: ignore[arg-type]
 
 
 def _forward(run: Callable, count: int) -> Callable:
@@ -173,12 +174,10 @@ _ONE_STATE = ("x", "h", "w_ih", "w_hh", "b_ih", "b_hh")
 LSTM = _declare("lstm", lstm_parts, kernels.lstm_forward, kernels.lstm_backward,
                 ("x", "h", "c", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr"), 2)
 GRU = _declare("gru", gru_parts, kernels.gru_forward, kernels.gru_backward, _ONE_STATE, 1)
-RNN_TANH = _declare(
-    "rnn_tanh", _rnn_parts(tanh), lambda *args: kernels.rnn_forward(*args, relu=False),
-    lambda *args: kernels.rnn_backward(*args, relu=False), _ONE_STATE, 1)
-RNN_RELU = _declare(
-    "rnn_relu", _rnn_parts(relu), lambda *args: kernels.rnn_forward(*args, relu=True),
-    lambda *args: kernels.rnn_backward(*args, relu=True), _ONE_STATE, 1)
+RNN_TANH, RNN_RELU = [
+    _declare(name, _rnn_parts(activation), partial(kernels.rnn_forward, activation is relu),
+             partial(kernels.rnn_backward, activation is relu), _ONE_STATE, 1)
+    for name, activation in (("rnn_tanh", tanh), ("rnn_relu", relu))]
 _nodes: dict[tuple[str, str], type] = {}
 
 

@@ -20,7 +20,7 @@ from flambeau.ops.split import unbind
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh",
            "rnn_tanh_cell"]
 
-_KINDS = {"Tensor": Tensor, "tuple of Tensors": (list, tuple), "bool": bool, "int": int,
+_KINDS: dict[str, Any] = {"Tensor": Tensor, "tuple of Tensors": (list, tuple), "bool": bool, "int": int,
           "float": (float, int)}
 _TAIL = (("params", "tuple of Tensors"), ("has_biases", "bool"), ("num_layers", "int"),
          ("dropout", "float"), ("train", "bool"), ("bidirectional", "bool"))
@@ -39,7 +39,7 @@ class _Arguments:
                 break
         else:
             raise _no_form(name, forms, args, kwargs)
-        self.x: Tensor = found.get("input", found.get("data"))
+        self.x: Tensor = found["input" if "input" in found else "data"]
         self.packed = "data" in found
         self.hx: list[Tensor] = list(found["hx"]) if several else [found["hx"]]
         self.params: list[Tensor] = list(found["params"])
@@ -99,7 +99,7 @@ def _weights(a: _Arguments, projected: bool) -> list[list[Tensor | None]]:
     return found
 
 
-def _run(op: Op, gates: int, a: _Arguments, states: list[tuple[Tensor, ...]],
+def _run(op: Op, gates: int, a: _Arguments, states: Sequence[Sequence[Tensor]],
          weights: list[list[Tensor | None]], node: str) -> tuple[Tensor, ...]:
     """All layers; the results of the last one and the last states of each, stacked."""
     if a.directions == 2 and (len(states) % 2 or len(weights) % 2):

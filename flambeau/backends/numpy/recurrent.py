@@ -65,19 +65,19 @@ def _inputs(x: ndarray, w: Weights) -> ndarray:
 def _weight_grads(d_in: ndarray, d_state: ndarray, x: ndarray, before: ndarray, w: Weights,
                   needs: Sequence[bool]) -> list[ndarray | None]:
     """Gradients of the input, both weights and both biases, where ``needs`` says so."""
-    same = d_in is d_state
-    sums = d_in.sum(0) if needs[3] or needs[4] and same else None
-    state_sums = sums if same else d_state.sum(0) if needs[4] else None
+    sums = d_in.sum(0) if needs[3] else None
+    state_sums = d_state.sum(0) if needs[4] and (sums is None or d_in is not d_state) else sums
     return [d_in.dot(w.ih) if needs[0] else None,
             d_in.T.dot(x) if needs[1] else None,
             d_state.T.dot(before) if needs[2] else None,
-            sums if needs[3] else None,
-            (state_sums.copy() if same else state_sums) if needs[4] else None]
+            sums,
+            state_sums if state_sums is None or state_sums is not sums else state_sums.copy()]
 
 
-def _start(g: ndarray | None, like: ndarray) -> ndarray:
+def _start(g: ndarray | None, batch: int, like: ndarray) -> ndarray:
     """The gradient that arrives at a last state, to be changed; zeros where there is none."""
-    return np.zeros_like(like) if g is None else np.array(g, like.dtype, order="C")
+    shape = (batch, like.shape[1])
+    return np.zeros(shape, like.dtype) if g is None else np.array(g, like.dtype, order="C")
 
 
 # Long short-term memory: gates i, f, g, o
@@ -142,22 +142,21 @@ def lstm_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
     """Gradients of x, h, c, w_ih, w_hh, b_ih, b_hh and w_hr from those of out, h and c."""
     gates, before_h, before_c = kept[:3]
     g_out, g_h, g_c = grads
-    dh = _start(g_h, np.empty((batch, before_h.shape[1]), x.dtype))
-    dc = _start(g_c, np.empty((batch, before_c.shape[1]), x.dtype))
+    dh, dc = _start(g_h, batch, before_h), _start(g_c, batch, before_c)
     d_gates = np.empty_like(gates)
-    d_out = None if w.hr is None else np.empty_like(before_h)
+    d_out = np.empty_like(before_h if w.hr is not None else before_h[:0])
     for at, n in reversed(steps):
         now = slice(at, at + n)
         d = dh[:n]
         if g_out is not None:
             d += g_out[now]
-        if d_out is not None:
+        if w.hr is not None:
             d_out[now] = d
             d = d.dot(w.hr)
         lstm_step_back(gates[now], before_c[now], d, dc[:n], d_gates[now])
         np.dot(d_gates[now], w.hh, out=dh[:n])
     inner = _weight_grads(d_gates, d_gates, x, before_h, w, (needs[0], *needs[3:7]))
-    projected = d_out.T.dot(kept[3]) if d_out is not None and needs[7] else None
+    projected = d_out.T.dot(kept[3]) if w.hr is not None and needs[7] else None
     return [inner[0], dh, dc, *inner[1:], projected]
 
 
@@ -230,7 +229,7 @@ def gru_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
     """Gradients of x, h, w_ih, w_hh, b_ih and b_hh from those of out and h."""
     gates, news, before = kept
     g_out, g_h = grads
-    dh = _start(g_h, np.empty((batch, before.shape[1]), x.dtype))
+    dh = _start(g_h, batch, before)
     d_in, d_state = np.empty_like(gates), np.empty_like(gates)
     for at, n in reversed(steps):
         now = slice(at, at + n)
@@ -246,8 +245,8 @@ def gru_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
 # One gate: tanh or relu
 
 
-def rnn_forward(x: ndarray, h: ndarray, w: Weights, steps: Steps,
-                relu: bool) -> tuple[ndarray, ...]:
+def rnn_forward(relu: bool, x: ndarray, h: ndarray, w: Weights,
+                steps: Steps) -> tuple[ndarray, ...]:
     """Results (rows, H), last h, and for backward: the results again, h before each step."""
     held = _inputs(x, w)
     h = h.copy()
@@ -265,13 +264,13 @@ def rnn_forward(x: ndarray, h: ndarray, w: Weights, steps: Steps,
     return held.copy(), h, held, before
 
 
-def rnn_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
-                 kept: Sequence[ndarray], steps: Steps, batch: int, needs: Sequence[bool],
-                 relu: bool) -> list[ndarray | None]:
+def rnn_backward(relu: bool, grads: Sequence[ndarray | None], x: ndarray, w: Weights,
+                 kept: Sequence[ndarray], steps: Steps, batch: int,
+                 needs: Sequence[bool]) -> list[ndarray | None]:
     """Gradients of x, h, w_ih, w_hh, b_ih and b_hh from those of out and h."""
     held, before = kept
     g_out, g_h = grads
-    dh = _start(g_h, np.empty((batch, before.shape[1]), x.dtype))
+    dh = _start(g_h, batch, before)
     slope: Any = (held > 0).astype(x.dtype) if relu else 1 - held * held.conj()
     d_gate = np.empty_like(held)
     back = w.hh.conj()

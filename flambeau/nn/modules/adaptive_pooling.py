@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
@@ -13,11 +13,11 @@ from flambeau.nn.modules.utils import _ntuple
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d",
            "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d"]
 
-OutputSize = Union[int, None, tuple[Union[int, None], ...]]
-Size2 = Union[int, tuple[int, int]]
-Size3 = Union[int, tuple[int, int, int]]
-Ratio2 = Union[float, tuple[float, float]]
-Ratio3 = Union[float, tuple[float, float, float]]
+OutputSize = int | None | tuple[int | None, ...]
+Size2 = int | tuple[int, int]
+Size3 = int | tuple[int, int, int]
+Ratio2 = float | tuple[float, float]
+Ratio3 = float | tuple[float, float, float]
 
 
 class _AdaptiveMaxPoolNd(Module):

@@ -68,12 +68,12 @@ class MultiheadAttention(Module):
 
         if self._qkv_same_embed_dim:
             self.in_proj_weight = parameter(3 * n, n)
-            absent = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+            absent = ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
         else:
             self.q_proj_weight = parameter(n, n)
             self.k_proj_weight = parameter(n, self.kdim)
             self.v_proj_weight = parameter(n, self.vdim)
-            absent = ("in_proj_weight",)
+            absent = ["in_proj_weight"]
         for name in absent:
             self.register_parameter(name, None)
         if bias:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from flambeau.autograd import no_grad
 from flambeau.core.face import FACES
@@ -17,9 +17,9 @@ from flambeau.nn.parameter import Parameter
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
-Size1 = Union[int, tuple[int]]
-Size2 = Union[int, tuple[int, int]]
-Size3 = Union[int, tuple[int, int, int]]
+Size1 = int | tuple[int]
+Size2 = int | tuple[int, int]
+Size3 = int | tuple[int, int, int]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 _MODES = ("zeros", "reflect", "replicate", "circular")
 empty = FACES["torch"]["empty"]

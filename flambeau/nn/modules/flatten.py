@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 from flambeau.base.shapes import Size
 from flambeau.core.tensor import Tensor
@@ -10,7 +10,7 @@ from flambeau.nn.modules.module import Module
 
 __all__ = ["Flatten", "Unflatten"]
 
-Sizes = Union[Size, list[int], tuple[int, ...]]
+Sizes = Size | list[int] | tuple[int, ...]
 
 
 class Flatten(Module):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.modules.module import Module
 
 __all__ = ["Fold", "Unfold"]
 
-SizeAny = Union[int, tuple[int, ...]]
+SizeAny = int | tuple[int, ...]
 
 
 class Unfold(Module):

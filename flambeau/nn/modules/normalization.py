@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from flambeau.autograd.function import Function
 from flambeau.base.shapes import Size
@@ -17,7 +17,7 @@ from flambeau.nn.parameter import Parameter
 
 __all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
-Shape = Union[int, list[int], Size]
+Shape = int | list[int] | Size
 torch = FACES["torch"]
 
 

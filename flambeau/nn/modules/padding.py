@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
@@ -15,9 +15,9 @@ __all__ = ["CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "
            "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "ZeroPad1d", "ZeroPad2d",
            "ZeroPad3d"]
 
-Pad1 = Union[int, tuple[int, int]]
-Pad2 = Union[int, tuple[int, int, int, int]]
-Pad3 = Union[int, tuple[int, int, int, int, int, int]]
+Pad1 = int | tuple[int, int]
+Pad2 = int | tuple[int, int, int, int]
+Pad3 = int | tuple[int, int, int, int, int, int]
 _two, _four, _six = _ntuple(2), _ntuple(4), _ntuple(6)
 
 

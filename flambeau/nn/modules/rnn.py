@@ -14,7 +14,6 @@ from flambeau.nn import init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.rnn_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from flambeau.nn.parameter import Parameter
-from flambeau.nn.utils.rnn import PackedSequence
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
@@ -79,7 +78,7 @@ class RNNBase(Module):
             width = self.input_size
             if layer >= self._directions:
                 width = size * self._directions
-            shapes = [(gates, width), (gates, size)]
+            shapes: list[tuple[int, ...]] = [(gates, width), (gates, size)]
             if self.bias:
                 shapes += [(gates,), (gates,)]
             if self.proj_size:
@@ -126,7 +125,7 @@ class RNNBase(Module):
 
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raise where dtype, rank or size do not fit."""
-        held = getattr(self, "weight_ih_l0").dtype
+        held = self.weight_ih_l0.dtype
         if input.dtype is not held:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({held}). Convert "
@@ -193,7 +192,7 @@ class RNNBase(Module):
         ``input`` is (T, N, input_size), with ``batch_first`` (N, T, input_size), without a batch
         (T, input_size), or a PackedSequence. ``hx`` are the first states, zeros where None.
         """
-        if isinstance(input, PackedSequence):
+        if hasattr(input, "batch_sizes"):
             return self._forward_packed(input, hx)
         rank = input.dim()
         if rank not in (2, 3):
@@ -214,7 +213,7 @@ class RNNBase(Module):
             return out.squeeze(0 if self.batch_first else 1), self._without_batch(hx)
         return out, hx
 
-    def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+    def _forward_packed(self, packed: Any, hx: Any) -> tuple[Any, Any]:
         data, sizes, order, back = packed
         if hx is None:
             hx = self._first_states(data, sizes)
@@ -223,7 +222,7 @@ class RNNBase(Module):
         self.check_forward_args(data, hx, sizes)
         out, hx = self._function(data, sizes, hx, self._flat_weights, self.bias, self.num_layers,
                                  self.dropout, self.training, self.bidirectional)
-        return PackedSequence(out, sizes, order, back), self.permute_hidden(hx, back)
+        return type(packed)(out, sizes, order, back), self.permute_hidden(hx, back)
 
     def extra_repr(self) -> str:
         """The sizes, and what differs from the defaults."""

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 from flambeau.core.face import FACES
 from flambeau.core.modes import MODES
@@ -26,7 +26,7 @@ __all__ = ["Transformer", "TransformerDecoder", "TransformerDecoderLayer", "Tran
            "TransformerEncoderLayer"]
 
 torch = FACES["torch"]
-Activation = Union[str, Callable[[Tensor], Tensor]]
+Activation = str | Callable[[Tensor], Tensor]
 
 
 def _generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
@@ -50,7 +50,7 @@ def _detect_is_causal_mask(mask: Tensor | None, is_causal: bool | None = None,
     if tuple(mask.shape) != (n, n):
         return False
     causal = _generate_square_subsequent_mask(n, dtype=mask.dtype)  # type: ignore[arg-type]
-    return bool((mask == causal).all())
+    return bool(mask.eq(causal).all())
 
 
 class Transformer(Module):
@@ -169,7 +169,7 @@ class TransformerEncoder(Module):
         for layer in self.layers:  # type: ignore[attr-defined]
             out = layer(out, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding)
         if empties:
-            out = out.masked_fill((padding != 0).unsqueeze(-1), 0.0)  # type: ignore[union-attr]
+            out = out.masked_fill(padding.ne(0).unsqueeze(-1), 0.0)  # type: ignore[union-attr]
         return out if self.norm is None else self.norm(out)
 
     def _leaves_padding_out(self, src: Tensor, mask: Tensor | None,
@@ -182,10 +182,11 @@ class TransformerEncoder(Module):
             return False
         if MODES.grad and (src.requires_grad or any(p.requires_grad for p in first.parameters())):
             return False
-        padded = padding != 0
+        if not getattr(self, "mask_check", True):
+            return True
+        padded = padding.ne(0).long()
         # Only padding at the end: once it begins it goes on.
-        begun = padded.long().cummax(1).values if padded.size(1) else padded
-        return not getattr(self, "mask_check", True) or bool((begun == padded).all())
+        return bool(padded[:, 1:].ge(padded[:, :-1]).all())
 
 
 def _keeps_padding(layer: Any) -> str:

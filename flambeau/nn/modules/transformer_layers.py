@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
@@ -17,7 +17,7 @@ from flambeau.ops.heads import added_mask
 
 __all__ = ["TransformerDecoderLayer", "TransformerEncoderLayer"]
 
-Activation = Union[str, Callable[[Tensor], Tensor]]
+Activation = str | Callable[[Tensor], Tensor]
 
 
 def _get_activation_fn(activation: str) -> Callable[[Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
@@ -10,10 +10,10 @@ from flambeau.nn.modules.module import Module
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
 
-SizeAny = Union[int, tuple[int, ...]]
-Size2 = Union[int, tuple[int, int]]
-RatioAny = Union[float, tuple[float, ...]]
-Ratio2 = Union[float, tuple[float, float]]
+SizeAny = int | tuple[int, ...]
+Size2 = int | tuple[int, int]
+RatioAny = float | tuple[float, ...]
+Ratio2 = float | tuple[float, float]
 
 
 class Upsample(Module):
