@@ -57,6 +57,10 @@ _SAYS: dict[str, str] = {
 }
 _SAYS.update(amin=_SAYS["amax"], nanquantile=_SAYS["quantile"], inner=_SAYS["tensordot"])
 
+# The transforms cast within a kind.
+_COMPLEX = frozenset("fft ifft rfft ihfft fftn ifftn rfftn ihfftn fft2 ifft2 rfft2 ihfft2".split())
+_REAL = frozenset("irfft hfft irfftn hfftn irfft2 hfft2".split())
+
 _C_NAMES = {
     "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
     "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
@@ -77,6 +81,9 @@ def wrong_out(name: str, have: dtype, want: dtype) -> str | None:
     >>> wrong_out("add", float64, float32)
     """
     says = _SAYS.get(name)
+    if name in _COMPLEX and not have.is_complex or name in _REAL and not have.is_floating_point:
+        kind = "complex" if name in _COMPLEX else "floating point"
+        says = f"{name.replace('2', 'n')} expects a {kind} output tensor, but got {{have}}"
     if says is None:
         return None
     return says.format(name=name, have=have.title, want=want.title,
