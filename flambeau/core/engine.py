@@ -490,9 +490,22 @@ def run_with_hooks(node: Node, g: Any) -> Sequence:
     grads = tuple([None if e is None else v for e, v in zip(node.next, grads)])
     if MODES.anomaly and MODES.anomaly_nan:
         _refuse_nan(node, grads)
-    for hook in list((node.post_hooks or {}).values()):
-        grads = changed_values(hook, grads, hook(grads, incoming))
+    if node.post_hooks:
+        grads = tuple([_fitted(e, v) for e, v in zip(node.next, grads)])
+        for hook in list(node.post_hooks.values()):
+            grads = changed_values(hook, grads, hook(grads, incoming))
     return grads
+
+
+def _fitted(edge: Any, g: Tensor | None) -> Tensor | None:
+    """A gradient in the shape and dtype of what it is the gradient of."""
+    if g is None:
+        return None
+    if type(edge) is Output:
+        return fit(g, *edge.node.outputs[edge.nr])
+    if isinstance(edge, Tensor):
+        return fit(g, edge._a.shape, edge._a.dtype)
+    return fit(g, edge.shape, edge.dtype)
 
 
 def _refuse_nan(node: Node, grads: Sequence) -> None:

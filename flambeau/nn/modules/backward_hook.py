@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from flambeau.autograd.function import Function
 from flambeau.core.modes import MODES
-from flambeau.core.tensor import Tensor
+from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["BackwardHook", "BackwardHookFunction"]
 
@@ -45,6 +47,8 @@ class BackwardHook:
         self.user_hooks = user_hooks
         self.user_pre_hooks = user_pre_hooks
         self.grad_outputs: tuple | None = None
+        # Shapes and dtypes of the inputs: one without a gradient shows zeros.
+        self.like: list[tuple] = []
         self.n_inputs = self.n_outputs = -1
         self.input_tensors_index: list[int] | None = None
         self.output_tensors_index: list[int] | None = None
@@ -53,6 +57,8 @@ class BackwardHook:
         """The arguments, passed through the node before the module."""
         found, self.input_tensors_index = _through_node(args, self._after_module)
         self.n_inputs = len(args)
+        if self.input_tensors_index is not None:
+            self.like = [(args[i].shape, args[i].dtype.np) for i in self.input_tensors_index]
         return found
 
     def setup_output_hook(self, args: Any) -> Any:
@@ -66,7 +72,9 @@ class BackwardHook:
         if self.grad_outputs is None:
             return None
         index = self.input_tensors_index or []
-        found: Any = _spread(index, grad_inputs, self.n_inputs)
+        grads = [wrap(np.zeros(*like)) if g is None else g
+                 for g, like in zip(grad_inputs, self.like)]
+        found: Any = _spread(index, grads, self.n_inputs)
         for hook in self.user_hooks:
             other = hook(self.module, found, self.grad_outputs)
             if other is None:

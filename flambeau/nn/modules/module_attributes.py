@@ -63,10 +63,16 @@ class Members(dict):
 
     __slots__ = ("owner", "slot")
 
-    def __init__(self, owner: Any, slot: str, start: dict | None = None) -> None:
-        super().__init__(start or ())
-        self.owner = weakref.ref(owner)
+    def __init__(self, owner: weakref.ref, slot: str) -> None:
+        self.owner = owner
         self.slot = slot
+
+    @classmethod
+    def made(cls, owner: Any, slot: str, start: dict) -> Members:
+        """The members of ``owner`` that ``start`` has; they do not show yet."""
+        found = cls(weakref.ref(owner), slot)
+        dict.update(found, start)
+        return found
 
     def show(self) -> None:
         """Make all members attributes of the owner."""
@@ -225,7 +231,7 @@ def set_members(owner: Any, slot: str, given: dict) -> None:
     before = held.get(slot)
     if isinstance(before, Members):
         before.hide()
-    held[slot] = given if isinstance(given, Members) else Members(owner, slot, given)
+    held[slot] = given if isinstance(given, Members) else Members.made(owner, slot, given)
     held[slot].show()
 
 
@@ -278,12 +284,20 @@ class Attributes(Holder):
         if params is None:
             set_before_init(self, name, value)
         elif isinstance(value, Tensor) and isinstance(value, Parameter):
+            if value.is_leaf and not PARAMETER_HOOKS and _is_new(self, held, name):
+                dict.__setitem__(params, name, value)
+                held[name] = value
+                return
             forget(held, name, ("_buffers", "_modules"))
             self.register_parameter(name, value)
         elif name in params:
             check_none(name, value, "parameter", "Parameter")
             self.register_parameter(name, value)
         elif isinstance(value, Attributes):
+            if not MODULE_HOOKS and _is_new(self, held, name):
+                dict.__setitem__(held["_modules"], name, value)
+                held[name] = value
+                return
             forget(held, name, ("_parameters", "_buffers"))
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_modules"]:
@@ -325,7 +339,7 @@ class Attributes(Holder):
         held.setdefault("_non_persistent_buffers_set", set())
         for slot in SLOTS:
             if slot in held and not isinstance(held[slot], Members):
-                held[slot] = Members(self, slot, held[slot])
+                held[slot] = Members.made(self, slot, held[slot])
         for slot in SLOTS:
             if slot in held:
                 held[slot].show()
@@ -402,18 +416,23 @@ def visible_without_hooks(held: dict) -> dict:
 def start_attributes(module: Any) -> None:
     """Give a module what every module has, and no members."""
     held = attributes_of(module)
-    for slot in SLOTS:
-        before = held.get(slot)
-        if isinstance(before, Members):
-            before.hide()
-    for name in HOOKS:
-        held.pop(name, None)
+    if "_parameters" in held:
+        _forget_all(held)
     held["training"] = True
     held[PRIVATE] = False
+    owner = weakref.ref(module)
     for slot in SLOTS:
-        held[slot] = Members(module, slot)
+        held[slot] = Members(owner, slot)
     held["_non_persistent_buffers_set"] = set()
-    held.pop("_is_full_backward_hook", None)
+
+
+def _forget_all(held: dict) -> None:
+    """Take away what an earlier ``__init__`` gave."""
+    for slot in SLOTS:
+        if isinstance(held[slot], Members):
+            held[slot].hide()
+    for name in (*HOOKS, "_is_full_backward_hook"):
+        held.pop(name, None)
 
 
 def set_before_init(module: Any, name: str, value: Any) -> None:
@@ -430,6 +449,18 @@ def check_none(name: str, value: Any, what: str, kind: str) -> None:
     if value is not None:
         raise TypeError(f"cannot assign '{typename(value)}' as {what} '{name}' "
                         f"(torch.nn.{kind} or None expected)")
+
+
+def _is_new(module: Any, held: dict, name: str) -> bool:
+    """Whether a plain name stands for nothing yet, so that a member may just be put there."""
+    kind = type(module)
+    return (name not in held and name.isidentifier()
+            and name not in held["_parameters"] and name not in held["_buffers"]
+            and name not in held["_modules"] and not hasattr(kind, name)
+            and kind.__getattr__ is Attributes.__getattr__
+            and kind.register_parameter is Attributes.register_parameter
+            and type(held["_parameters"]) is type(held["_modules"]) is Members
+            and held["_parameters"].owner() is held["_modules"].owner() is module)
 
 
 def forget(held: dict, name: str, slots: tuple[str, ...]) -> None:

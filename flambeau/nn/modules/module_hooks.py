@@ -21,8 +21,8 @@ from flambeau.nn.modules.module_attributes import (
 
 __all__ = ["HookedModule", "WrappedHook"]
 
-BOTH_KINDS = ("Cannot use both regular backward hooks and full backward hooks as a {}. Please use "
-              "only one of them.")
+BOTH_KINDS = ("Cannot use both regular backward hooks and full backward hooks {}. Please use only "
+              "one of them.")
 
 
 class GlobalHooks(OrderedDict):
@@ -96,7 +96,7 @@ def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False,
 def register_module_backward_hook(hook: Callable) -> RemovableHandle:
     """The old form of ``register_module_full_backward_hook``, which see."""
     if _GlobalKind.full is True:
-        raise RuntimeError(BOTH_KINDS.format("global Module hook"))
+        raise RuntimeError(BOTH_KINDS.format("as a global Module hook"))
     _GlobalKind.full = False
     return RemovableHandle(BACKWARD_HOOKS, hook)
 
@@ -112,7 +112,7 @@ def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     It may give another gradient of the input.
     """
     if _GlobalKind.full is False:
-        raise RuntimeError(BOTH_KINDS.format("global Module hook"))
+        raise RuntimeError(BOTH_KINDS.format("as a global Module hook"))
     _GlobalKind.full = True
     return RemovableHandle(BACKWARD_HOOKS, hook)
 
@@ -207,14 +207,14 @@ class HookedModule(Attributes):
         Both are tuples, with None for what is no tensor; the hook may return another grad_input.
         """
         if self._is_full_backward_hook is False:
-            raise RuntimeError(BOTH_KINDS.format("single Module"))
+            raise RuntimeError(BOTH_KINDS.format("on a single Module"))
         self._is_full_backward_hook = True
         return _add(self._backward_hooks, hook, prepend)
 
     def register_backward_hook(self, hook: Callable) -> RemovableHandle:
         """The old form of ``register_full_backward_hook``: sees the last operation alone."""
         if self._is_full_backward_hook is True:
-            raise RuntimeError(BOTH_KINDS.format("single Module"))
+            raise RuntimeError(BOTH_KINDS.format("on a single Module"))
         self._is_full_backward_hook = False
         return _add(self._backward_hooks, hook, False)
 
