@@ -15,7 +15,6 @@ from typing import Any
 from flambeau.base.device import device
 from flambeau.base.dtypes import ALL
 from flambeau.base.shapes import Size
-from flambeau.core.storage import UntypedStorage
 from flambeau.core.tensor import Tensor
 from flambeau.nn.parameter import (
     Buffer,
@@ -35,7 +34,8 @@ NOT_ALLOWED = (
     "`torch.serialization.add_safe_globals([{short}])` or the "
     "`torch.serialization.safe_globals([{short}])` context manager to allowlist this global if you "
     "trust this class/function.")
-MAX_BYTES = 1 << 31
+# What an opcode raises where the one before it left something unfit.
+DAMAGE = (LookupError, struct.error, ValueError, OverflowError, TypeError, AttributeError)
 
 
 class NamedStorage:
@@ -119,7 +119,7 @@ class SafeUnpickler:
                 if step is None:
                     raise UnpicklingError(f"Unsupported operand {code}")
                 step(self)
-        except (IndexError, KeyError, struct.error, UnicodeDecodeError, OverflowError) as error:
+        except DAMAGE as error:
             raise UnpicklingError(f"the pickle is damaged ({type(error).__name__}: {error})"
                                   ) from None
 
