@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from models import MODELS
+
 Case = Callable[[Any], Callable[[], object]]
 CASES: dict[str, Case] = {}
 
@@ -127,3 +129,4 @@ def _huge(torch: Any) -> dict:
 
 
 _expression("a + b, 48 MB of output", "a + b", _huge)
+CASES.update(MODELS)
