@@ -69,14 +69,33 @@ class Interpreter:
             if at in dying:
                 self.steps.append(_forget(dying[at]))
 
-    def run(self, arrays: Sequence[ndarray]) -> list[ndarray]:
-        """All values that live to the end, at their numbers."""
+    def run(self, arrays: Sequence[ndarray]) -> PlainResult:
+        """Compute the values that are wanted."""
         values: list = [None] * self.count
         for number, at in self.inputs:
             values[number] = arrays[at]
         for step in self.steps:
             step(values)
-        return values
+        return PlainResult(values)
+
+
+class PlainResult:
+    """What a run computed, nothing of it written yet."""
+
+    def __init__(self, values: list) -> None:
+        self.values = values
+
+    def is_written(self, value: Value, input: int) -> bool:
+        """Whether a value was computed in the array of an input: never."""
+        return False
+
+    def array(self, value: Value) -> ndarray:
+        """The array of a value, which others may have too."""
+        return self.values[value.number]
+
+    def new(self, target: int) -> ndarray | None:
+        """The new array of a target: there is none."""
+        return None
 
 
 def _forget(numbers: list[int]) -> Step:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from flambeau.backends import large
 from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
 from flambeau.compiler.history import Spent, spent_like
@@ -86,12 +88,23 @@ class Program:
         for m in memories:
             m.value = smaller[m.value]
         trace.graph = trimmed(smaller.graph, [m.value for m in memories])
-        self.interpreter = Interpreter(trace.graph, [m.value for m in memories])
-        self.owned = {m: _is_own(v.value) for m, v in self.fresh.items() if v.value is not None}
+        self.targets = {id(m): i for i, m in enumerate(memories)}
+        self.executor = self._executor(memories)
+        self.lock = threading.Lock()
         self.same = _same(leaves)
         self.looks = [(type(x), _node_kind(x._node)) if isinstance(x, Tensor) else None
                       for x in leaves]
         self._let_go()
+
+    def _executor(self, memories: Iterable[Memory]) -> Any:
+        """What computes the graph: native code where there can be any, else NumPy."""
+        values = [m.value for m in memories if m.value is not None]
+        if not large.available():
+            return Interpreter(self.trace.graph, values)
+        from flambeau.compiler.plan import Plan, Target  # loads llvmlite
+        targets = [Target(m.value, m.captures[0].at if m.captures else -1, m.strides)
+                   for m in memories if m.value is not None]
+        return Plan(self.trace.graph, len(self.trace.captures), targets)
 
     def _let_go(self) -> None:
         """Keep no tensor of the traced call alive."""
@@ -204,13 +217,14 @@ class Program:
     def run(self, tensors: list[Tensor], arrays: list[ndarray]) -> Any:
         """The step's result, once everything it changes is written."""
         states = [(e, e.get_state()) for e in self.trace.engines]
-        try:
-            values = self.interpreter.run(arrays)
-        except BaseException:
-            for engine, state in states:
-                engine.set_state(state)
-            raise
-        return _Commit(self, tensors, arrays, values).result()
+        with self.lock:
+            try:
+                result = self.executor.run(arrays)
+            except BaseException:
+                for engine, state in states:
+                    engine.set_state(state)
+                raise
+            return _Commit(self, tensors, arrays, result).result()
 
 
 def _same(leaves: Sequence[Any]) -> list[int]:
@@ -234,38 +248,28 @@ def _fresh_memories(trace: Trace) -> dict[int, Memory]:
     return found
 
 
-def _is_own(value: Any) -> bool:
-    """Whether the node of a value makes an array of its own."""
-    node = value.node
-    return node.kind in ("draw", "write") or node.op is not None and not (
-        node.op.view or node.op.name in ("detach", "copy"))
-
-
 class _Commit:
     """What a run changes outside, and its result."""
 
     def __init__(self, program: Program, tensors: list[Tensor], arrays: list[ndarray],
-                 values: list[ndarray]) -> None:
+                 computed: Any) -> None:
         self.program = program
         self.trace = program.trace
         self.tensors = tensors
         self.arrays = arrays
-        self.values = values
+        self.computed = computed
         self.made: dict[int, Tensor] = {}
         self.bases: dict[int, ndarray] = {}
-        self.taken: set[int] = set()
 
     def result(self) -> Any:
         """Write, then build the outputs."""
         trace = self.trace
-        finals = [(self.arrays[m.captures[0].at], self.values[m.value.number])
-                  for m in trace.written]
-        finals = [(a, new.copy() if any(new is b for b in self.arrays) else new)
-                  for a, new in finals]
+        finals = [self._final(m) for m in trace.written]
         for memory in self.program.fresh.values():
             self._base(memory)
         for (target, new), memory in zip(finals, trace.written):
-            target[...] = new
+            if new is not None:
+                target[...] = new
             self._count(memory)
         for at, made in trace.moved.items():
             self.tensors[at]._a = self._array(made)
@@ -287,16 +291,25 @@ class _Commit:
     def _leaf(self, x: Any) -> Any:
         return self._tensor(x) if type(x) in (Capture, Made) else x
 
+    def _final(self, memory: Memory) -> tuple[ndarray, ndarray | None]:
+        """The array of a written memory and what it shall hold, None where it does so already."""
+        value, at = memory.value, memory.captures[0].at
+        assert value is not None
+        if self.computed.is_written(value, at):
+            return self.arrays[at], None
+        new = self.computed.array(value)
+        shared = any([np.may_share_memory(new, a) for a in self.arrays])
+        return self.arrays[at], new.copy() if shared else new
+
     def _base(self, memory: Memory) -> ndarray:
         """The array of a memory, new at every run."""
         found = self.bases.get(id(memory))
         if found is None:
-            value = memory.value
-            assert value is not None
-            own = self.program.owned[id(memory)] and value.number not in self.taken
-            self.taken.add(value.number)
-            strides = memory.strides
-            found = self.bases[id(memory)] = laid_out(self.values[value.number], strides, own)
+            assert memory.value is not None
+            found = self.computed.new(self.program.targets[id(memory)])
+            if found is None:
+                found = laid_out(self.computed.array(memory.value), memory.strides, False)
+            self.bases[id(memory)] = found
         return found
 
     def _array(self, made: Made) -> ndarray:

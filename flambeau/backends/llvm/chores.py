@@ -1,0 +1,405 @@
+"""What a compiled step does beside its kernels: copies, sums of partial results, checks, products.
+
+Each is a kernel, `void (ptr context, i64 begin, i64 end)`; its context is listed with it. `run_table`
+is a Python function that runs a whole list of kernels.
+"""
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.lapack import bundled_blas
+from flambeau.backends.llvm import calls, jit
+
+__all__ = ["address", "run_table", "table_words"]
+
+# where a table's words are
+PATCHES, ENTRIES, END, ALONE, HEAD_WORDS = 0, 1, 2, 3, 4
+
+# run_table(table, *arrays): writes the address of array i, plus an offset, where the table's
+# patches (word, i, offset) say; then runs its entries (kernel, count, chunk, words, context...).
+# An entry without kernel ends the run with False where the item that it points at is not 0.
+_RUN = f"""
+@type_error = external global ptr
+declare void @parallel_for(ptr, ptr, i64, i64)
+declare void @PyErr_SetString(ptr, ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyBool_FromLong(i64)
+@ndarray = external global i8
+@message = private constant [30 x i8] c"expected C-contiguous ndarray\\00"
+
+define ptr @run_table(ptr %self, ptr %args, i64 %nargs) {{
+entry:
+  %table_object = load ptr, ptr %args
+  %table_place = getelementptr i8, ptr %table_object, i64 {calls.HEAD}
+  %table = load ptr, ptr %table_place
+  %patches = load i64, ptr %table
+  %entries_place = getelementptr i64, ptr %table, i64 {ENTRIES}
+  %entries = load i64, ptr %entries_place
+  %end_place = getelementptr i64, ptr %table, i64 {END}
+  %end = load i64, ptr %end_place
+  %alone_place = getelementptr i64, ptr %table, i64 {ALONE}
+  %alone = load i64, ptr %alone_place
+  br label %check
+check:
+  %c = phi i64 [1, %entry], [%c1, %checked]
+  %c_more = icmp slt i64 %c, %nargs
+  br i1 %c_more, label %look, label %patch
+look:
+  %c_place = getelementptr ptr, ptr %args, i64 %c
+  %c_item = load ptr, ptr %c_place
+  %type_place = getelementptr i8, ptr %c_item, i64 {calls.HEAD - 8}
+  %type = load ptr, ptr %type_place
+  %is_array = icmp eq ptr %type, @ndarray
+  br i1 %is_array, label %checked, label %refuse
+checked:
+  %c1 = add i64 %c, 1
+  br label %check
+patch:
+  %p = phi i64 [0, %check], [%p1, %patched]
+  %p_more = icmp slt i64 %p, %patches
+  br i1 %p_more, label %patched, label %begin
+patched:
+  %p3 = mul i64 %p, 3
+  %p_at = add i64 %p3, {HEAD_WORDS}
+  %word_place = getelementptr i64, ptr %table, i64 %p_at
+  %word = load i64, ptr %word_place
+  %which_place = getelementptr i64, ptr %word_place, i64 1
+  %which = load i64, ptr %which_place
+  %offset_place = getelementptr i64, ptr %word_place, i64 2
+  %offset = load i64, ptr %offset_place
+  %arg = add i64 %which, 1
+  %arg_place = getelementptr ptr, ptr %args, i64 %arg
+  %array = load ptr, ptr %arg_place
+  %data_place = getelementptr i8, ptr %array, i64 {calls.HEAD}
+  %data = load i64, ptr %data_place
+  %moved = add i64 %data, %offset
+  %target = getelementptr i64, ptr %table, i64 %word
+  store i64 %moved, ptr %target
+  %p1 = add i64 %p, 1
+  br label %patch
+begin:
+  %releases = icmp ne i64 %alone, 0
+  br i1 %releases, label %release, label %next
+release:
+  %state0 = call ptr @PyEval_SaveThread()
+  br label %next
+next:
+  %state = phi ptr [null, %begin], [%state0, %release], [%state, %done]
+  %at = phi i64 [%entries, %begin], [%entries, %release], [%at1, %done]
+  %more = icmp slt i64 %at, %end
+  br i1 %more, label %one, label %over
+one:
+  %place = getelementptr i64, ptr %table, i64 %at
+  %kernel = load ptr, ptr %place
+  %count_place = getelementptr i64, ptr %place, i64 1
+  %count = load i64, ptr %count_place
+  %chunk_place = getelementptr i64, ptr %place, i64 2
+  %chunk = load i64, ptr %chunk_place
+  %words_place = getelementptr i64, ptr %place, i64 3
+  %words = load i64, ptr %words_place
+  %context = getelementptr i64, ptr %place, i64 4
+  %is_kernel = icmp ne ptr %kernel, null
+  br i1 %is_kernel, label %call, label %test
+call:
+  %few = icmp sle i64 %count, %chunk
+  br i1 %few, label %straight, label %spread
+straight:
+  call void %kernel(ptr %context, i64 0, i64 %count)
+  br label %done
+spread:
+  call void @parallel_for(ptr %kernel, ptr %context, i64 %count, i64 %chunk)
+  br label %done
+test:
+  %flag_place = load ptr, ptr %context
+  %flag = load i64, ptr %flag_place
+  %bad = icmp ne i64 %flag, 0
+  br i1 %bad, label %over, label %done
+done:
+  %longer = add i64 %words, 4
+  %at1 = add i64 %at, %longer
+  br label %next
+over:
+  %good = phi i64 [1, %next], [0, %test]
+  %state_now = phi ptr [%state, %next], [%state, %test]
+  br i1 %releases, label %restore, label %return
+restore:
+  call void @PyEval_RestoreThread(ptr %state_now)
+  br label %return
+return:
+  %result = call ptr @PyBool_FromLong(i64 %good)
+  ret ptr %result
+refuse:
+  %class = load ptr, ptr @type_error
+  call void @PyErr_SetString(ptr %class, ptr @message)
+  ret ptr null
+}}
+"""
+
+# copy: to, from, bytes
+_COPY = """
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+define void @copy(ptr %context, i64 %begin, i64 %end) {
+  %to = load ptr, ptr %context
+  %p1 = getelementptr ptr, ptr %context, i64 1
+  %from = load ptr, ptr %p1
+  %n = sub i64 %end, %begin
+  %to1 = getelementptr i8, ptr %to, i64 %begin
+  %from1 = getelementptr i8, ptr %from, i64 %begin
+  call void @llvm.memcpy.p0.p0.i64(ptr %to1, ptr %from1, i64 %n, i1 false)
+  ret void
+}
+define void @zero(ptr %context, i64 %begin, i64 %end) {
+  %to = load ptr, ptr %context
+  %n = sub i64 %end, %begin
+  %to1 = getelementptr i8, ptr %to, i64 %begin
+  call void @llvm.memset.p0.i64(ptr %to1, i8 0, i64 %n, i1 false)
+  ret void
+}
+"""
+
+# range_i64: flag, data, low, high, ignored; begin and end number the items
+_RANGE = """
+define void @range_i64(ptr %context, i64 %begin, i64 %end) {
+entry:
+  %flag = load ptr, ptr %context
+  %p1 = getelementptr ptr, ptr %context, i64 1
+  %data = load ptr, ptr %p1
+  %p2 = getelementptr i64, ptr %context, i64 2
+  %low = load i64, ptr %p2
+  %p3 = getelementptr i64, ptr %context, i64 3
+  %high = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %context, i64 4
+  %ignored = load i64, ptr %p4
+  br label %next
+next:
+  %i = phi i64 [%begin, %entry], [%i1, %one]
+  %bad = phi i64 [0, %entry], [%bad1, %one]
+  %more = icmp slt i64 %i, %end
+  br i1 %more, label %one, label %over
+one:
+  %place = getelementptr i64, ptr %data, i64 %i
+  %x = load i64, ptr %place
+  %below = icmp slt i64 %x, %low
+  %above = icmp sge i64 %x, %high
+  %out = or i1 %below, %above
+  %counts = icmp ne i64 %x, %ignored
+  %wrong = and i1 %out, %counts
+  %wide = zext i1 %wrong to i64
+  %bad1 = or i64 %bad, %wide
+  %i1 = add i64 %i, 1
+  br label %next
+over:
+  store i64 %bad, ptr %flag
+  ret void
+}
+"""
+
+# sum_f32, sum_f64: to, partial results (units, columns), units; begin and end number the columns
+_SUM = """
+define void @sum_NAME(ptr %context, i64 %begin, i64 %end) {
+entry:
+  %to = load ptr, ptr %context
+  %p1 = getelementptr ptr, ptr %context, i64 1
+  %from = load ptr, ptr %p1
+  %p2 = getelementptr i64, ptr %context, i64 2
+  %units = load i64, ptr %p2
+  %p3 = getelementptr i64, ptr %context, i64 3
+  %columns = load i64, ptr %p3
+  br label %next
+next:
+  %c = phi i64 [%begin, %entry], [%c1, %store]
+  %more = icmp slt i64 %c, %end
+  br i1 %more, label %column, label %over
+column:
+  %u = phi i64 [0, %next], [%u1, %one]
+  %total = phi double [0.0, %next], [%total1, %one]
+  %again = icmp slt i64 %u, %units
+  br i1 %again, label %one, label %store
+one:
+  %row = mul i64 %u, %columns
+  %at = add i64 %row, %c
+  %place = getelementptr TYPE, ptr %from, i64 %at
+  %x = load TYPE, ptr %place
+  WIDEN
+  %total1 = fadd double %total, %wide
+  %u1 = add i64 %u, 1
+  br label %column
+store:
+  NARROW
+  %out = getelementptr TYPE, ptr %to, i64 %c
+  store TYPE %small, ptr %out
+  %c1 = add i64 %c, 1
+  br label %next
+over:
+  ret void
+}
+"""
+
+# pow_f64: to, a, b, whether a and b move; begin and end number the items
+_POW = """
+declare double @pow(double, double)
+define void @pow_f64(ptr %context, i64 %begin, i64 %end) {
+entry:
+  %to = load ptr, ptr %context
+  %p1 = getelementptr ptr, ptr %context, i64 1
+  %a = load ptr, ptr %p1
+  %p2 = getelementptr ptr, ptr %context, i64 2
+  %b = load ptr, ptr %p2
+  %p3 = getelementptr i64, ptr %context, i64 3
+  %a_moves = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %context, i64 4
+  %b_moves = load i64, ptr %p4
+  br label %next
+next:
+  %i = phi i64 [%begin, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %end
+  br i1 %more, label %one, label %over
+one:
+  %a_at = mul i64 %i, %a_moves
+  %a_place = getelementptr double, ptr %a, i64 %a_at
+  %x = load double, ptr %a_place
+  %b_at = mul i64 %i, %b_moves
+  %b_place = getelementptr double, ptr %b, i64 %b_at
+  %y = load double, ptr %b_place
+  %r = call double @pow(double %x, double %y)
+  %place = getelementptr double, ptr %to, i64 %i
+  store double %r, ptr %place
+  %i1 = add i64 %i, 1
+  br label %next
+over:
+  ret void
+}
+"""
+
+# gemm_f32, gemm_f64: c, a, b, m, n, k, lda, ldb, turned a, turned b, steps of a, b, c per product,
+# slices of a product, rows of a slice, item bytes; begin and end number the slices of all products
+_GEMM = """
+declare void @cblas_NAME(i32, i32, i32, i64, i64, i64, TYPE, ptr, i64, ptr, i64, TYPE, ptr, i64)
+define void @gemm_NAME(ptr %context, i64 %begin, i64 %end) {
+entry:
+  %c = load ptr, ptr %context
+LOADS
+  br label %next
+next:
+  %i = phi i64 [%begin, %entry], [%i1, %go]
+  %more = icmp slt i64 %i, %end
+  br i1 %more, label %one, label %over
+one:
+  %product = sdiv i64 %i, %slices
+  %slice = srem i64 %i, %slices
+  %row = mul i64 %slice, %height
+  %left = sub i64 %m, %row
+  %short = icmp slt i64 %left, %height
+  %rows = select i1 %short, i64 %left, i64 %height
+  %turned = icmp ne i64 %ta, 0
+  %a_along = select i1 %turned, i64 1, i64 %lda
+  %a_row = mul i64 %row, %a_along
+  %a_step = mul i64 %product, %sa
+  %a_at = add i64 %a_row, %a_step
+  %a1 = getelementptr TYPE, ptr %a, i64 %a_at
+  %b_at = mul i64 %product, %sb
+  %b1 = getelementptr TYPE, ptr %b, i64 %b_at
+  %c_row = mul i64 %row, %n
+  %c_step = mul i64 %product, %sc
+  %c_at = add i64 %c_row, %c_step
+  %c1 = getelementptr TYPE, ptr %c, i64 %c_at
+  %ta_wide = add i64 %ta, 111
+  %ta_code = trunc i64 %ta_wide to i32
+  %tb_wide = add i64 %tb, 111
+  %tb_code = trunc i64 %tb_wide to i32
+  br label %go
+go:
+  call void @cblas_NAME(i32 101, i32 %ta_code, i32 %tb_code, i64 %rows, i64 %n, i64 %k, TYPE 1.0, ptr %a1, i64 %lda, ptr %b1, i64 %ldb, TYPE 0.0, ptr %c1, i64 %n)
+  %i1 = add i64 %i, 1
+  br label %next
+over:
+  ret void
+}
+"""
+# blas_threads: how many threads products use from now on
+_THREADS = """
+declare void @set_threads(i32)
+define void @blas_threads(ptr %context, i64 %begin, i64 %end) {
+  %wide = load i64, ptr %context
+  %count = trunc i64 %wide to i32
+  call void @set_threads(i32 %count)
+  ret void
+}
+"""
+_GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slices", "height")
+
+
+def _gemm_text(name: str, kind: str) -> str:
+    loads = []
+    for at, word in enumerate(("a", "b", *_GEMM_WORDS), 1):
+        llvm_type = "ptr" if at < 3 else "i64"
+        loads.append(f"  %w{at} = getelementptr {llvm_type}, ptr %context, i64 {at}")
+        loads.append(f"  %{word} = load {llvm_type}, ptr %w{at}")
+    return (_GEMM.replace("LOADS", "\n".join(loads)).replace("NAME", name)
+            .replace("TYPE", kind))
+
+
+def _sum_text(name: str, kind: str) -> str:
+    same = "%{} = fadd double %{}, 0.0"
+    widen = "%wide = fpext float %x to double" if name == "f32" else same.format("wide", "x")
+    narrow = ("%small = fptrunc double %total to float" if name == "f32"
+              else same.format("small", "total"))
+    return (_SUM.replace("NAME", name).replace("TYPE", kind).replace("WIDEN", widen)
+            .replace("NARROW", narrow))
+
+
+@functools.cache
+def _library() -> jit.Library:
+    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW])
+    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64"))
+
+
+@functools.cache
+def _products() -> jit.Library | None:
+    """The matrix products of NumPy's BLAS; None where it brings none."""
+    wanted = {"cblas_f32": "scipy_cblas_sgemm64_", "cblas_f64": "scipy_cblas_dgemm64_",
+              "set_threads": "scipy_openblas_set_num_threads64_"}
+    for library in bundled_blas():
+        if all([hasattr(library, name) for name in wanted.values()]):
+            found = {ours: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+                     for ours, name in wanted.items()}
+            text = _gemm_text("f32", "float") + _gemm_text("f64", "double") + _THREADS
+            return jit.load(text, ("gemm_f32", "gemm_f64", "blas_threads"), found)
+    return None
+
+
+def address(name: str) -> int | None:
+    """Where the chore's code is; None for products where there is no BLAS to call."""
+    if name.startswith(("gemm", "blas")):
+        products = _products()
+        return None if products is None else products.address(name)
+    return _library().address(name)
+
+
+@functools.cache
+def run_table() -> Callable[..., Any] | None:
+    """``run_table(table, *arrays)``; None where objects lie in memory some other way."""
+    if not calls.layout_is_known():
+        return None
+    functions = ("PyErr_SetString", "PyEval_SaveThread", "PyEval_RestoreThread",
+                 "PyBool_FromLong")
+    return calls.direct_entry(_RUN, "run_table", functions)
+
+
+def table_words(patches: list[tuple[int, int, int]], entries: list[list[int]],
+                releases: bool) -> np.ndarray:
+    """A table: patches (entry's word counted from the first entry, array, offset), then entries."""
+    start = HEAD_WORDS + 3 * len(patches)
+    words = [len(patches), start, 0, int(releases)]
+    for word, which, offset in patches:
+        words += [start + word, which, offset]
+    for entry in entries:
+        words += entry
+    words[END] = len(words)
+    return np.array(words, np.int64)

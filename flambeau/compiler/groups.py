@@ -1,0 +1,363 @@
+"""Which nodes run as one kernel: elementwise ones and reductions over the same elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.compiler.access import Access, access_of, broadcast_access, is_view
+from flambeau.compiler.formulas import KINDS, instructions_of
+from flambeau.compiler.graph import Graph, Node, Scalar, Value
+from flambeau.compiler.interpreter import stand_for
+from flambeau.compiler.layouts import Layout, layouts_of
+from flambeau.backends.llvm.expressions import Builder
+from flambeau.core.pointwise import computing_dtypes
+from flambeau.core.promote import result_type
+
+__all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
+
+# What one kernel may hold.
+MOST_NODES = 96
+MOST_POINTERS = 28
+# Elements from which a whole reduction must not be one row.
+LONG_ROW = 1 << 15
+_REDUCTIONS = {"sum": "row_sum", "mean": "row_sum", "amax": "row_max", "amin": "row_min",
+               "sum_all": "row_sum", "mean_all": "row_sum"}
+
+
+class Unit:
+    """What runs at once: one node, or a `Group`."""
+
+    def __init__(self, number: int, nodes: list[Node]) -> None:
+        self.number = number
+        self.nodes = nodes
+        # The units that must run before, directly or not, as bits.
+        self.before = 0
+
+
+class Operand:
+    """One use of a value by a node of a group: the access, and how it is read."""
+
+    __slots__ = ("access", "layout")
+
+    def __init__(self, access: Access, layout: str) -> None:
+        self.access = access
+        self.layout = layout
+
+
+class Group(Unit):
+    """Nodes over one matrix of ``size`` elements in rows of ``columns`` (0: not decided).
+
+    ``layouts`` says how each value made here lies: "array", "column" (one a row) or "row" (the
+    sum over all rows, which only later units can use). ``operands`` has the uses by node.
+    """
+
+    def __init__(self, number: int, size: int) -> None:
+        super().__init__(number, [])
+        self.size = size
+        self.columns = 0
+        self.layouts: dict[int, str] = {}
+        self.operands: dict[int, list[Operand | Scalar]] = {}
+        self.pointers: set[tuple] = set()
+
+    @property
+    def reduces(self) -> bool:
+        """Whether rows matter: something is reduced, or there is one value a row."""
+        return any([layout != "array" for layout in self.layouts.values()])
+
+
+def reduction_of(node: Node) -> tuple[str, int, bool] | None:
+    """Of a reduction: the row reduction, the columns, and whether rows are what is summed."""
+    if node.op is None or node.op.name not in _REDUCTIONS or node.params.get("dtype"):
+        return None
+    (x,) = node.values()
+    if x.dtype not in KINDS or x.dtype != node.outputs[0].dtype or x.dtype.kind == "b" or not x.size:
+        return None
+    step = _REDUCTIONS[node.op.name]
+    if node.op.name.endswith("_all"):
+        return step, x.size, False
+    real = [i for i, n in enumerate(x.shape) if n != 1]
+    dims = [i for i in real if i in node.params["dims"]]
+    if not dims:
+        return None
+    columns = math.prod([x.shape[i] for i in dims])
+    if dims == real[len(real) - len(dims):]:
+        return step, columns, False
+    if dims == real[:len(dims)] and node.op.name == "sum" and x.dtype.kind == "f":
+        return step, x.size // columns, True
+    return None
+
+
+class _Grouping:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.known: dict[int, Access] = {}
+        self.units: list[Unit] = []
+        self.home: dict[int, Unit] = {}
+
+    def access(self, value: Value) -> Access:
+        return access_of(value, self.known)
+
+    def run(self) -> list[Unit]:
+        for node in self.graph.nodes:
+            if node.kind in ("input", "const"):
+                continue
+            if node.kind == "op" and is_view(node.outputs[0]):
+                self._place_views(node)
+            elif not self._fuse(node):
+                self._alone(node)
+        return self.units
+
+    def _place_views(self, node: Node) -> None:
+        """A view that strides cannot express is copied, as a unit of its own."""
+        if any([self.access(v).root is v for v in node.outputs]):
+            self._alone(node)
+
+    def _alone(self, node: Node) -> None:
+        self._enter(self._new_unit(Unit(len(self.units), [])), node, node.values())
+
+    def _new_unit(self, unit: Unit) -> Any:
+        self.units.append(unit)
+        return unit
+
+    def _producers(self, values: Iterable[Value]) -> Iterator[Unit]:
+        for value in values:
+            unit = self.home.get(self.access(value).root.number)
+            if unit is not None:
+                yield unit
+
+    def _enter(self, unit: Unit, node: Node, values: Iterable[Value]) -> None:
+        unit.nodes.append(node)
+        added = 0
+        for producer in self._producers(values):
+            if producer is not unit:
+                added |= producer.before | 1 << producer.number
+        for value in node.outputs:
+            self.home[value.number] = unit
+        if added & ~unit.before:
+            unit.before |= added
+            mark = 1 << unit.number
+            for later in self.units:
+                if later.before & mark:
+                    later.before |= added
+
+    def _can_join(self, group: Group, values: Iterable[Value]) -> bool:
+        """Whether no operand is made by a unit that needs the group's own results."""
+        mark = 1 << group.number
+        return not any([p.before & mark for p in self._producers(values) if p is not group])
+
+    # Fusing
+
+    def _fuse(self, node: Node) -> bool:
+        wanted = _Wanted.of(self, node)
+        if wanted is None:
+            return False
+        values = list(node.values())
+        for group in self._candidates(values):
+            placed = wanted.placed(group)
+            if placed is not None and self._can_join(group, values):
+                self._join(group, node, placed, values)
+                return True
+        group = Group(len(self.units), wanted.size)
+        placed = wanted.placed(group)
+        if placed is None:
+            return False
+        self._new_unit(group)
+        self._join(group, node, placed, values)
+        return True
+
+    def _candidates(self, values: Sequence[Value]) -> list[Group]:
+        found = [u for u in self._producers(values) if isinstance(u, Group)]
+        found = [u for u in dict.fromkeys(found) if len(u.nodes) < MOST_NODES]
+        return sorted(found, key=lambda u: -u.number)
+
+    def _join(self, group: Group, node: Node, placed: _Placed, values: Iterable[Value]) -> None:
+        group.columns = placed.columns
+        group.operands[id(node)] = placed.operands
+        group.layouts[node.outputs[0].number] = placed.layout
+        group.pointers.update(placed.pointers)
+        self._enter(group, node, values)
+
+
+class _Placed:
+    """How a node lies in a group."""
+
+    def __init__(self, columns: int, layout: str, operands: list, pointers: set) -> None:
+        self.columns = columns
+        self.layout = layout
+        self.operands = operands
+        self.pointers = pointers
+
+
+class _Wanted:
+    """What a node needs of a group: elements, and per operand the ways to read it."""
+
+    def __init__(self, grouping: _Grouping, node: Node, size: int, shape: tuple[int, ...],
+                 columns: int, by_rows: bool) -> None:
+        self.grouping = grouping
+        self.node = node
+        self.size = size
+        self.columns = columns
+        self.by_rows = by_rows
+        self.reduces = columns > 0
+        self.operands: list[Any] = []
+        for x in node.inputs:
+            if type(x) is Value:
+                access = broadcast_access(grouping.access(x), shape)
+                self.operands.append((access, layouts_of(access)))
+            else:
+                self.operands.append(x)
+
+    @classmethod
+    def of(cls, grouping: _Grouping, node: Node) -> _Wanted | None:
+        """What ``node`` needs; None where it is no node for a group."""
+        if node.kind != "op" or node.op is None or len(node.outputs) != 1:
+            return None
+        out = node.outputs[0]
+        if node.op.kind == "pointwise" or node.op.name == "to_dtype":
+            if not out.size or not _has_instructions(node):
+                return None
+            return cls(grouping, node, out.size, out.shape, 0, False)
+        found = reduction_of(node)
+        if found is None:
+            return None
+        (x,) = node.values()
+        _, columns, by_rows = found
+        return cls(grouping, node, x.size, x.shape, columns, by_rows)
+
+    def placed(self, group: Group) -> _Placed | None:
+        """How the node lies in ``group``; None where it does not fit."""
+        columns = group.columns
+        if self.size == group.size:
+            if self.reduces:
+                if columns not in (0, self.columns):
+                    return None
+                columns = self.columns
+            return self._wide(group, columns)
+        if columns and self.size * columns == group.size and not self.reduces:
+            return self._narrow(group)
+        return None
+
+    def _wide(self, group: Group, columns: int) -> _Placed | None:
+        operands, pointers = [], set()
+        for x in self.operands:
+            if not isinstance(x, tuple):
+                operands.append(x)
+                continue
+            chosen = self._choose(group, columns, *x)
+            if chosen is None:
+                return None
+            layout, columns = chosen
+            if self.reduces and layout != "array":
+                return None
+            operands.append(Operand(x[0], layout))
+            if x[0].root.number not in group.layouts:
+                pointers.add((x[0].root.number, x[0].offset, layout))
+        layout = "array"
+        if self.reduces:
+            layout = "row" if self.by_rows else "column"
+        if len(group.pointers | pointers) + len(group.nodes) // 4 > MOST_POINTERS:
+            return None
+        return _Placed(columns, layout, operands, pointers)
+
+    def _choose(self, group: Group, columns: int, access: Access,
+                ways: list[Layout]) -> tuple[str, int] | None:
+        own = group.layouts.get(access.root.number)
+        for way in ways:
+            if way.columns and columns and way.columns != columns:
+                continue
+            now = columns or way.columns
+            if own is None:
+                if access.root.dtype in KINDS:
+                    return way.name, now
+            elif group.size == 1:
+                return own, now
+            elif access.offset == 0 and access.root.size == _own_size(group, own, now):
+                if own == way.name or own == "column" and _one_row(group, now) and (
+                        way.name == "scalar"):
+                    return own, now
+        return None
+
+    def _narrow(self, group: Group) -> _Placed | None:
+        """One value a row: operands are values of rows, or scalars."""
+        operands, pointers = [], set()
+        for x in self.operands:
+            if not isinstance(x, tuple):
+                operands.append(x)
+                continue
+            access, ways = x
+            own = group.layouts.get(access.root.number)
+            name = ways[0].name if ways else ""
+            if name == "array":
+                name = "column"
+            if own is not None:
+                if own != "column" or access.offset or name not in ("column", "scalar"):
+                    return None
+                if name == "scalar" and not _one_row(group, group.columns):
+                    return None
+                name = "column"
+            elif name not in ("column", "scalar") or access.root.dtype not in KINDS:
+                return None
+            else:
+                pointers.add((access.root.number, access.offset, name))
+            operands.append(Operand(access, name))
+        return _Placed(group.columns, "column", operands, pointers)
+
+
+def _one_row(group: Group, columns: int) -> bool:
+    return group.size == columns
+
+
+def _own_size(group: Group, layout: str, columns: int) -> int:
+    return group.size // columns if layout == "column" else group.size
+
+
+def operands_of(node: Node) -> list[Any]:
+    """Stand-ins of the operands for type promotion."""
+    return [stand_for(x) if type(x) is Value else x.value for x in node.inputs]
+
+
+def dtypes_of(node: Node) -> tuple[np.dtype, np.dtype]:
+    """What a pointwise node computes in, and the dtype of its result."""
+    assert node.op is not None
+    out = node.outputs[0].dtype
+    if node.op.name == "to_dtype":
+        return node.inputs[0].dtype, out
+    return computing_dtypes(node.op, result_type(operands_of(node)))[0], out
+
+
+def _has_instructions(node: Node) -> bool:
+    b = Builder()
+    symbols = []
+    for x in node.inputs:
+        if type(x) is Value:
+            if x.dtype not in KINDS:
+                return False
+            symbols.append(b.input(KINDS[x.dtype]))
+        elif type(x) is Scalar:
+            symbols.append(x.value)
+        else:
+            return False
+    return steps_of(node, symbols, b) is not None
+
+
+def steps_of(node: Node, symbols: Sequence[Any], b: Builder) -> Any:
+    """The result of an elementwise node on symbols and numbers, as steps of ``b``; or None."""
+    out = node.outputs[0].dtype
+    assert node.op is not None
+    if node.op.name == "to_dtype":
+        kind, have = KINDS.get(out), symbols[0].kind
+        if kind is None or have in ("f32", "f64") and kind in ("i32", "i64"):
+            return None
+        return symbols[0].cast(kind)
+    compute, _ = dtypes_of(node)
+    return instructions_of(node.op, symbols, compute, out, node.params, b)
+
+
+def grouped(graph: Graph) -> tuple[list[Unit], dict[int, Access]]:
+    """The units of a graph, and how its values lie."""
+    grouping = _Grouping(graph)
+    return grouping.run(), grouping.known

@@ -1,0 +1,146 @@
+"""From a group of nodes to one kernel: its program, its text, and what it is called with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.backends.llvm import calls, jit, printer, row_printer, rows
+from flambeau.backends.llvm.expressions import Builder, Symbol
+from flambeau.backends.llvm.program import Pointwise, Rows
+from flambeau.compiler.formulas import KINDS
+from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.groups import Group, Operand, reduction_of, steps_of
+
+__all__ = ["Kernel", "address_of", "compile_all", "kernel_of"]
+
+# Kernels that this process has compiled, by their text.
+_LOADED: dict[str, int] = {}
+
+
+class Kernel:
+    """A kernel and its call: outputs, inputs (value, offset), sizes, and how it is cut."""
+
+    def __init__(self, group: Group, program: Pointwise | Rows, outs: list[Value],
+                 layouts: list[str], ins: list[tuple[Value, int]]) -> None:
+        self.program = program
+        self.outs = outs
+        self.layouts = layouts
+        self.ins = ins
+        self.items = group.size
+        columns = group.columns or group.size
+        count = group.size // columns
+        if isinstance(program, Pointwise):
+            self._plan_pointwise(program, count, columns)
+        else:
+            self._plan_rows(program, count, columns)
+
+    def _plan_pointwise(self, program: Pointwise, count: int, columns: int) -> None:
+        self.sizes = [columns] if program.by_rows else []
+        item = max([4, *[v.dtype.itemsize for v in self.outs]])
+        if program.by_rows:
+            self.count, self.chunk = count, max(1, calls.CHUNK_BYTES // (item * columns))
+        else:
+            self.count, self.chunk = self.items, calls.CHUNK_BYTES // item
+        self.text = printer.print_pointwise(program, jit.host().vector_bytes)
+
+    def _plan_rows(self, program: Rows, count: int, columns: int) -> None:
+        plan = rows.RowsKernel(program)
+        if columns < rows.SHORT:
+            walk = row_printer.Walk(together=4 if count >= 4 else 1, vectors=1)
+        else:
+            walk = row_printer.Walk(1, 2 if plan.has_sums else 4, fetches=count > 1)
+        height = plan._height(count, columns, walk.together)
+        self.sizes = [count, columns, height]
+        self.count, self.chunk = -(-count // height), 1
+        self.text = row_printer.print_rows(program, jit.host().vector_bytes, walk)
+
+    @property
+    def address(self) -> int:
+        """Where its code is; compiled if need be."""
+        return address_of(self.text)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it reads and writes, each operand once."""
+        return sum([v.nbytes for v in self.outs]) + sum([v.nbytes for v, _ in self.ins])
+
+    @property
+    def passes(self) -> int:
+        """How often it walks along a row."""
+        if isinstance(self.program, Pointwise):
+            return 1
+        return len(row_printer.make_plan(self.program).passes)
+
+
+def kernel_of(group: Group, kept: set[int]) -> Kernel:
+    """The kernel that computes the values of ``group`` whose numbers are in ``kept``."""
+    b = Builder()
+    inputs: dict[tuple, Symbol] = {}
+    ins: list[tuple[Value, int]] = []
+    for node in group.nodes:
+        for x in group.operands[id(node)]:
+            if isinstance(x, Operand) and x.access.root.number not in group.layouts:
+                key = (x.access.root.number, x.access.offset, x.layout)
+                if key not in inputs:
+                    inputs[key] = b.input(KINDS[x.access.root.dtype], x.layout)
+                    ins.append((x.access.root, x.access.offset))
+    made: dict[int, Symbol] = {}
+    for node in group.nodes:
+        symbols = [_symbol(x, inputs, made) for x in group.operands[id(node)]]
+        made[node.outputs[0].number] = _result(node, symbols, b)
+    outs = [n.outputs[0] for n in group.nodes if n.outputs[0].number in kept]
+    layouts = [group.layouts[v.number] for v in outs]
+    if group.reduces:
+        pairs = [(made[v.number], layout) for v, layout in zip(outs, layouts)]
+        program: Pointwise | Rows = b.rows(*pairs)
+    else:
+        program = b.pointwise(*[made[v.number] for v in outs])
+    return Kernel(group, program, outs, layouts, ins)
+
+
+def _symbol(x: Any, inputs: dict[tuple, Symbol], made: dict[int, Symbol]) -> Any:
+    if not isinstance(x, Operand):
+        return x.value
+    root = x.access.root
+    found = made.get(root.number)
+    return inputs[root.number, x.access.offset, x.layout] if found is None else found
+
+
+def _result(node: Node, symbols: list[Any], b: Builder) -> Symbol:
+    found = reduction_of(node)
+    assert node.op is not None
+    if found is None or node.op.kind == "pointwise":
+        return steps_of(node, symbols, b)
+    step, columns, by_rows = found
+    if by_rows:
+        return symbols[0]
+    total = b.step(step, symbols[0])
+    return total / float(columns) if node.op.name.startswith("mean") else total
+
+
+def address_of(text: str) -> int:
+    """The address of a kernel by its text."""
+    if text not in _LOADED:
+        compile_all([text])
+    return _LOADED[text]
+
+
+def compile_all(texts: list[str]) -> None:
+    """Compile several kernels as one module, which is quicker than one by one."""
+    new = [t for t in dict.fromkeys(texts) if t not in _LOADED]
+    if not new:
+        return
+    head: dict[str, None] = {}
+    bodies = []
+    for at, text in enumerate(new):
+        lines = text.split("\n")
+        start = next(i for i, line in enumerate(lines) if line.startswith("define "))
+        end = lines.index("}", start)
+        head.update(dict.fromkeys(lines[:start] + lines[end + 1:]))
+        body = "\n".join(lines[start:end + 1])
+        bodies.append(body.replace(f"@{printer.KERNEL}(", f"@k{at}(", 1))
+    module = "\n".join([*[line for line in head if line], *bodies, ""])
+    names = tuple([f"k{at}" for at in range(len(new))])
+    library = jit.load(module, names)
+    for name, text in zip(names, new):
+        _LOADED[text] = library.address(name)
