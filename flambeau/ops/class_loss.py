@@ -167,6 +167,13 @@ def _check_nll(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
                            f"no classes but got weight tensor of shape: {list(weight._a.shape)}")
     if input.dtype.category != dtypes.FLOAT:
         raise not_implemented("nll_loss_out_frame", input)
+    _check_weight(input, weight)
+
+
+def _check_weight(input: Tensor, weight: Tensor | None) -> None:
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(f"expected scalar type {input.dtype.title} but found "
+                           f"{weight.dtype.title}")
 
 
 def _nll_images(input: Tensor, target: Tensor, weight: Tensor | None, params: dict) -> Tensor:
@@ -384,6 +391,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
                            f"{list(weight._a.shape)}")
     if input.dtype not in (dtypes.float32, dtypes.float64):
         raise not_implemented("multi_margin_loss", input)
+    _check_weight(input, weight)
     labels = target._a
     if type(labels) is ndarray and labels.size and (labels.min() < 0 or labels.max() >= classes):
         raise RuntimeError("target out of range")

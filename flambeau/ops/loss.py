@@ -259,15 +259,13 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          "size.")
     if input.dtype.category != dtypes.FLOAT:
         raise not_implemented("binary_cross_entropy", input)
-    for other in (target, weight):
-        if other is not None and other.dtype is not input.dtype:
-            raise RuntimeError(f"Found dtype {other.dtype.title} but expected "
-                               f"{input.dtype.title}")
+    if target.dtype is not input.dtype:
+        raise RuntimeError(f"Found dtype {target.dtype.title} but expected {input.dtype.title}")
     a = input._a
     if type(a) is ndarray and not ((a >= 0) & (a <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is not None:
-        weight = weight.expand(broadcast(weight._a.shape, a.shape))
+        weight = cast(weight, input.dtype).expand(broadcast(weight._a.shape, a.shape))
     return apply(BCE, (input, target, weight), {"reduction": reduction})
 
 
@@ -323,10 +321,13 @@ def binary_cross_entropy_with_logits(
                          f"({input.size()})")
     if input.dtype.category != dtypes.FLOAT:
         raise not_implemented("log_sigmoid_cpu", input)
-    for other in (weight, pos_weight):
-        if other is not None:
-            broadcast(other._a.shape, input._a.shape)
-    return apply(BCE_LOGITS, (input, target, weight, pos_weight), {"reduction": reduction})
+    held, factors = result_type((input, target)), []
+    for factor in (weight, pos_weight):
+        if factor is not None:
+            broadcast(factor._a.shape, input._a.shape)
+            factor = cast(factor, held)
+        factors.append(factor)
+    return apply(BCE_LOGITS, (input, target, *factors), {"reduction": reduction})
 
 
 def _margin_value(x: ndarray, t: ndarray, reduction: str) -> Any:

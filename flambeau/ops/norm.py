@@ -389,7 +389,11 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     In ``training`` the batch's moments serve, and the running ones, where given, move towards
     them by ``momentum`` in place (the variance with n - 1); else the running ones serve.
     """
+    if eps < 0 and not training:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     if training:
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
         shape = input.size()
         values = math.prod(shape) // shape[1] if len(shape) > 1 and shape[1] else 2
         if values == 1:

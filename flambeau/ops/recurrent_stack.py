@@ -20,8 +20,8 @@ from flambeau.ops.split import unbind
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh",
            "rnn_tanh_cell"]
 
-_KINDS: dict[str, Any] = {"Tensor": Tensor, "tuple of Tensors": (list, tuple), "bool": bool, "int": int,
-          "float": (float, int)}
+_KINDS: dict[str, Any] = {"Tensor": Tensor, "tuple of Tensors": (list, tuple), "bool": bool,
+                          "int": int, "float": (float, int)}
 _TAIL = (("params", "tuple of Tensors"), ("has_biases", "bool"), ("num_layers", "int"),
          ("dropout", "float"), ("train", "bool"), ("bidirectional", "bool"))
 

@@ -66,12 +66,13 @@ def _weight_grads(d_in: ndarray, d_state: ndarray, x: ndarray, before: ndarray, 
                   needs: Sequence[bool]) -> list[ndarray | None]:
     """Gradients of the input, both weights and both biases, where ``needs`` says so."""
     sums = d_in.sum(0) if needs[3] else None
-    state_sums = d_state.sum(0) if needs[4] and (sums is None or d_in is not d_state) else sums
+    state_sums = None
+    if needs[4]:
+        state_sums = d_state.sum(0) if sums is None or d_in is not d_state else sums.copy()
     return [d_in.dot(w.ih) if needs[0] else None,
             d_in.T.dot(x) if needs[1] else None,
             d_state.T.dot(before) if needs[2] else None,
-            sums,
-            state_sums if state_sums is None or state_sums is not sums else state_sums.copy()]
+            sums, state_sums]
 
 
 def _start(g: ndarray | None, batch: int, like: ndarray) -> ndarray:

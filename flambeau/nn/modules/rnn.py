@@ -38,6 +38,10 @@ class RNNBase(Module):
     Layer k has ``weight_ih_l<k>`` (gates * hidden_size, inputs), ``weight_hh_l<k>`` (gates *
     hidden_size, hidden_size), two biases and, with ``proj_size``, ``weight_hr_l<k>``; the second
     direction has the same with ``_reverse``. All start uniform within 1 / sqrt(hidden_size).
+
+    >>> import flambeau as torch
+    >>> [name for name, _ in torch.nn.RNNBase("GRU", 10, 20, bias=False).named_parameters()]
+    ['weight_ih_l0', 'weight_hh_l0']
     """
 
     __constants__ = ["mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first",

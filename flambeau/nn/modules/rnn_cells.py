@@ -17,7 +17,12 @@ torch = FACES["torch"]
 
 
 class RNNCellBase(Module):
-    """What cells share: weights of ``num_chunks`` gates, uniform within 1 / sqrt(hidden_size)."""
+    """What cells share: weights of ``num_chunks`` gates, uniform within 1 / sqrt(hidden_size).
+
+    >>> import flambeau as torch
+    >>> torch.nn.RNNCellBase(10, 20, bias=False, num_chunks=4).weight_ih.shape
+    torch.Size([80, 10])
+    """
 
     __constants__ = ["input_size", "hidden_size", "bias"]
     input_size: int
