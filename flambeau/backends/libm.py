@@ -78,7 +78,7 @@ def _two_sum(a: np.ndarray, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarr
     return s, (a - (s - part)) + (b - part)
 
 
-def _two_product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
+def _two_product(a: np.ndarray, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """(p, e) with p = fl(a * b) and p + e = a * b exactly (Dekker)."""
     p = a * b
     scaled = a * _SPLIT
@@ -92,9 +92,6 @@ def _two_product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
 def fma(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
     """x * scale + shift rounded once, for a float64 array and float64 numbers.
 
-    Boldo and Melquiond's emulation: the last but one sum is rounded to odd. Exact while
-    nothing overflows or underflows; NaN and infinities are left to the plain formula.
-
     >>> fma(np.array([0.1]), 10.0, -1.0)
     array([5.55111512e-17])
     """
@@ -102,12 +99,21 @@ def fma(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
         return x * scale + shift  # one of the two roundings is exact
     if not math.isfinite(scale) or not math.isfinite(shift):
         return x * scale + shift
-    product, product_error = _two_product(x, scale)
-    low, low_error = _two_sum(product_error, shift)
+    return fused(x, scale, shift)
+
+
+def fused(x: np.ndarray, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+    """x * y + z rounded once, for float64 arrays or numbers.
+
+    Boldo and Melquiond's emulation: the last but one sum is rounded to odd. Exact while
+    nothing overflows or underflows; NaN and infinities are left to the plain formula.
+    """
+    product, product_error = _two_product(x, y)
+    low, low_error = _two_sum(product_error, z)
     high, high_error = _two_sum(product, low)
     rest, lost = _two_sum(low_error, high_error)
     even = (rest.view(np.int64) & 1) == 0
     to_odd = np.nextafter(rest, np.copysign(np.inf, lost))
     rest = np.where((lost != 0) & even, to_odd, rest)
     result = high + rest
-    return np.where(np.isfinite(result), result, x * scale + shift)
+    return np.where(np.isfinite(result), result, x * y + z)

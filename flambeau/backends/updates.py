@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import large, libm
 from flambeau.backends.llvm.program import Input, Pointwise, Step
 
 __all__ = ["Memory", "Update", "Writer", "run", "update_of"]
@@ -31,11 +31,26 @@ _COMPUTING = {**dict.fromkeys(HALVES, np.dtype(np.float32)),
               np.dtype(np.complex64): np.dtype(np.float32),
               np.dtype(np.complex128): np.dtype(np.float64)}
 
+def _fma(x: Any, y: Any, z: Any, out: np.ndarray | None = None) -> Any:
+    """`x * y + z` rounded once, as the kernels and PyTorch compute it."""
+    if z.dtype == np.float32:
+        # a product of float32 is exact in float64
+        wide = np.multiply(x, y, dtype=np.float64)
+        np.add(wide, z, out=wide)
+    else:
+        wide = libm.fused(x, y, z)
+    if out is None:
+        return wide.astype(z.dtype)
+    out[...] = wide
+    return out
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
+    "fma": _fma,
     "neg": np.negative,
     "abs": np.abs,
     "sqrt": np.sqrt,
@@ -104,15 +119,12 @@ class Writer:
 
     def add_scaled(self, x: Value, y: Value, alpha: Operand) -> Value:
         """`x + alpha * y`; PyTorch rounds alpha, too."""
-        scaled = self._step("mul", y, self._rounded(self._value(alpha)))
-        return self._rounded(self._step("add", x, scaled))
+        return self._rounded(self._step("fma", y, self._rounded(self._value(alpha)), x))
 
     def add_product(self, x: Value, a: Value, b: Value, alpha: Operand | None = None) -> Value:
-        """`x + alpha * a * b`; a number of -1 subtracts."""
-        if alpha == -1:
-            return self._rounded(self._step("sub", x, self._step("mul", a, b)))
+        """`x + alpha * a * b`."""
         scaled = a if alpha is None else self._step("mul", a, alpha)
-        return self._rounded(self._step("add", x, self._step("mul", scaled, b)))
+        return self._rounded(self._step("fma", scaled, b, x))
 
     def add_quotient(self, x: Value, a: Value, b: Value, alpha: Operand | None = None) -> Value:
         """`x + alpha * a / b`."""
@@ -123,11 +135,9 @@ class Writer:
         """`start + weight * (end - start)`, from the end that `near` says is the nearer one."""
         way = self._step("sub", end, start)
         if near:
-            found = self._step("add", start, self._step("mul", way, weight))
-        else:
-            left = self._step("sub", 1.0, weight)
-            found = self._step("sub", end, self._step("mul", way, left))
-        return self._rounded(found)
+            return self._rounded(self._step("fma", way, weight, start))
+        back = self._step("sub", weight, 1.0)
+        return self._rounded(self._step("fma", way, back, end))
 
 
 class Update:

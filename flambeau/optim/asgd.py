@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flambeau.backends.updates import Value, Writer
+from flambeau.base.dtypes import get_default_dtype
 from flambeau.core.tensor import Tensor
 from flambeau.ops.create import full_like
 from flambeau.optim.elementwise import Elementwise
@@ -45,7 +46,17 @@ def plan(h: Mapping[str, Any], step: Any, eta: Any, mu: Any
     scalars = {"decay": decay, "keep": 1 - lambd * rate, "rate": -rate, "share": share}
     since = step - h["t0"]
     since = since.clamp(min=1) if isinstance(since, Tensor) else max(1, since)
-    return settings, scalars, lr / (1 + lambd * lr * step) ** h["alpha"], 1 / since
+    if h.get("foreach") and not tensors:
+        # over lists PyTorch computes the rate in the dtype of the steps, by a reciprocal
+        rate = 1 / (1 + lambd * lr * get_default_dtype().np.type(step)) ** h["alpha"] * lr
+    else:
+        rate = lr / (1 + lambd * lr * step) ** h["alpha"]
+    return settings, scalars, _kept(rate), _kept(1 / since)
+
+
+def _kept(value: Any) -> Any:
+    """A number as the default dtype holds it."""
+    return value if isinstance(value, Tensor) else get_default_dtype().np.type(value)
 
 
 class ASGD(Elementwise):

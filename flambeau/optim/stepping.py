@@ -281,6 +281,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
+    "fma": lambda x, y, z: x * y + z,
     "neg": operator.neg,
     "abs": abs,
     "sqrt": lambda x: x.sqrt(),
