@@ -23,10 +23,10 @@ def is_available() -> bool:
 class Segment(mmap.mmap):
     """A mapping of ``len(segment)`` bytes; ``fd`` is its descriptor, or -1 once closed.
 
-    Arrays over ``bytes_of_segment`` keep it mapped.
+    Arrays over it keep it mapped.
     """
 
-    fd: int
+    fd = -1
 
     @classmethod
     def create(cls, size: int) -> Segment:

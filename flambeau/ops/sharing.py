@@ -139,6 +139,9 @@ def reduce_tensor(t: Tensor) -> tuple:
             warnings.warn(HOOK_IS_LEFT.format(hook), stacklevel=2)
     plain(t, "pickle")
     segment = segment_of(root_of(t))
+    if segment is None and not root_of(t).size:
+        return rebuild_empty, (type(t), FROM_NUMPY[t._a.dtype].name, t._a.shape, t._a.strides,
+                               t.requires_grad)
     if segment is None:
         _move(t)
         segment = segment_of(root_of(t))
@@ -161,13 +164,25 @@ def rebuild_tensor(kind: type, handle: Any, size: int, name: str, shape: tuple, 
     else:
         os.close(fd)
     memory = segment.array()
-    t = object.__new__(kind)
-    t._a = np.ndarray(shape, _NUMPY[name], memory, start, strides)
+    t = _tensor(kind, np.ndarray(shape, _NUMPY[name], memory, start, strides), requires_grad)
+    if t._a.nbytes != size:
+        t._meta().root = memory
+    return t
+
+
+def rebuild_empty(kind: type, name: str, shape: tuple, strides: tuple,
+                  requires_grad: bool) -> Tensor:
+    """A tensor without elements: there is no memory to share."""
+    nothing = np.empty(0, np.uint8)
+    return _tensor(kind, np.ndarray(shape, _NUMPY[name], nothing, 0, strides), requires_grad)
+
+
+def _tensor(kind: type, a: np.ndarray, requires_grad: bool) -> Tensor:
+    t: Tensor = object.__new__(kind)
+    t._a = a
     t._node = LEAF if requires_grad else None
     t._v = None
     t._x = None
-    if t._a.nbytes != size:
-        t._meta().root = memory
     return t
 
 

@@ -177,12 +177,14 @@ def test_memory_that_a_fork_may_read_is_not_used_again() -> None:
     batches = iter(DataLoader(images(fl, 200, 60), batch_size=2, num_workers=1, **FORK))
     held = next(batches)[0]
 
-    def watch() -> None:
+    def watch(tensor: fl.Tensor) -> None:
         theirs.recv()
-        theirs.send(held.unique().tolist())
+        theirs.send(tensor.unique().tolist())
 
-    process = context.Process(target=watch)
+    process = context.Process(target=watch, args=(held,))
     process.start()
+    # The process object holds its arguments.
+    process._args = ()  # type: ignore[attr-defined]
     del held
     for batch in batches:
         del batch

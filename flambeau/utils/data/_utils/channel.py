@@ -59,28 +59,26 @@ def _rebuild_tensor(memory: Any, name: str, shape: tuple, strides: tuple | None,
 _NUMPY = {d.name: d.np for d in FROM_NUMPY.values()}
 
 
-def _reduce_tensor(t: Tensor) -> tuple:
+def _reduce_tensor(t: Tensor) -> Any:
     """Dtype, shape and strides of a tensor, and its memory as a buffer to be sent beside."""
-    if t._node is not None and t._node is not LEAF:
+    a: Any = t._a
+    if type(a) is not np.ndarray or t._node is not None and t._node is not LEAF:
         return t.__reduce_ex__(5)  # says why this cannot be
-    a = t._a
-    if type(a) is not np.ndarray:
-        return t.__reduce_ex__(5)
-    strides = None
-    if not a.flags.c_contiguous:
-        # Dimensions in the order of memory, those that repeat elements cut to one.
-        core = a[tuple([slice(0, 1) if n > 1 and s == 0 else slice(None)
-                        for n, s in zip(a.shape, a.strides)])]
-        order = sorted(range(a.ndim), key=lambda d: -abs(core.strides[d]))
-        packed = np.ascontiguousarray(core.transpose(order))
-        back = np.argsort(order)
-        strides = tuple([0 if s == 0 else packed.strides[b] for b, s in zip(back, a.strides)])
-        memory = packed
-    else:
-        memory = a
-    flat = memory.reshape(-1).view(np.uint8) if memory.size else np.empty(0, np.uint8)
+    memory, strides = (a, None) if a.flags.c_contiguous else _packed(a)
+    flat: Any = memory.reshape(-1).view(np.uint8) if memory.size else np.empty(0, np.uint8)
     return _rebuild_tensor, (pickle.PickleBuffer(flat), FROM_NUMPY[a.dtype].name, a.shape, strides,
                              t._node is LEAF)
+
+
+def _packed(a: np.ndarray) -> tuple[np.ndarray, tuple]:
+    """The elements of ``a`` without gaps, in the order of memory, and its strides over them."""
+    # Dimensions that repeat elements are cut to one.
+    core = a[tuple([slice(0, 1) if n > 1 and s == 0 else slice(None)
+                    for n, s in zip(a.shape, a.strides)])]
+    order = sorted(range(a.ndim), key=lambda d: -abs(core.strides[d]))
+    memory = np.ascontiguousarray(core.transpose(order))
+    back = np.argsort(order)
+    return memory, tuple([s and memory.strides[b] for b, s in zip(back, a.strides)])
 
 
 def _dispatch_table() -> dict:
@@ -166,7 +164,9 @@ class WorkerEnd:
         places: list[Any] = [self.outgoing.find(b) for b in buffers]
         loose = [at for at, place in enumerate(places) if place is None]
         total = sum([_aligned(len(buffers[at])) for at in loose])
-        entries, sent, used = [], [], {}
+        entries: list[bytes] = []
+        sent: list[Any] = []
+        used: dict[int, Any] = {}
         if total > self.inline and self.outgoing.enabled:
             arena, start = self.outgoing.take(total), 0
             for at in loose:
@@ -283,7 +283,7 @@ class LoaderEnd:
             self._attach(segments, head[1])
             end = body + text + sent
             if end > self._have:
-                memory = np.empty(text + sent, np.uint8)
+                memory: Any = np.empty(text + sent, np.uint8)
                 filled = self._have - body
                 memoryview(memory)[:filled] = memoryview(self._stash)[body:self._have]
                 self._long = [head, memory, filled]

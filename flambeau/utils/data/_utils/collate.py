@@ -21,7 +21,8 @@ from flambeau.ops.join import stack
 from flambeau.utils.data._utils.information import worker_memory
 
 __all__ = ["collate", "default_collate", "default_collate_err_msg_format",
-           "default_collate_fn_map", "default_convert", "is_default_map", "np_str_obj_array_pattern"]
+           "default_collate_fn_map", "default_convert", "is_default_map", "new_array",
+           "np_str_obj_array_pattern"]
 
 FunctionMap = dict[Any, Callable]
 
@@ -183,8 +184,8 @@ def collate_numpy_array_fn(batch: Any, *, collate_fn_map: FunctionMap | None = N
 def _are_alike(arrays: Sequence[Any]) -> bool:
     """Whether they are plain arrays of one shape and dtype that tensors could be over as well."""
     shape, held = arrays[0].shape, arrays[0].dtype
-    return all([type(a) is np.ndarray and a.shape == shape and a.dtype is held and a.flags.carray
-                for a in arrays])
+    return all(type(a) is np.ndarray and a.shape == shape and a.dtype is held and a.flags.carray
+               for a in arrays)
 
 
 def collate_numpy_scalar_fn(batch: Any, *, collate_fn_map: FunctionMap | None = None) -> Tensor:

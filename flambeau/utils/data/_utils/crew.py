@@ -42,7 +42,7 @@ def inline_limit(prefetch_factor: int) -> int:
 class Crew:
     """Worker processes 0 to n - 1, each at the other end of a channel.
 
-    ``plan_of(worker)`` says what each is told. A worker that has been let go is no longer ``active``.
+    ``plan_of(worker)`` says what each is told. One that has been let go is no longer ``active``.
     """
 
     def __init__(self, count: int, context: Any, plan_of: Callable[[int], Plan]) -> None:

@@ -35,7 +35,7 @@ class ExceptionWrapper:
 
         RuntimeError where the type cannot be made from a message alone.
         """
-        kind = self.exc_type
+        kind: Any = self.exc_type
         message = f"Caught {kind.__name__} {self.where}.\nOriginal {self.exc_msg}"
         if kind is KeyError:
             message = _Shown(message)
