@@ -6,6 +6,7 @@ as a program; with tensors' functions it can be differentiated.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,8 @@ ON_ARRAYS = SimpleNamespace(
     softplus=lambda x: np.logaddexp(x, 0),
     maximum=np.maximum,
     minimum=np.minimum,
+    normal_cdf=lambda x: 0.5 * (1 + erf(x * math.sqrt(0.5))),
+    normal_density=lambda x: np.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi)),
     conj=lambda x: x.conj() if x.dtype.kind == "c" else x,
 )
 Formula = Callable[..., Any]

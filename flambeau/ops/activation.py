@@ -35,6 +35,8 @@ SELU_SCALE = 1.0507009873554804934193349852946
 ON_TENSORS = SimpleNamespace(
     abs=lambda t: t.abs(),
     conj=conj_of,
+    normal_cdf=lambda t: 0.5 * (1 + (t * math.sqrt(0.5)).erf()),
+    normal_density=lambda t: (-0.5 * (t * t)).exp() * (1 / math.sqrt(2 * math.pi)),
     exp=lambda t: t.exp(),
     expm1=lambda t: t.expm1(),
     log=lambda t: t.log(),
@@ -329,7 +331,7 @@ _GELU_CUBE = 0.044715
 def _gelu_value(on: Any, x: Any, approximate: str) -> Any:
     if approximate == "tanh":
         return 0.5 * x * (1 + on.tanh(_GELU_INNER * (x + _GELU_CUBE * (x * x * x))))
-    return 0.5 * x * (1 + on.erf(x * math.sqrt(0.5)))
+    return x * on.normal_cdf(x)
 
 
 def _gelu_slope(on: Any, g: Any, x: Any, approximate: str) -> Any:
@@ -338,8 +340,7 @@ def _gelu_slope(on: Any, g: Any, x: Any, approximate: str) -> Any:
         t = on.tanh(_GELU_INNER * (x + _GELU_CUBE * (square * x)))
         inner = _GELU_INNER * (1 + 3 * _GELU_CUBE * square)
         return g * (0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner))
-    density = on.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
-    return g * (0.5 * (1 + on.erf(x * math.sqrt(0.5))) + x * density)
+    return g * (on.normal_cdf(x) + x * on.normal_density(x))
 
 
 GELU_BACKWARD = composite(

@@ -9,10 +9,12 @@ A formula written for arrays, with the functions it needs in a namespace `on`, s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from flambeau.backends.llvm import coefficients as table
 from flambeau.backends.llvm.program import (
     FLOATS,
     INSTRUCTIONS,
@@ -198,6 +200,8 @@ def _namespace(b: Builder) -> SimpleNamespace:
     on.where = lambda condition, a, c: _where(b, condition, a, c)
     on.clip = lambda x, low, high: _clip(b, x, low, high)
     on.conj = lambda x: x
+    on.normal_density = lambda x: on.decay(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
+    on.normal_cdf = lambda x: _normal_cdf(on, x)
     on.sign = lambda x: _sign(b, x)
     on.softplus = lambda z: on.maximum(z, 0.0) + on.log1p(on.decay(-on.abs(z)))
     return on
@@ -220,6 +224,18 @@ def _clip(b: Builder, x: Symbol, low: Any, high: Any) -> Symbol:
     if low is not None:
         x = b.step("maximum", x, b.lift(low, x.kind))
     return x if high is None else b.step("minimum", x, b.lift(high, x.kind))
+
+
+def _normal_cdf(on: SimpleNamespace, x: Symbol) -> Symbol:
+    """The normal distribution function; float32 shares its exponential with the density."""
+    if x.kind != "f32":
+        return 0.5 * (1.0 + on.erf(x * math.sqrt(0.5)))
+    t = on.reciprocal(1.0 + table.NORMAL_SCALE * on.abs(x))
+    total = table.NORMAL[-1]
+    for coefficient in table.NORMAL[-2::-1]:
+        total = on.fma(total, t, coefficient)
+    tail = 0.5 * (total * t) * on.decay(-0.5 * (x * x))
+    return on.where(x < 0, tail, 1.0 - tail)
 
 
 def _sign(b: Builder, x: Symbol) -> Symbol:

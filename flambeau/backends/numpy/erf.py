@@ -36,21 +36,26 @@ def _one_by_one(x: ndarray) -> ndarray:
 
 def _all_at_once(x: ndarray) -> ndarray:
     kind = "f32" if x.dtype == np.float32 else "f64"
-    end = table.ERF_ONE[kind]
+    start, end = table.ERF_NEAR[kind], table.ERF_ONE[kind]
     size = np.abs(x)
-    z = np.minimum(size, 1.0)
+    z = np.minimum(size, start)
     z *= z
     near = _polynomial(z, table.ERF[kind])
     near *= x
     near += x
-    size = np.clip(size, 1.0, end)
-    low, high = 2.0 / (2.0 + end), 2.0 / 3.0
+    size = np.clip(size, start, end)
+    far = np.copysign(1.0 - _erfc_far(size, kind), x)
+    return np.where(size > start, far, near)
+
+
+def _erfc_far(size: ndarray, kind: str) -> ndarray:
+    """erfc from ERF_NEAR to ERF_ONE."""
+    if kind == "f32":
+        return np.exp(_polynomial(size, table.ERFC[kind]))
+    low, high = 2.0 / (2.0 + table.ERF_ONE[kind]), 2.0 / (2.0 + table.ERF_NEAR[kind])
     t = 2.0 / (size + 2.0)
     u = (t - (low + high) / 2) * (2.0 / (high - low))
-    far = np.exp(_polynomial(u, table.ERFC[kind]) - size * size)
-    far *= t
-    far = np.copysign(1.0 - far, x)
-    return np.where(size > 1.0, far, near)
+    return t * np.exp(_polynomial(u, table.ERFC[kind]) - size * size)
 
 
 def _polynomial(z: ndarray, coefficients: tuple[float, ...]) -> ndarray:
