@@ -11,8 +11,9 @@ from flambeau.core.face import FACES, public
 from flambeau.core.node import Node, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
+from flambeau.ops.functions import tanh
 from flambeau.ops.join import cat, stack
-from flambeau.ops.matmul import check_added
+from flambeau.ops.matmul import check_added, linear
 from flambeau.ops.recurrent import GRU, LSTM, RNN_RELU, RNN_TANH, Sizes, run_layer
 from flambeau.ops.shape import transpose
 from flambeau.ops.split import unbind
@@ -308,6 +309,8 @@ def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor
 def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor,
                   b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """tanh(w_ih x + b_ih + w_hh h + b_hh) for rows x (N, features) and h (N, H)."""
+    if input.dtype.category < dtypes.FLOAT:
+        return tanh(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))
     return _cell(RNN_TANH, 1, input, (hx,), (w_ih, w_hh, b_ih, b_hh), "Tanh")[0]
 
 
