@@ -97,6 +97,9 @@ class _Grouping:
         self.known: dict[int, Access] = {}
         self.units: list[Unit] = []
         self.home: dict[int, Unit] = {}
+        # Per value the groups that read it from memory, and where each node stands.
+        self.readers: dict[int, list[Group]] = {}
+        self.places = {id(n): i for i, n in enumerate(graph.nodes)}
 
     def access(self, value: Value) -> Access:
         return access_of(value, self.known)
@@ -109,7 +112,7 @@ class _Grouping:
                 self._place_views(node)
             elif not self._fuse(node):
                 self._alone(node)
-        return self.units
+        return [u for u in self.units if u.nodes]
 
     def _place_views(self, node: Node) -> None:
         """A view that strides cannot express is copied, as a unit of its own."""
@@ -156,10 +159,14 @@ class _Grouping:
         if wanted is None:
             return False
         values = list(node.values())
-        for group in self._candidates(values):
+        candidates = self._candidates(values)
+        for group in candidates:
             placed = wanted.placed(group)
             if placed is not None and self._can_join(group, values):
                 self._join(group, node, placed, values)
+                for other in candidates:
+                    if other is not group and self.units[other.number] is other:
+                        self._merge(group, other)
                 return True
         group = Group(len(self.units), wanted.size)
         placed = wanted.placed(group)
@@ -170,15 +177,62 @@ class _Grouping:
         return True
 
     def _candidates(self, values: Sequence[Value]) -> list[Group]:
+        """Groups that make an operand, the latest first, and then those that read one."""
         found = [u for u in self._producers(values) if isinstance(u, Group)]
-        found = [u for u in dict.fromkeys(found) if len(u.nodes) < MOST_NODES]
-        return sorted(found, key=lambda u: -u.number)
+        makers = sorted(dict.fromkeys(found), key=lambda u: -u.number)
+        roots = [self.access(v).root.number for v in values if v.size > 1]
+        readers = [g for r in roots for g in self.readers.get(r, ())
+                   if self.units[g.number] is g]
+        return [g for g in dict.fromkeys([*makers, *readers]) if len(g.nodes) < MOST_NODES]
+
+    def _merge(self, group: Group, other: Group) -> None:
+        """Make one group of two, where they are over the same elements and nothing is between."""
+        if (group.size != other.size or len(group.nodes) + len(other.nodes) > MOST_NODES
+                or group.columns and other.columns and group.columns != other.columns):
+            return
+        columns = group.columns or other.columns
+        if not (_reads_made(group, other, columns) and _reads_made(other, group, columns)):
+            return
+        if len(group.pointers | other.pointers) > MOST_POINTERS or self._apart(group, other):
+            return
+        group.nodes = sorted([*group.nodes, *other.nodes], key=lambda n: self.places[id(n)])
+        group.columns = columns
+        group.layouts.update(other.layouts)
+        group.operands.update(other.operands)
+        group.pointers = {x for x in group.pointers | other.pointers
+                          if x[0] not in group.layouts}
+        self._move(group, other)
+
+    def _apart(self, group: Group, other: Group) -> bool:
+        """Whether a third unit needs one of them and is needed by the other."""
+        a, b = 1 << group.number, 1 << other.number
+        for u in self.units:
+            if u is group or u is other:
+                continue
+            mark = 1 << u.number
+            if u.before & a and other.before & mark or u.before & b and group.before & mark:
+                return True
+        return False
+
+    def _move(self, group: Group, other: Group) -> None:
+        """Let ``group`` stand for ``other``, which is empty from now on."""
+        a, b = 1 << group.number, 1 << other.number
+        group.before = (group.before | other.before) & ~(a | b)
+        for number, unit in self.home.items():
+            if unit is other:
+                self.home[number] = group
+        self.units[other.number] = Unit(other.number, [])
+        for u in self.units:
+            if u.before & (a | b):
+                u.before = (u.before | a | group.before) & ~b
 
     def _join(self, group: Group, node: Node, placed: _Placed, values: Iterable[Value]) -> None:
         group.columns = placed.columns
         group.operands[id(node)] = placed.operands
         group.layouts[node.outputs[0].number] = placed.layout
         group.pointers.update(placed.pointers)
+        for number, _, _ in placed.pointers:
+            self.readers.setdefault(number, []).append(group)
         self._enter(group, node, values)
 
 
@@ -305,6 +359,19 @@ class _Wanted:
                 pointers.add((access.root.number, access.offset, name))
             operands.append(Operand(access, name))
         return _Placed(group.columns, "column", operands, pointers)
+
+
+def _reads_made(reader: Group, maker: Group, columns: int) -> bool:
+    """Whether ``reader`` could find what it reads of ``maker`` in one kernel with it."""
+    for operands in reader.operands.values():
+        for x in operands:
+            own = maker.layouts.get(x.access.root.number) if isinstance(x, Operand) else None
+            if own is None:
+                continue
+            one = own == "column" and x.layout == "scalar" and maker.size == columns
+            if own == "row" or x.access.offset or own != x.layout and not one:
+                return False
+    return True
 
 
 def _one_row(group: Group, columns: int) -> bool:

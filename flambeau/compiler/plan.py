@@ -18,7 +18,7 @@ from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
-from flambeau.compiler.products import Product, product_of
+from flambeau.compiler.products import PRODUCTS, Product, product_of
 
 __all__ = ["NativeResult", "Plan", "Target"]
 
@@ -84,22 +84,23 @@ class Plan:
             writes = any([v.number in aims for n in unit.nodes for v in n.outputs])
             return int(writes), unit.number
 
-        waiting = {u.number: u.before for u in self.units}
+        units = {u.number: u for u in self.units}
         ready = [(*rank(u), u.number) for u in self.units if not u.before]
         heapq.heapify(ready)
         left = [u for u in self.units if u.before]
         found, done = [], 0
         while ready:
             number = heapq.heappop(ready)[-1]
-            found.append(self.units[number])
+            found.append(units[number])
             done |= 1 << number
             still = []
             for u in left:
-                if waiting[u.number] & ~done:
+                if u.before & ~done:
                     still.append(u)
                 else:
                     heapq.heappush(ready, (*rank(u), u.number))
             left = still
+        assert not left, "units wait for each other"
         return found
 
     # Places
@@ -240,7 +241,7 @@ class Plan:
                     if layout == "row":
                         size = kernel.count * value.nbytes
                         self.partials[value.number] = arena.take(size, at, at)
-            elif unit.number in products:
+            elif unit.number in products or is_power(unit.nodes[0]):
                 made = [unit.nodes[0].outputs[0]]
             else:
                 for value in unit.nodes[0].outputs:
@@ -317,8 +318,24 @@ class NativeResult:
 
 def _may_fail(unit: Unit) -> bool:
     node = unit.nodes[0]
-    return not isinstance(unit, Group) and node.kind != "const" and not (
-        node.op is not None and node.op.name in ("mm", "mm_nt", "mm_tn", "bmm"))
+    return not (isinstance(unit, Group) or is_power(node)
+                or node.op is not None and node.op.name in PRODUCTS)
+
+
+def is_power(node: Node) -> bool:
+    """Whether a node is a power of float64 numbers that lie as the C library's loop reads them."""
+    if node.op is None or node.op.name != "pow" or node.outputs[0].dtype != np.float64:
+        return False
+    shape = node.outputs[0].shape
+    for x in node.inputs:
+        if type(x) is Value:
+            access = access_of(x)
+            if x.dtype != np.float64 or access.strides != dense(access.shape) or (
+                    x.shape != shape and x.size != 1):
+                return False
+        elif isinstance(x.value, (complex, bool)):
+            return False
+    return True
 
 
 class _Writer:
@@ -377,7 +394,7 @@ class _Writer:
         """Run a node in NumPy, or as a chore."""
         if node.kind == "const":
             return
-        if node.kind == "check" and self._check(node):
+        if node.kind == "check" and self._check(node) or self._power(node):
             return
         self._close()
         readers = {v.number: self.plan.reader(v) for v in node.values()}
@@ -409,6 +426,26 @@ class _Writer:
         words = [address, data, low, high, low if ignored is None else ignored]
         self._entry(chores.address("range_i64"), value.size, value.size, words)
         self._entry(0, 0, 0, [address])
+        return True
+
+    def _power(self, node: Node) -> bool:
+        """A power of float64 numbers: the C library's, one by one."""
+        if not is_power(node):
+            return False
+        plan, out = self.plan, node.outputs[0]
+        words: list[Any] = [(plan.places[out.number], 0)]
+        moves = []
+        for x in node.inputs:
+            if type(x) is Value:
+                access = plan.access(x)
+                words.append((plan.places[access.root.number], access.offset * 8))
+                moves.append(int(x.size > 1))
+            else:
+                held = np.array(x.value, np.float64)
+                plan.consts[-1 - len(plan.consts)] = held
+                words.append(held.__array_interface__["data"][0])
+                moves.append(0)
+        self._entry(chores.address("pow_f64"), out.size, 1 << 12, [*words, *moves])
         return True
 
     def _entry(self, kernel: int | None, count: int, chunk: int, words: Sequence[Any]) -> None:

@@ -115,6 +115,6 @@ class Traced(Handle):
         return self.read()[index]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__array_interface__":
+        if not hasattr(ndarray, name) or name.startswith("__") and name != "__array_interface__":
             raise AttributeError(name)
         return getattr(self.read(), name)
