@@ -16,13 +16,12 @@ from flambeau.nn.parameter import (
 )
 from flambeau.ops.linear_loss import LinearCrossEntropyOptions
 
-__all__ = ["Buffer", "DataParallel", "LinearCrossEntropyOptions", "Parameter",
-           "UninitializedBuffer", "UninitializedParameter", "factory_kwargs", "functional", "init",
-           "modules", "parallel", "parameter", "utils", *modules.__all__]
-
 # Loaded when first asked for.
-_LATER = {"attention": "attention", "parallel": "parallel", "utils": "utils",
-          "DataParallel": "parallel"}
+_LATER = {"DataParallel": "parallel", "parallel": "parallel", "utils": "utils"}
+
+__all__ = ["Buffer", "LinearCrossEntropyOptions", "Parameter", "UninitializedBuffer",
+           "UninitializedParameter", "factory_kwargs", "functional", "init", "modules",
+           "parameter", *_LATER, *modules.__all__]
 
 
 def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from flambeau.nn.modules import (
     flatten,
     fold,
     instancenorm,
+    lazy_layers,
     linear,
     loss,
     module,
@@ -41,6 +42,7 @@ from flambeau.nn.modules.dropout import *
 from flambeau.nn.modules.flatten import *
 from flambeau.nn.modules.fold import *
 from flambeau.nn.modules.instancenorm import *
+from flambeau.nn.modules.lazy_layers import *
 from flambeau.nn.modules.linear import *
 from flambeau.nn.modules.loss import *
 from flambeau.nn.modules.module import Module
@@ -54,8 +56,8 @@ from flambeau.nn.modules.transformer import *
 from flambeau.nn.modules.upsampling import *
 
 _FAMILIES = (activation, adaptive, batchnorm, channelshuffle, container, conv, distance, dropout,
-             flatten, fold, instancenorm, linear, loss, normalization, padding, pixelshuffle,
-             pooling, rnn, sparse, transformer, upsampling)
+             flatten, fold, instancenorm, lazy_layers, linear, loss, normalization, padding,
+             pixelshuffle, pooling, rnn, sparse, transformer, upsampling)
 __all__ = ["Module", *[name for family in _FAMILIES for name in family.__all__]]  # noqa: PLE0604
 
 

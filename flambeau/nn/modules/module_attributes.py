@@ -9,20 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.core.tensor import Tensor
+from flambeau.nn.modules.module_members import (
+    HOOKS,
+    PRIVATE,
+    SLOTS,
+    SPECIAL,
+    AttributeView,
+    Holder,
+    Members,
+    adopt_members,
+    attributes_of,
+    find_member,
+    replace_attributes,
+    set_special,
+    visible,
+)
 from flambeau.nn.parameter import Buffer, Parameter
 
-__all__ = ["Attributes", "Members", "attributes_of", "typename"]
-
-SLOTS = ("_parameters", "_buffers", "_modules")
-HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
-         "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
-         "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
-         "_load_state_dict_post_hooks")
-# The order in which PyTorch's modules hold what every module has.
-ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2],
-         "_is_full_backward_hook", *HOOKS[2:], "_modules")
-PRIVATE = "_module_has_hooks"
-ABSENT: Any = object()
+__all__ = ["Attributes", "start_attributes", "typename"]
 
 # Hooks of all modules, on the registration of a buffer, a submodule or a parameter.
 BUFFER_HOOKS: dict[int, Callable] = OrderedDict()
@@ -42,197 +46,6 @@ def typename(obj: Any) -> str:
     module = getattr(named, "__module__", None) or ""
     name = getattr(named, "__qualname__", None) or named.__name__
     return name if module in ("", "builtins") else f"{module}.{name}"
-
-
-class Holder:
-    """What has attributes; its ``__dict__`` is the one that Python itself reads."""
-
-    __slots__ = ("__dict__", "__weakref__")
-
-
-attributes_of: Callable[[Any], dict] = Holder.__dict__["__dict__"].__get__
-replace_attributes: Callable[[Any, dict], None] = Holder.__dict__["__dict__"].__set__
-
-
-class Members(dict):
-    """The parameters, the buffers or the submodules of a module, by name.
-
-    Each is kept among the module's own attributes, too, where Python finds it at once; every
-    change here shows there. A class attribute or plain attribute of the name goes first.
-    """
-
-    __slots__ = ("owner", "slot")
-
-    def __init__(self, owner: weakref.ref, slot: str) -> None:
-        self.owner = owner
-        self.slot = slot
-
-    @classmethod
-    def made(cls, owner: Any, slot: str, start: dict) -> Members:
-        """The members of ``owner`` that ``start`` has; they do not show yet."""
-        found = cls(weakref.ref(owner), slot)
-        dict.update(found, start)
-        return found
-
-    def show(self) -> None:
-        """Make all members attributes of the owner."""
-        for name in self:
-            self._refresh(name, ABSENT)
-
-    def hide(self) -> None:
-        """Take the members from the owner's attributes; they stay here."""
-        owner = self.owner()
-        held = {} if owner is None else attributes_of(owner)
-        for name, value in self.items():
-            if held.get(name, ABSENT) is value:
-                del held[name]
-
-    def _refresh(self, name: str, before: Any) -> None:
-        owner = self.owner()
-        if owner is None:
-            return
-        held = attributes_of(owner)
-        if held.get(self.slot) is not self:
-            return
-        values = [held[s][name] for s in SLOTS if s in held and name in held[s]]
-        current = held.get(name, ABSENT)
-        if current is not ABSENT and current is not before and not _any_is(values, current):
-            return
-        if values and not _covered(type(owner), name):
-            held[name] = values[0]
-        else:
-            held.pop(name, None)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        before = self.get(name, ABSENT)
-        super().__setitem__(name, value)
-        self._refresh(name, before)
-
-    def __delitem__(self, name: str) -> None:
-        before = self[name]
-        super().__delitem__(name)
-        self._refresh(name, before)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        if name not in self:
-            return super().pop(name, *default)
-        value = self[name]
-        del self[name]
-        return value
-
-    def popitem(self) -> tuple[str, Any]:
-        name, value = super().popitem()
-        self._refresh(name, value)
-        return name, value
-
-    def clear(self) -> None:
-        for name in list(self):
-            del self[name]
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def update(self, *others: Any, **named: Any) -> None:
-        for name, value in dict(*others, **named).items():
-            self[name] = value
-
-    def __ior__(self, other: Any) -> Members:  # type: ignore[override,misc]
-        self.update(other)
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> tuple:
-        return dict, (), None, None, iter(self.items())
-
-
-def _any_is(values: list, wanted: Any) -> bool:
-    return any(v is wanted for v in values)
-
-
-def _covered(kind: type, name: str) -> bool:
-    """Whether instances of the class find another attribute before a member of this name."""
-    return hasattr(kind, name) or kind.__getattr__ is not Attributes.__getattr__
-
-
-def visible(owner: Any) -> dict:
-    """The attributes of a module but those that stand for members, in PyTorch's order."""
-    held = attributes_of(owner)
-    if "_parameters" not in held:
-        return dict(held)
-    for name in HOOKS:
-        if name not in held:
-            getattr(owner, name)
-    members = [held[s] for s in SLOTS if s in held]
-    found = {name: getattr(owner, name, None) for name in ORDER}
-    for name, value in held.items():
-        if name != PRIVATE and not any(name in m and m[name] is value for m in members):
-            found[name] = value
-    return found
-
-
-class AttributeView(dict):
-    """``module.__dict__``: what ``visible`` says, anew at each look; changes go to the module."""
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: Any) -> None:
-        self.owner = owner
-        super().__init__(visible(owner))
-
-    def _look(self) -> None:
-        super().clear()
-        super().update(visible(self.owner))
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        held = attributes_of(self.owner)
-        if name in SLOTS:
-            set_members(self.owner, name, value)
-        else:
-            held[name] = value
-        super().__setitem__(name, value)
-
-    def __delitem__(self, name: str) -> None:
-        self._look()
-        super().__delitem__(name)
-        del attributes_of(self.owner)[name]
-
-    pop = Members.pop
-    setdefault = Members.setdefault
-    update = Members.update
-    clear = Members.clear
-    __ior__ = Members.__ior__  # type: ignore[assignment]
-    __reduce_ex__ = Members.__reduce_ex__
-
-    def popitem(self) -> tuple[str, Any]:
-        name = next(reversed(self))
-        return name, self.pop(name)
-
-
-def _looking(name: str) -> Callable:
-    read = getattr(dict, name)
-
-    def method(self: AttributeView, *args: Any) -> Any:
-        self._look()
-        return read(self, *args)
-
-    method.__name__ = name
-    return method
-
-
-for _name in ("__getitem__", "__contains__", "__iter__", "__reversed__", "__len__", "__eq__",
-              "__ne__", "__repr__", "__or__", "__ror__", "get", "keys", "values", "items", "copy"):
-    setattr(AttributeView, _name, _looking(_name))
-
-
-def set_members(owner: Any, slot: str, given: dict) -> None:
-    """Make ``given`` the members of this kind; another module's stay its own."""
-    held = attributes_of(owner)
-    before = held.get(slot)
-    if isinstance(before, Members):
-        before.hide()
-    held[slot] = given if isinstance(given, Members) else Members.made(owner, slot, given)
-    held[slot].show()
 
 
 def run_hooks(hooks: dict, owner: Any, name: str, value: Any) -> Any:
@@ -262,21 +75,12 @@ class Attributes(Holder):
     @__dict__.setter
     def __dict__(self, given: dict) -> None:
         if isinstance(given, AttributeView):
-            given = attributes_of(given.owner)
-        replace_attributes(self, given)
+            replace_attributes(self, attributes_of(given.owner))
+        else:
+            replace_attributes(self, given)
+            adopt_members(self)
 
-    def __getattr__(self, name: str) -> Any:
-        held = attributes_of(self)
-        for slot in SLOTS:
-            members = held.get(slot)
-            if members is not None and name in members:
-                return members[name]
-        if name in HOOKS and "_parameters" in held:
-            held[PRIVATE] = True
-            held[name] = OrderedDict()
-            return held[name]
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'",
-                             name=name, obj=self)
+    __getattr__ = find_member
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = attributes_of(self)
@@ -305,8 +109,8 @@ class Attributes(Holder):
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_buffers"] or isinstance(value, Tensor) and isinstance(value, Buffer):
             assign_buffer(self, held, name, value)
-        elif name in SLOTS:
-            set_members(self, name, value)
+        elif name in SPECIAL:
+            set_special(self, name, value)
         else:
             object.__setattr__(self, name, value)
 
@@ -325,9 +129,7 @@ class Attributes(Holder):
         return sorted(name for name in held if not name[0].isdigit())
 
     def __getstate__(self) -> dict[str, Any]:
-        held = attributes_of(self)
-        has_all = {name: held[name] if name in held else OrderedDict() for name in HOOKS}
-        state = {**dict.fromkeys(ORDER), **has_all, **visible_without_hooks(held)}
+        state = visible(self)
         state.pop("_compiled_call_impl", None)
         return state
 
@@ -337,12 +139,7 @@ class Attributes(Holder):
         held.update(kept)
         held[PRIVATE] = any(name in kept for name in HOOKS)
         held.setdefault("_non_persistent_buffers_set", set())
-        for slot in SLOTS:
-            if slot in held and not isinstance(held[slot], Members):
-                held[slot] = Members.made(self, slot, held[slot])
-        for slot in SLOTS:
-            if slot in held:
-                held[slot].show()
+        adopt_members(self)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Keep ``tensor`` as the buffer ``name``; it is part of the state if ``persistent``.
@@ -406,13 +203,6 @@ class Attributes(Holder):
         self.add_module(name, module)
 
 
-def visible_without_hooks(held: dict) -> dict:
-    """``visible`` of attributes, without hooks being made where there are none."""
-    members = [held[s] for s in SLOTS if s in held]
-    return {name: value for name, value in held.items()
-            if name != PRIVATE and not any(name in m and m[name] is value for m in members)}
-
-
 def start_attributes(module: Any) -> None:
     """Give a module what every module has, and no members."""
     held = attributes_of(module)
@@ -457,7 +247,7 @@ def _is_new(module: Any, held: dict, name: str) -> bool:
     return (name not in held and name.isidentifier()
             and name not in held["_parameters"] and name not in held["_buffers"]
             and name not in held["_modules"] and not hasattr(kind, name)
-            and kind.__getattr__ is Attributes.__getattr__
+            and kind.__getattr__ is find_member
             and kind.register_parameter is Attributes.register_parameter
             and type(held["_parameters"]) is type(held["_modules"]) is Members
             and held["_parameters"].owner() is held["_modules"].owner() is module)

@@ -7,6 +7,7 @@ from typing import Any
 from flambeau.base import naming
 from flambeau.base.device import device as devices
 from flambeau.base.device import memory_format as memory_formats
+from flambeau.base.dtypes import bool_, complex128, float64, int64
 from flambeau.base.dtypes import dtype as dtypes
 from flambeau.core.tensor import Tensor
 
@@ -25,6 +26,8 @@ TYPES: dict[str, tuple] = {
     "device": (devices, str, int, type(None)), "dtype": (dtypes, type(None)),
     "non_blocking": (bool,), "copy": (bool,), "tensor": (Tensor,),
     "memory_format": (memory_formats, type(None))}
+# Python's types name the dtypes that hold them.
+PYTHON_TYPES = {float: float64, complex: complex128, int: int64, bool: bool_}
 
 
 def parse_to(*args: Any, **kwargs: Any) -> tuple[devices | None, dtypes | None, bool, Any]:
@@ -32,8 +35,9 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[devices | None, dtypes | None, 
 
     None stands for what is not said. TypeError where no form fits, RuntimeError for ``copy``.
     """
+    types = [PYTHON_TYPES.get(a, a) if isinstance(a, type) else a for a in args]
     for form in FORMS:
-        named = _bound(form, args, kwargs)
+        named = _bound(form, types, kwargs)
         if named is not None:
             break
     else:
@@ -52,7 +56,7 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[devices | None, dtypes | None, 
     return place, dtype, named.get("non_blocking", False), named.get("memory_format")
 
 
-def _bound(form: tuple[str, ...], args: tuple, kwargs: dict) -> dict[str, Any] | None:
+def _bound(form: tuple[str, ...], args: list, kwargs: dict) -> dict[str, Any] | None:
     """The arguments by name, if they fit this form."""
     if len(args) > len(form) or any(name in kwargs for name in form[:len(args)]):
         return None

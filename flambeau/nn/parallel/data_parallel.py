@@ -10,7 +10,7 @@ __all__ = ["DataParallel", "data_parallel"]
 
 
 class DataParallel(Module):
-    """Splits each batch over the GPUs. On a CPU there is nothing to split over: it calls ``module``.
+    """Splits each batch over the GPUs; on a CPU there are none, and it calls ``module``.
 
     >>> import flambeau as torch
     >>> torch.nn.DataParallel(torch.nn.Linear(2, 3))(torch.ones(4, 2)).shape
