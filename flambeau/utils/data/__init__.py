@@ -16,6 +16,7 @@ from flambeau.utils.data.dataloader import (
 from flambeau.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
+    DataChunk,
     Dataset,
     IterableDataset,
     StackDataset,
@@ -33,8 +34,8 @@ from flambeau.utils.data.sampler import (
     WeightedRandomSampler,
 )
 
-__all__ = ["BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset",
-           "DistributedSampler", "IterableDataset", "RandomSampler", "Sampler",
+__all__ = ["BatchSampler", "ChainDataset", "ConcatDataset", "DataChunk", "DataLoader",
+           "Dataset", "DistributedSampler", "IterableDataset", "RandomSampler", "Sampler",
            "SequentialSampler", "StackDataset", "Subset", "SubsetRandomSampler", "TensorDataset",
            "WeightedRandomSampler", "default_collate", "default_convert", "get_worker_info",
            "random_split"]

@@ -234,6 +234,27 @@ class Subset(Dataset[_T_co]):
         return len(self.indices)
 
 
+class DataChunk(list):
+    """A batch as a list of its samples, with ``as_str`` as its text on one line.
+
+    >>> from flambeau.utils.data import DataChunk
+    >>> DataChunk(range(3)).as_str("  ")
+    '  [0, 1, 2]'
+    """
+
+    def __init__(self, items: Iterable) -> None:
+        super().__init__(items)
+        self.items = list(self)
+
+    def as_str(self, indent: str = "") -> str:
+        """The samples between brackets, after ``indent``."""
+        return f"{indent}[{', '.join(map(str, self))}]"
+
+    def raw_iterator(self) -> Iterator:
+        """Over the samples as they were given."""
+        return iter(self.items)
+
+
 def random_split(dataset: Dataset[_T], lengths: Sequence[int | float],
                  generator: Generator | None = default_generator) -> list[Subset[_T]]:
     """Random parts of ``dataset`` that do not overlap, of these lengths or fractions.

@@ -122,6 +122,16 @@ def test_same_as_torch(name: str, torch_oracle: ModuleType) -> None:
     assert_same(torch_oracle, CASES[name])
 
 
+@pytest.mark.parity
+def test_chunks(torch_oracle: ModuleType) -> None:
+    def chunk(t: Any) -> list:
+        found = t.utils.data.DataChunk(iter([1, "a", [2]]))
+        return [list(found), len(found), found.as_str("> "), list(found.raw_iterator()),
+                isinstance(found, list), found == [1, "a", [2]]]
+
+    assert_same(torch_oracle, chunk)
+
+
 def test_classes_take_type_arguments() -> None:
     assert issubclass(data.TensorDataset, data.Dataset)
     assert data.Dataset[int].__origin__ is data.Dataset

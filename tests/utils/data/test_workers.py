@@ -14,6 +14,7 @@ import pytest
 
 import flambeau as fl
 from flambeau.utils.data import DataLoader, Dataset, TensorDataset, get_worker_info
+from flambeau.utils.data._utils import leases
 from tests.utils.data.both import Run, assert_same
 from tests.utils.data.sources import draws, images, numbers, stream
 
@@ -261,6 +262,14 @@ def test_worker_memory_is_filled_by_collating() -> None:
     for (batch,) in loader:
         assert batch.is_shared()
         assert batch.is_contiguous()
+
+
+def test_without_shared_memory_all_goes_through_the_socket(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "is_available", lambda: False)
+    for batch, at in DataLoader(images(fl), batch_size=2, num_workers=2, **FORK):
+        assert not batch.is_shared()
+        assert batch[:, 1, 2, 3].tolist() == at.tolist()
 
 
 def test_an_exhausted_iterator_stays_so() -> None:
