@@ -13,7 +13,7 @@ from typing import Any
 from flambeau.base import naming
 from flambeau.base.messages import text
 
-__all__ = ["call_site", "name_in", "name_of", "told", "user_frame"]
+__all__ = ["call_site", "is_own", "name_in", "name_of", "told", "user_frame"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
@@ -57,6 +57,14 @@ def user_frame() -> FrameType | None:
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return frame
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether flambeau's own code raised the error, not the program's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE)
 
 
 def call_site(frame: FrameType | None) -> dict[str, Any] | None:

@@ -14,6 +14,17 @@ TEXTS: dict[str, dict[str, str]] = {
     "at": {"en": "at line {line} of {file}:  {code}", "zh": "位于 {file} 第 {line} 行：  {code}"},
     "tensor": {"en": "{name}: {dtype}, shape {shape}", "zh": "{name}：{dtype}，形状 {shape}"},
     "module": {"en": "in module {path}: {module}", "zh": "位于模块 {path}：{module}"},
+    "super_init": {
+        "en": "Write super().__init__() as the first line of {kind}.__init__.",
+        "zh": "请把 super().__init__() 写在 {kind}.__init__ 的第一行。"},
+    "no_forward": {
+        "en": "Define forward(self, ...) in class {kind}; look at its spelling and indentation.",
+        "zh": "请在类 {kind} 里定义 forward(self, ...)；检查拼写和缩进。"},
+    "not_parameter": {
+        "en": "To change its values: with {prefix}.no_grad(): {name}.copy_(...). To put another "
+              "one there: {prefix}.nn.Parameter(...).",
+        "zh": "要改变它的值：with {prefix}.no_grad(): {name}.copy_(...)。要换成另一个："
+              "{prefix}.nn.Parameter(...)。"},
     "matmul": {
         "en": "The last size of the left side ({inner}) must equal the size before the last of the "
               "right side ({other}).{fix}",
@@ -78,6 +89,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "no_device": {
         "en": "flambeau computes on the CPU: write device='cpu'.",
         "zh": "flambeau 在 CPU 上计算：请写 device='cpu'。"},
+    "sparse": {
+        "en": "Sparse tensors do not have this operator: use {name}.to_dense() here.",
+        "zh": "稀疏张量没有这个运算：请在这里用 {name}.to_dense()。"},
     "bool": {
         "en": "It holds {count} values of shape {shape}. Ask {name}.any() or {name}.all(), or "
               "compare one element.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.base.messages import text
 from flambeau.nn.modules.module_attributes import start_attributes
 from flambeau.nn.modules.module_hooks import (
     HOOKED,
@@ -80,8 +81,10 @@ class Module(HookedModule, StatefulModule, ModuleTree):
 
     def forward(self, *input: Any) -> Any:
         """Compute the outputs; subclasses define it."""
+        name = type(self).__name__
         raise NotImplementedError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function')
+            f'Module [{name}] is missing the required "forward" function\n\n  '
+            + text("no_forward", kind=name))
 
     _wrapped_call_impl = __call__
 

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.base import naming
+from flambeau.base.messages import text
 from flambeau.core.tensor import Tensor
 from flambeau.nn.modules.module_members import (
     HOOKS,
@@ -95,7 +97,8 @@ class Attributes(Holder):
             forget(held, name, ("_buffers", "_modules"))
             self.register_parameter(name, value)
         elif name in params:
-            check_none(name, value, "parameter", "Parameter")
+            if value is not None:
+                raise not_parameter(name, value)
             self.register_parameter(name, value)
         elif isinstance(value, Attributes):
             if not MODULE_HOOKS and _is_new(self, held, name):
@@ -105,7 +108,7 @@ class Attributes(Holder):
             forget(held, name, ("_parameters", "_buffers"))
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_modules"]:
-            check_none(name, value, "child module", "Module")
+            check_module(name, value)
             held["_modules"][name] = run_hooks(MODULE_HOOKS, self, name, value)
         elif name in held["_buffers"] or isinstance(value, Tensor) and isinstance(value, Buffer):
             assign_buffer(self, held, name, value)
@@ -148,7 +151,7 @@ class Attributes(Holder):
         a name that is empty, dotted or taken.
         """
         if "_buffers" not in attributes_of(self):
-            raise AttributeError("cannot assign buffer before Module.__init__() call")
+            raise before_init(self, "buffer")
         check_name(self, name, "buffer", "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
@@ -166,7 +169,7 @@ class Attributes(Holder):
         a name that is empty, dotted or taken, ValueError for a tensor that is not a leaf.
         """
         if "_parameters" not in attributes_of(self):
-            raise AttributeError("cannot assign parameter before Module.__init__() call")
+            raise before_init(self, "parameter")
         check_name(self, name, "parameter", "_parameters")
         if param is None:
             self._parameters[name] = None
@@ -226,19 +229,31 @@ def _forget_all(held: dict) -> None:
 
 
 def set_before_init(module: Any, name: str, value: Any) -> None:
-    if isinstance(value, Parameter):
-        raise AttributeError("cannot assign parameters before Module.__init__() call")
-    if isinstance(value, Attributes):
-        raise AttributeError("cannot assign module before Module.__init__() call")
-    if isinstance(value, Buffer):
-        raise AttributeError("cannot assign buffer before Module.__init__() call")
+    """Set a plain attribute; members need what ``Module.__init__`` makes."""
+    for kind, what in ((Parameter, "parameters"), (Attributes, "module"), (Buffer, "buffer")):
+        if isinstance(value, kind):
+            raise before_init(module, what)
     object.__setattr__(module, name, value)
 
 
-def check_none(name: str, value: Any, what: str, kind: str) -> None:
+def before_init(module: Any, what: str) -> AttributeError:
+    """The error for a member that is set before ``Module.__init__`` ran."""
+    first = f"cannot assign {what} before Module.__init__() call"
+    return AttributeError(f"{first}\n\n  " + text("super_init", kind=type(module).__name__))
+
+
+def not_parameter(name: str, value: Any) -> TypeError:
+    """The error for something else that is set where a parameter is."""
+    first = (f"cannot assign '{typename(value)}' as parameter '{name}' "
+             "(torch.nn.Parameter or None expected)")
+    return TypeError(f"{first}\n\n  " + text("not_parameter", name=name, prefix=naming.prefix()))
+
+
+def check_module(name: str, value: Any) -> None:
+    """Raise where something else is set where a submodule is."""
     if value is not None:
-        raise TypeError(f"cannot assign '{typename(value)}' as {what} '{name}' "
-                        f"(torch.nn.{kind} or None expected)")
+        raise TypeError(f"cannot assign '{typename(value)}' as child module '{name}' "
+                        "(torch.nn.Module or None expected)")
 
 
 def _is_new(module: Any, held: dict, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.base.errors import name_in, user_frame
+from flambeau.base.errors import is_own, name_in, user_frame
 from flambeau.base.messages import text
 
 __all__ = ["note_path"]
@@ -56,12 +56,13 @@ def _rewrite(error: Exception, trail: Trail, root: str | None) -> None:
 
 
 def _put(error: Exception, before: str, line: str) -> None:
-    """Add ``line`` to an error's message, or as a note where it is not flambeau's to change."""
-    message = error.args[0] if error.args else None
-    if isinstance(message, str) and "\n\n  " in message:
+    """Add ``line`` to the message of an error of flambeau's own, or to another's notes."""
+    if len(error.args) == 1 and not isinstance(error, KeyError) and is_own(error):
+        message = str(error.args[0])
         if before:
-            message = message.replace("\n  " + before, "")
-        error.args = (f"{message}\n  {line}", *error.args[1:])
+            message = message.removesuffix(f"\n  {before}").removesuffix("\n")
+        gap = "" if "\n\n" in message else "\n"
+        error.args = (f"{message}{gap}\n  {line}",)
         return
     notes = getattr(error, "__notes__", [])
     if before in notes:
