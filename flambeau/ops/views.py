@@ -122,12 +122,20 @@ def _unfold_forward(a: np.ndarray, dimension: int, size: int, step: int) -> np.n
 
 
 def _fold(g: np.ndarray, shape: tuple, dimension: int, size: int, step: int) -> np.ndarray:
+    """The sum of windows laid back to where they were taken from, ``step`` elements at a time."""
     whole = np.zeros(shape, g.dtype)
-    count = g.shape[dimension]
-    lines = np.moveaxis(whole, dimension, -1)
     pieces = np.moveaxis(g, dimension, -2)
-    for k in range(size if count else 0):
-        lines[..., k:k + step * (count - 1) + 1:step] += pieces[..., k]
+    count = pieces.shape[-2]
+    if not count or not size:
+        return whole
+    lines = np.moveaxis(whole, dimension, -1)
+    parts = -(-size // step)
+    sums = np.zeros((*lines.shape[:-1], count + parts - 1, step), g.dtype)
+    for k in range(parts):
+        part = pieces[..., k * step:(k + 1) * step]
+        sums[..., k:k + count, :part.shape[-1]] += part
+    used = (count - 1) * step + size
+    lines[..., :used] = sums.reshape(*lines.shape[:-1], -1)[..., :used]
     return whole
 
 
