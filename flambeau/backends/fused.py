@@ -58,6 +58,7 @@ def forward(formula: Formula) -> Callable[..., Any]:
                 return found
         return formula(ON_ARRAYS, *arrays, **params)
 
+    run.formula = formula  # type: ignore[attr-defined]
     return run
 
 

@@ -7,6 +7,7 @@ stays with NumPy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from flambeau.backends.llvm.expressions import Builder, Symbol
 from flambeau.backends.llvm.program import INSTRUCTIONS
 from flambeau.core.op import Op
+from flambeau.core.promote import number_array
 
 __all__ = ["KINDS", "DTYPES", "instructions_of"]
 
@@ -37,6 +39,9 @@ _NOT = frozenset(("logical_not", "invert", "bitwise_not"))
 _LIMITED = frozenset(("sin", "cos"))
 
 
+_FILLS: dict[Any, Any] = {np.full_like: None, np.zeros_like: 0, np.ones_like: 1}
+
+
 class Unknown(Exception):
     """The forward does something that kernels have no instruction for."""
 
@@ -53,8 +58,12 @@ def instructions_of(op: Op, operands: Sequence[Any], compute: np.dtype, result: 
     try:
         symbols = [_brought(b, x, kind) for x in operands]
         found = _direct(op, symbols, params, b)
-        if found is None:
-            given = [_Array(b, s) for s in symbols]
+        formula = getattr(op.forward, "formula", None)
+        if found is None and formula is not None and kind in ("f32", "f64"):
+            found = _symbol_of(formula(b.on, *symbols, **params), b, kind)
+        elif found is None:
+            given = [_Array(b, s) if isinstance(x, Symbol) else number_array(x, compute)
+                     for x, s in zip(operands, symbols)]
             found = _symbol_of(op.forward(*given, **params), b, kind)
         return _converted(found, wanted)
     except (Unknown, TypeError, AttributeError, ValueError, NotImplementedError):
@@ -81,8 +90,7 @@ def _direct(op: Op, symbols: list[Symbol], params: dict[str, Any], b: Builder) -
     """The instruction that is named as the operator, where there is one."""
     name = op.scalar or op.name
     if name == "where" and not params:
-        mask, yes, no = symbols
-        return b.on.where(mask if mask.kind == "bool" else _converted(mask, "bool"), yes, no)
+        return _chosen(b, *symbols)
     signature = INSTRUCTIONS.get(name)
     if params or signature is None or signature.arity != len(symbols) or name == "select":
         return None
@@ -94,6 +102,13 @@ def _direct(op: Op, symbols: list[Symbol], params: dict[str, Any], b: Builder) -
     return _checked(b, name, symbols)
 
 
+def _chosen(b: Builder, mask: Symbol, yes: Symbol, no: Symbol) -> Symbol:
+    mask = _converted(mask, "bool")
+    if yes.kind == "bool":
+        return (mask & yes) | (~mask & no)
+    return b.on.where(mask, yes, no)
+
+
 def _checked(b: Builder, name: str, symbols: Sequence[Symbol]) -> Symbol:
     if name in _LIMITED or name == "pow" and symbols[0].kind != "f32":
         raise Unknown
@@ -101,9 +116,11 @@ def _checked(b: Builder, name: str, symbols: Sequence[Symbol]) -> Symbol:
 
 
 def _symbol_of(x: Any, b: Builder, kind: str) -> Symbol:
+    if isinstance(x, Symbol):
+        return x
     if isinstance(x, _Array):
         return x.symbol
-    if isinstance(x, (bool, int, float, np.generic)):
+    if isinstance(x, (bool, int, float, np.generic, np.ndarray)) and np.ndim(x) == 0:
         return b.lift(_number(x), kind)
     raise Unknown
 
@@ -116,6 +133,8 @@ class _Array(NDArrayOperatorsMixin):
     """What a forward takes for an array: NumPy's functions on it append instructions."""
 
     __hash__ = None  # type: ignore[assignment]
+    # As of one element: forwards ask how large an array is.
+    shape, ndim, size = (), 0, 1
 
     def __init__(self, b: Builder, symbol: Symbol) -> None:
         self.b = b
@@ -157,13 +176,16 @@ class _Array(NDArrayOperatorsMixin):
             mask = _operand(self.b, args[0])
             if not isinstance(mask, Symbol):
                 raise Unknown
-            return _Array(self.b, self.b.on.where(_converted(mask, "bool"), *symbols))
+            return _Array(self.b, _chosen(self.b, mask, *symbols))
         if function is np.clip and len(args) == 3 and not kwargs.keys() - {"out"}:
             x = _operand(self.b, args[0])
             for bound, name in zip(args[1:], ("maximum", "minimum")):
                 if bound is not None:
                     x = _ufunc(self.b, name, [x, _operand(self.b, bound)])
             return _Array(self.b, x)
+        if function in _FILLS and args and isinstance(args[0], _Array) and not kwargs:
+            value = args[1] if function is np.full_like else _FILLS[function]
+            return _Array(self.b, self.b.lift(_number(value), self.symbol.kind))
         raise Unknown
 
 
@@ -195,6 +217,8 @@ def _ufunc(b: Builder, name: str, operands: list[Any]) -> Symbol:
                 raise Unknown
             symbols = [_converted(s, "bool") for s in symbols]
         return b.step("logical_not" if name in _NOT else _LOGICAL[name], *symbols)
+    if name in _SELECTS:
+        return _SELECTS[name](b, *_common(b, operands))
     if name in ("isnan", "isfinite", "isinf", "sign", "signbit"):
         return _test(b, name, operands[0])
     if name not in _UFUNCS:
@@ -210,6 +234,37 @@ def _ufunc(b: Builder, name: str, operands: list[Any]) -> Symbol:
     if _UFUNCS[name] == "pow" and isinstance(operands[1], (int, float)) and operands[1] == 2:
         return b.step("square", symbols[0])
     return _checked(b, _UFUNCS[name], symbols)
+
+
+def _present(step: str) -> Callable[..., Symbol]:
+    """The larger or smaller of two, the other one where one is NaN."""
+
+    def emit(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+        if x.kind not in ("f32", "f64"):
+            return b.step(step, x, y)
+        missing = [b.step("ne", v, v) for v in (x, y)]
+        return b.on.where(missing[0], y, b.on.where(missing[1], x, b.step(step, x, y)))
+
+    return emit
+
+
+def _log_add_exp(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+    if x.kind not in ("f32", "f64"):
+        raise Unknown
+    below = b.step("exp", -b.step("abs", x - y))
+    usual = b.step("maximum", x, y) + b.step("log1p", below)
+    return b.on.where(b.step("eq", x, y), x + math.log(2), usual)
+
+
+def _exclusive(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+    if x.kind != "bool":
+        raise Unknown
+    return (x | y) & ~(x & y)
+
+
+_SELECTS: dict[str, Callable[..., Symbol]] = {
+    "fmax": _present("maximum"), "fmin": _present("minimum"), "logaddexp": _log_add_exp,
+    "logical_xor": _exclusive, "bitwise_xor": _exclusive}
 
 
 def _test(b: Builder, name: str, x: Symbol) -> Symbol:

@@ -408,7 +408,11 @@ def _has_instructions(node: Node) -> bool:
             symbols.append(x.value)
         else:
             return False
-    return steps_of(node, symbols, b) is not None
+    try:
+        found = steps_of(node, symbols, b)
+        return found is not None and b.pointwise(found) is not None
+    except ValueError:
+        return False
 
 
 def steps_of(node: Node, symbols: Sequence[Any], b: Builder) -> Any:
