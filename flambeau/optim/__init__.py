@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.base.missing import missing_attribute
+from flambeau.optim import lr_scheduler
 from flambeau.optim._adafactor import Adafactor
 from flambeau.optim._muon import Muon
 from flambeau.optim.adadelta import Adadelta
@@ -22,7 +23,7 @@ from flambeau.optim.rprop import Rprop
 from flambeau.optim.sgd import SGD
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
-           "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop"]
+           "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler"]
 
 
 def __getattr__(name: str) -> Any:
