@@ -171,8 +171,10 @@ def sizes_from(name: str, size: tuple) -> tuple[int, ...]:
                             f"{at + 1} with error \"type must be tuple of ints,but got "
                             f"{type(n).__name__}\"") from None
     for n in found:
-        if n < 0:
+        if n < 0 and name == "zeros":
             raise RuntimeError(f"{name}: Dimension size must be non-negative.")
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {found}")
     return tuple(found)
 
 

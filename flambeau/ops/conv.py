@@ -264,10 +264,11 @@ def _check_room(x: tuple, w: tuple, settings: Settings) -> None:
 def _transposed_size(x: tuple, w: tuple, settings: Settings, extra: tuple) -> tuple:
     stride, padding, dilation, _ = settings
     if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
-        names = ("depth", "height", "width")[-len(extra):] if len(extra) > 1 else ("width",)
-        text = " ".join(f"{title}_{name}: {v}" for title, values in (
-            ("output_padding", extra), ("stride", stride), ("dilation", dilation))
-            for name, v in zip(names, values))
+        # PyTorch computes over one axis as over two, the first of size 1.
+        names = ("depth", "height", "width")[-max(len(extra), 2):]
+        text = " ".join(f"{title}_{name}: {v}" for title, values, one in (
+            ("output_padding", extra, 0), ("stride", stride, 1), ("dilation", dilation, 1))
+            for name, v in zip(names, (one, *values) if len(extra) == 1 else values))
         raise RuntimeError("output padding must be smaller than either stride or dilation, but "
                            f"got {text}")
     axes = zip(x[2:], w[2:], stride, padding, dilation, extra)
