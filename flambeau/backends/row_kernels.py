@@ -212,3 +212,67 @@ def norm_backward(
     outs += [np.empty(size, x.dtype) for want in wanted[1:] if want]
     _run(kernel, outs, _dense((g, x, mean, rstd, used)), split)
     return outs
+
+
+# cross entropy of classes
+
+
+def _class_loss(on: Any, x: Any, target: Any) -> tuple:
+    peak = on.peak(x)
+    shifted = x - peak
+    logs = on.log(on.sum(on.decay(shifted)))
+    picked = on.sum(on.where(on.column("i32") == target.cast("i32"), shifted, 0.0))
+    return (logs - picked, "column"), (peak, "column"), (logs, "column")
+
+
+def _class_loss_slope(on: Any, x: Any, target: Any, peak: Any, logs: Any, factor: Any) -> tuple:
+    share = on.decay((x - peak) - logs)
+    hit = on.column("i32") == target.cast("i32")
+    return (on.where(hit, share - 1.0, share) * factor,)
+
+
+def _class_split(x: np.ndarray) -> Split:
+    """How the classes, dimension 1, lie in the array."""
+    after = math.prod(x.shape[2:])
+    if after == 1:
+        return "rows", x.shape[0], x.shape[1], 1
+    return "across", x.shape[0], x.shape[1], after
+
+
+@functools.cache
+def _class_kernel(formula: Formula, kind: str, columns: int) -> Any:
+    llvm = large.load()
+    assert llvm is not None
+    b = llvm.expressions.Builder()
+    symbols = [b.input(kind), b.input("i64", "column")]
+    symbols += [b.input(kind, "column") for _ in range(columns)]
+    return llvm.rows.rows_kernel(b.rows(*formula(b.on, *symbols)))
+
+
+def class_loss(
+    x: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Minus log_softmax(x, 1) at the target class, shaped like target, and what it was made of.
+
+    x: (N, C, ...); target: (N, ...) int64, in range. Also returns the greatest logit of every
+    item, and the logarithm of the sum of the powers of the others less it.
+    """
+    kind = _kind((x,))
+    if kind is None:
+        return None
+    outs = tuple([np.empty(target.shape, x.dtype) for _ in range(3)])
+    _run(_class_kernel(_class_loss, kind, 0), outs, _dense((x, target)), _class_split(x))
+    return outs  # type: ignore[return-value]
+
+
+def class_loss_backward(
+    x: np.ndarray, target: np.ndarray, peak: np.ndarray, logs: np.ndarray, factor: np.ndarray
+) -> np.ndarray | None:
+    """(softmax(x, 1) - one_hot(target)) * factor; factor is shaped like target."""
+    kind = _kind((x, peak, logs, factor))
+    if kind is None:
+        return None
+    out = memory.empty(x.shape, x.dtype)
+    ins = _dense((x, target, peak, logs, factor))
+    _run(_class_kernel(_class_loss_slope, kind, 3), (out,), ins, _class_split(x))
+    return out

@@ -14,6 +14,7 @@ from flambeau.core.levels import batch_loop
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.activation import FUNCTIONAL, logsigmoid, not_implemented
+from flambeau.ops.class_kernels import declare_cross_entropy, is_large
 from flambeau.ops.loss import chosen_reduction, reduced, reduced_array
 from flambeau.ops.softmax import log_softmax
 from flambeau.ops.where import where
@@ -176,8 +177,7 @@ def _check_weight(input: Tensor, weight: Tensor | None) -> None:
                            f"{weight.dtype.title}")
 
 
-def _nll_images(input: Tensor, target: Tensor, weight: Tensor | None, params: dict) -> Tensor:
-    """Of an input of shape (N, C, d1, ...): PyTorch folds all but two dimensions into (1, -1)."""
+def _check_images(input: Tensor, target: Tensor) -> None:
     shape, wanted = input._a.shape, target._a.shape
     if len(shape) == 4:
         if len(wanted) != 3:
@@ -186,9 +186,16 @@ def _nll_images(input: Tensor, target: Tensor, weight: Tensor | None, params: di
         if shape[2:] != wanted[1:]:
             raise RuntimeError(f"size mismatch (got input: {list(shape)} , target: "
                                f"{list(wanted)}")
-        return apply(NLL_2D, (input, target, weight), params)
-    if shape[2:] != wanted[1:]:
+    elif shape[2:] != wanted[1:]:
         raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(wanted)}")
+
+
+def _nll_images(input: Tensor, target: Tensor, weight: Tensor | None, params: dict) -> Tensor:
+    """Of an input of shape (N, C, d1, ...): PyTorch folds all but two dimensions into (1, -1)."""
+    _check_images(input, target)
+    shape, wanted = input._a.shape, target._a.shape
+    if len(shape) == 4:
+        return apply(NLL_2D, (input, target, weight), params)
     n, classes = shape[:2]
     flat = int(np.prod(shape[2:]))
     loss = apply(NLL_2D, (input.reshape(n, classes, 1, flat), target.reshape(n, 1, flat), weight),
@@ -236,6 +243,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
     if input._a.shape == target._a.shape:
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing,
                                  dim)
+    if weight is None and label_smoothing == 0.0 and is_large(input, target):
+        return _of_large_logits(input, target, reduction, ignore_index)
     logs = log_softmax(input, dim)
     loss = nll_loss(logs, target, weight, None, ignore_index, None, reduction)
     if label_smoothing == 0.0:
@@ -243,6 +252,22 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
     smooth = _smooth_part(logs, target, weight, ignore_index, reduction, dim)
     share = label_smoothing / input._a.shape[dim]
     return loss * (1 - label_smoothing) + smooth * share
+
+
+def _loss_by_parts(input: Tensor, target: Tensor, reduction: str, ignore_index: int) -> Tensor:
+    return nll_loss(log_softmax(input, 1), target, None, None, ignore_index, None, reduction)
+
+
+LARGE = declare_cross_entropy("cross_entropy", "NllLoss", _loss_by_parts, _check_classes)
+LARGE_2D = declare_cross_entropy("cross_entropy2d", "NllLoss2D", _loss_by_parts, _check_classes)
+
+
+def _of_large_logits(input: Tensor, target: Tensor, reduction: str, ignore_index: int) -> Tensor:
+    _check_nll(input, target, None)
+    if input._a.ndim > 2:
+        _check_images(input, target)
+    op = LARGE if input._a.ndim == 2 else LARGE_2D
+    return apply(op, (input, target), {"reduction": reduction, "ignore_index": ignore_index})[0]
 
 
 def _of_probabilities(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
