@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Start-up: programs that are run do not need its texts.
         from flambeau.cli.lesson import show
         return show.main(words[1:])
+    if words[:1] == ["inspect"]:
+        from flambeau.cli import inspect
+        return inspect.main(words[1:])
     _parser().parse_args(words)
     _parser().print_help()
     return 2 if not words else 0
@@ -41,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run a PyTorch program with flambeau in the place of torch",
         description="Runs the program as `python` would; in it, `import torch` gives flambeau.",
     )
+    commands.add_parser("inspect", help="list what is in a checkpoint, without loading it")
     commands.add_parser(
         "lesson", help="learn tensors, gradients and a first regression, step by step")
     return parser

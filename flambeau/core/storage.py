@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -12,7 +13,7 @@ from flambeau.base import naming
 from flambeau.base.device import CPU, as_device, device
 from flambeau.core.tensor import Tensor
 
-__all__ = ["UntypedStorage", "address", "bytes_of", "restrided", "root_of", "start_of"]
+__all__ = ["UntypedStorage", "address", "bytes_of", "mapped", "restrided", "root_of", "start_of"]
 
 
 def root_of(t: Tensor) -> np.ndarray:
@@ -49,9 +50,37 @@ def restrided(memory: np.ndarray, held: np.dtype, size: Sequence[int], stride: S
     n = held.itemsize
     if any(m == 0 for m in size):
         return np.empty(tuple(size), held)
-    first = memory[start * n:start * n + n].view(held)
-    return np.lib.stride_tricks.as_strided(first, tuple(size), tuple([s * n for s in stride]),
-                                           writeable=memory.flags.writeable)
+    return np.ndarray(tuple(size), held, memory, start * n, tuple([s * n for s in stride]))
+
+
+def mapped(filename: str, shared: bool, count: int, held: np.dtype) -> np.ndarray:
+    """An array over the first ``count`` elements of a file; see ``from_file``."""
+    need = count * held.itemsize
+    if need < 0:
+        raise RuntimeError(f"unable to mmap {need} bytes from file <{filename}>: the size is "
+                           "negative")
+    try:
+        have = os.stat(filename).st_size
+        if shared and have < need:
+            os.truncate(filename, need)
+    except FileNotFoundError as error:
+        if not shared:
+            raise RuntimeError(f"unable to open file <{filename}> in read-only mode: "
+                               f"{error.strerror} ({error.errno})") from None
+        with open(filename, "wb") as file:
+            file.truncate(need)
+    else:
+        if not shared and have < need:
+            raise RuntimeError(f"file <{filename}> size <{have}> is smaller than the required "
+                               f"mapping size <{need}>")
+    if not need:
+        return np.empty(0, held)
+    try:
+        memory = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(need,))
+    except OSError as error:
+        raise RuntimeError(f"unable to mmap {need} bytes from file <{filename}>: "
+                           f"{error.strerror} ({error.errno})") from None
+    return np.asarray(memory).view(held)
 
 
 class UntypedStorage:
@@ -96,6 +125,13 @@ class UntypedStorage:
             array = array.byteswap()
         self = cls()
         self._root = array.view(np.uint8)
+        return self
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, size: int = 0) -> Self:
+        """``size`` bytes over the memory of a file; see ``torch.from_file``."""
+        self = cls.of(mapped(filename, shared, size, np.dtype(np.uint8)))
+        self.filename = filename
         return self
 
     @property

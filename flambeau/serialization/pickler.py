@@ -117,7 +117,17 @@ class Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
             if found is not None:
                 return self.write(self.get(found[0]))
             return self._write_global(thing.module, thing.name, _named(thing))
+        if isinstance(thing, dict) and type(thing) is not dict and name_of(type(thing)):
+            thing = self._plain_dict(thing)
         return super().save(thing, save_persistent_id)
+
+    def _plain_dict(self, thing: dict) -> dict:
+        """A dict of flambeau's own that pickles as a dict, as one."""
+        reduced = thing.__reduce_ex__(self.proto)
+        if reduced[0] is not dict:
+            return thing
+        self._alive.append(plain := dict(thing))
+        return plain
 
     def _tensor(self, t: Tensor) -> tuple:
         if t.layout is not strided:

@@ -308,8 +308,8 @@ def _set_state(thing: Any, state: Any) -> None:
 
 Step = Callable[[SafeUnpickler], None]
 STEPS: dict[int, Step] = {
-    ord("("): SafeUnpickler._mark,
-    ord("0"): SafeUnpickler._pop_or_mark,
+    ord("("): lambda u: u._mark(),
+    ord("0"): lambda u: u._pop_or_mark(),
     ord("1"): lambda u: u._since_mark() and None,
     ord("2"): lambda u: u._push(u.stack[-1]),
     ord("N"): lambda u: u._push(None),
@@ -348,11 +348,11 @@ STEPS: dict[int, Step] = {
     ord("h"): lambda u: u._push(u.memo[u._number("<B")]),
     ord("j"): lambda u: u._push(u.memo[u._number("<I")]),
     ord("c"): lambda u: u._global(u._line(), u._line()),
-    0x93: SafeUnpickler._stack_global,
-    ord("R"): SafeUnpickler._reduce,
-    0x81: SafeUnpickler._new_object,
-    ord("b"): SafeUnpickler._build,
-    ord("Q"): SafeUnpickler._persistent,
-    0x80: SafeUnpickler._protocol,
+    0x93: lambda u: u._stack_global(),
+    ord("R"): lambda u: u._reduce(),
+    0x81: lambda u: u._new_object(),
+    ord("b"): lambda u: u._build(),
+    ord("Q"): lambda u: u._persistent(),
+    0x80: lambda u: u._protocol(),
     0x95: lambda u: u._take(8) and None,
 }
