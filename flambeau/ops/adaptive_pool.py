@@ -69,10 +69,13 @@ ADAPTIVE_MAX = {n: max_op(f"adaptive_max_pool{n}d", f"AdaptiveMaxPool{n}D", n, _
 
 def _sizes(name: str, value: Any, shape: tuple[int, ...], n: int) -> tuple[int, ...]:
     """Output sizes; None keeps an axis as it is."""
-    if len(shape) <= n:
-        raise ValueError(f"Input dimension should be at least {n + 1}")
-    if isinstance(value, (list, tuple)) and len(value) == n and None in value:
-        value = [shape[len(shape) - n + i] if v is None else v for i, v in enumerate(value)]
+    if value is None:
+        raise TypeError("object of type 'NoneType' has no len()")
+    if isinstance(value, (list, tuple)):
+        count = len(value)
+        if len(shape) <= count:
+            raise ValueError(f"Input dimension should be at least {count + 1}")
+        value = [d if v is None else v for v, d in zip(value, shape[len(shape) - count:])]
     return ints_of(name, "output_size", value, 2)
 
 
@@ -84,9 +87,9 @@ def _check_filled(name: str, shape: tuple[int, ...], first: int) -> None:
                                f"{dim} being empty")
 
 
-def _check_rank(name: str, shape: tuple[int, ...], n: int) -> None:
+def _check_rank(name: str, shape: tuple[int, ...], n: int, got: str = "got") -> None:
     if len(shape) not in (n + 1, n + 2):
-        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got "
+        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but {got} "
                            f"{list(shape)}")
 
 
@@ -141,9 +144,9 @@ def _adaptive_maxima(n: int, input: Tensor, output_size: Any) -> tuple:
     name, shape = f"adaptive_max_pool{n}d", input.shape
     size = _sizes(name, output_size, shape, n)
     size = size * n if len(size) == 1 else size
+    _check_rank(name, shape, n, "got:")
     if len(size) != n:
         raise RuntimeError(f"{name}(): internal error: output_size.size() must be {n}")
-    _check_rank(name, shape, n)
     _check_filled(name, shape, len(shape) - n - 1)
     if min(size) < 0:
         whole = [*shape[:len(shape) - n], *size]
