@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flambeau.base.dtypes import dtype
 
-__all__ = ["OUT_SAYS_DTYPE", "wrong_out"]
+__all__ = ["C_NAMES", "OUT_SAYS_DTYPE", "wrong_out"]
 
 _EXPECTED = """
 addmm addmv alias_copy aminmax argmax argmin as_strided_copy avg_pool2d avg_pool3d baddbmm bmm
@@ -61,7 +61,7 @@ _SAYS.update(amin=_SAYS["amax"], nanquantile=_SAYS["quantile"], inner=_SAYS["ten
 _COMPLEX = frozenset("fft ifft rfft ihfft fftn ifftn rfftn ihfftn fft2 ifft2 rfft2 ihfft2".split())
 _REAL = frozenset("irfft hfft irfftn hfftn irfft2 hfft2".split())
 
-_C_NAMES = {
+C_NAMES = {
     "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
     "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
     "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
@@ -87,5 +87,5 @@ def wrong_out(name: str, have: dtype, want: dtype) -> str | None:
     if says is None:
         return None
     return says.format(name=name, have=have.title, want=want.title,
-                       flag=str(want.itemsize == 4), have_c=_C_NAMES.get(have.name, have.title),
-                       want_c=_C_NAMES.get(want.name, want.title))
+                       flag=str(want.itemsize == 4), have_c=C_NAMES.get(have.name, have.title),
+                       want_c=C_NAMES.get(want.name, want.title))

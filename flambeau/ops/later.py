@@ -7,7 +7,7 @@ from flambeau.core.face import show_later
 __all__ = ["FILES"]
 
 TORCH, TENSOR, LINALG = ("torch",), ("Tensor",), ("linalg",)
-FFT = ("fft",)
+FFT, WINDOWS = ("fft",), ("signal.windows",)
 BOTH, ALL = ("torch", "Tensor"), ("torch", "Tensor", "linalg")
 STORAGES = ("BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage "
             "ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage "
@@ -43,6 +43,9 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "matrix_norms": (("cond matrix_norm norm", LINALG),),
     "segments": (("segment_reduce _segment_reduce", TORCH),),
     "solvers": (("triangular_solve", BOTH), ("solve_triangular tensorinv tensorsolve", LINALG)),
+    "windows": (("bartlett_window blackman_window hamming_window hann_window kaiser_window", TORCH),
+                ("bartlett blackman cosine exponential gaussian general_cosine", WINDOWS),
+                ("general_hamming hamming hann kaiser nuttall", WINDOWS)),
     "spectral": (("svd", ALL), ("pinverse", BOTH),
                  ("matrix_rank pinv svdvals", LINALG)),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from flambeau.backends.threads import get_num_threads
 __all__ = ["c2c", "c2r", "r2c"]
 
 ndarray = np.ndarray
+Norm = Literal["backward", "ortho", "forward"]
 C64, C128, F32 = np.dtype(np.complex64), np.dtype(np.complex128), np.dtype(np.float32)
 # From this many elements SciPy's vector code is worth its import, and from that many threads are.
 LARGE, THREADED = 1 << 15, 1 << 17
@@ -41,7 +42,7 @@ def _workers(a: ndarray) -> int:
     return get_num_threads() if a.size >= THREADED else 1
 
 
-def c2c(a: ndarray, dims: tuple[int, ...], norm: str, forward: bool) -> ndarray:
+def c2c(a: ndarray, dims: tuple[int, ...], norm: Norm, forward: bool) -> ndarray:
     """The transform of a complex array along ``dims``, or the inverse."""
     if not dims or not a.size:
         return np.array(a)
@@ -57,7 +58,7 @@ def c2c(a: ndarray, dims: tuple[int, ...], norm: str, forward: bool) -> ndarray:
     return wide.astype(C64) if a.dtype == C64 else wide
 
 
-def r2c(a: ndarray, dims: tuple[int, ...], norm: str, onesided: bool) -> ndarray:
+def r2c(a: ndarray, dims: tuple[int, ...], norm: Norm, onesided: bool) -> ndarray:
     """The transform of a real array; ``onesided``: of the last of ``dims`` only the first half."""
     last = dims[-1]
     size = a.shape[last]
@@ -69,7 +70,7 @@ def r2c(a: ndarray, dims: tuple[int, ...], norm: str, onesided: bool) -> ndarray
     if better is not None:
         run = better.rfftn if onesided else better.fftn
         return run(a, axes=dims, norm=norm, workers=_workers(a))
-    found = np.fft.rfft(a, axis=last, norm=norm)  # type: ignore[call-overload]
+    found = np.fft.rfft(a, axis=last, norm=norm)
     if not onesided:
         found = _mirrored(found, size, last)
     return c2c(found, dims[:-1], norm, True) if len(dims) > 1 else found
@@ -85,7 +86,7 @@ def _mirrored(a: ndarray, size: int, dim: int) -> ndarray:
     return out
 
 
-def c2r(a: ndarray, dims: tuple[int, ...], norm: str, size: int) -> ndarray:
+def c2r(a: ndarray, dims: tuple[int, ...], norm: Norm, size: int) -> ndarray:
     """The inverse of ``r2c`` with ``onesided``; ``size`` points along the last of ``dims``."""
     last = dims[-1]
     if not a.size:
@@ -96,4 +97,4 @@ def c2r(a: ndarray, dims: tuple[int, ...], norm: str, size: int) -> ndarray:
         return better.irfftn(a, sizes, axes=dims, norm=norm, workers=_workers(a))
     if len(dims) > 1:
         a = c2c(a, dims[:-1], norm, False)
-    return np.fft.irfft(a, size, axis=last, norm=norm)  # type: ignore[call-overload]
+    return np.fft.irfft(a, size, axis=last, norm=norm)
