@@ -23,9 +23,10 @@ from flambeau.ops.complex import view_as_real
 from flambeau.ops.extrema import maximum, minimum
 from flambeau.ops.where import where
 
-__all__ = ["Plan", "Rule", "check_at_least_zero", "check_betas", "check_capturable",
-           "check_foreach", "check_fused", "check_learning_rate", "check_step_tensors", "drive",
-           "evaluate", "gather", "is_near", "number_of", "scalar_state", "scaled_group"]
+__all__ = ["Plan", "Rule", "apply_to_lists", "check_at_least_zero", "check_betas",
+           "check_capturable", "check_foreach", "check_fused", "check_learning_rate",
+           "check_step_tensors", "drive", "evaluate", "gather", "is_near", "number_of",
+           "scalar_state", "scaled_group"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -180,7 +181,7 @@ def drive(rule: Rule, plan: Plan, columns: Sequence[Sequence[Tensor]],
         whole = end - first == len(columns[0])
         part = columns if whole else [c[first:end] for c in columns]
         settings, scalars, *new = plan(known, *values)
-        _apply(update_of(rule, settings, len(columns), rounds), part, scalars, memory)
+        apply_to_lists(update_of(rule, settings, len(columns), rounds), part, scalars, memory)
         for column, value in zip(numbers, new):
             count_changes(column[first:end])
             for t in column[first:end]:
@@ -242,8 +243,9 @@ def count_changes(tensors: Iterable[Tensor]) -> None:
             check_inplace(t)
 
 
-def _apply(update: Update, columns: Sequence[Sequence[Tensor]], scalars: Mapping[str, Any],
-           memory: Memory | None) -> None:
+def apply_to_lists(update: Update, columns: Sequence[Sequence[Tensor]],
+                   scalars: Mapping[str, Any], memory: Memory | None = None) -> None:
+    """Apply the update to rows made of one tensor of each list, in place, unrecorded."""
     for number in update.written:
         count_changes(columns[number])
     arrays = [t._a for row in zip(*columns) for t in row]
