@@ -18,8 +18,8 @@ from flambeau.ops.linalg import warn_once
 from flambeau.ops.patches import constant_pad_nd, pad
 from flambeau.ops.views import FOLD, unfold
 
-LEAKAGE = ("A window was not provided. A rectangular window will be applied,which is known to cause "
-           "spectral leakage. Other windows such as torch.hann_window or torch.hamming_window are "
+LEAKAGE = ("A window was not provided. A rectangular window will be applied,which is known to "
+           "cause spectral leakage. Other windows such as torch.hann_window or torch.hamming_window are "
            "recommended to reduce spectral leakage.To suppress this warning and use a rectangular "
            "window, explicitly set `window=torch.ones(n_fft, device=<device>)`.")
 LOSSLESS = ("A window was not provided. A rectangular window will be applied.Please provide the "
@@ -66,7 +66,7 @@ def _centered(input: Tensor, n_fft: int, pad_mode: str) -> Tensor:
 def _whole_window(window: Tensor | None, n_fft: int, win_length: int, like: Tensor) -> Any:
     """The window, or ones, in the middle of ``n_fft`` zeros."""
     if window is None:
-        window = wrap(np.ones(win_length, np.dtype(like._a.dtype.type)))
+        window = wrap(np.ones(win_length, FROM_NUMPY[like._a.dtype].to_real().np))
     left = (n_fft - win_length) // 2
     if win_length == n_fft:
         return window
