@@ -263,7 +263,7 @@ def reduce(
         return None
     if not _reducible(name, array.dtype):
         return None
-    split = _split(array.shape, axes)
+    split = split_axes(array.shape, axes)
     llvm = load()
     if split is None or llvm is None:
         return None
@@ -285,7 +285,7 @@ def _reducible(name: str, dtype: np.dtype) -> bool:
     return name in ("sum", "prod", "max", "min") and dtype.type in _NUMBERS
 
 
-def _split(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+def split_axes(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, int, int] | None:
     """Return the sizes before, within and after the reduced axes; None if they stand apart."""
     if axes is None:
         return 1, math.prod(shape), 1

@@ -47,6 +47,7 @@ from flambeau.ops import (
     reduce,
     reduce_extreme,
     resize,
+    rms_norm,
     sampling,
     scan,
     scatter,
@@ -68,5 +69,5 @@ __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "
            "index", "join", "later", "linear_loss", "local_norm", "loss", "matmul", "norm",
            "pair_loss", "part_scatter", "patches", "piecewise", "polynomials", "pool", "powers",
            "product", "random", "random_inplace", "rearrange", "recurrent", "recurrent_stack",
-           "reduce", "reduce_extreme", "resize", "sampling", "scan", "scatter", "search", "shape",
-           "sharing", "softmax", "sort", "special", "split", "view_copies", "views", "where"]
+           "reduce", "reduce_extreme", "resize", "rms_norm", "sampling", "scan", "scatter",
+           "search", "shape", "sharing", "softmax", "sort", "special", "split", "view_copies", "views", "where"]

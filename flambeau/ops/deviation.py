@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import spread_kernels
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
 from flambeau.core.dispatch import apply
@@ -25,6 +25,9 @@ INF = float("inf")
 
 def _moments(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float) -> tuple:
     """Variance and mean over ``dims``, computed in double precision as PyTorch does."""
+    if a.size >= LARGE and (found := spread_kernels.moments(a, dims, keepdim)) is not None:
+        n = count_of(a.shape, dims)
+        return np.divide(found[1], np.float64(max(n - correction, 0))), found[0]
     real = np.float64 if a.dtype.kind != "c" else np.complex128
     wide = a.astype(real, copy=False)
     n = count_of(a.shape, dims)
@@ -154,6 +157,10 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
 
 
 def _logsumexp_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    if a.size >= LARGE:
+        large_sum = spread_kernels.logsumexp(a, dims, keepdim)
+        if large_sum is not None:
+            return large_sum.astype(a.dtype)
     if not a.size:
         return np.log(np.add.reduce(np.exp(a), axis=dims, keepdims=keepdim, out=...))
     top = np.maximum.reduce(a.real, axis=dims, keepdims=True)
@@ -188,6 +195,10 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    if a.size >= LARGE:
+        large_norm = spread_kernels.norm(a, ord, dims, keepdim)
+        if large_norm is not None:
+            return large_norm.astype(a.dtype)
     size = np.abs(a)
     if ord == INF or ord == -INF:
         pick = np.maximum if ord > 0 else np.minimum
@@ -198,20 +209,10 @@ def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) 
     elif ord == 1:
         found = np.add.reduce(wide, axis=dims, keepdims=keepdim)
     elif ord == 2:
-        found = np.sqrt(_sum_squares(size, wide, dims, keepdim))
+        found = np.sqrt(np.add.reduce(np.square(wide), axis=dims, keepdims=keepdim))
     else:
         found = np.add.reduce(wide ** ord, axis=dims, keepdims=keepdim) ** (1.0 / ord)
     return np.asarray(found, size.dtype)
-
-
-def _sum_squares(size: ndarray, wide: ndarray, dims: tuple[int, ...], keepdim: bool) -> Any:
-    square = None
-    if size.size >= LARGE:
-        square = large.pointwise("mul", size, size)
-        found = None if square is None else large.reduce("sum", square, dims, keepdim)
-        if found is not None:
-            return found
-    return np.add.reduce(np.square(wide), axis=dims, keepdims=keepdim)
 
 
 def _norm_grad(g: Tensor, input: Tensor, out: Tensor, ord: float, dims: tuple[int, ...],

@@ -1,4 +1,4 @@
-"""Normalisation to mean 0 and variance 1: layer, batch, group, instance; root mean square."""
+"""Normalisation to mean 0 and variance 1: layer, batch, group, instance."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import row_kernels
+from flambeau.backends import norm_kernels
+from flambeau.backends.row_kernels import MIN_ITEMS
 from flambeau.base import dtypes
-from flambeau.base.limits import finfo
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.inplace import store
@@ -21,10 +21,10 @@ from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL, not_implemented, require_tensor
 from flambeau.ops.copy import clone
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm"]
 
 ndarray = np.ndarray
-LARGE = row_kernels.MIN_ITEMS
+LARGE = MIN_ITEMS
 
 # Every kind normalises the input seen in the shape `view` over its dimensions `axes`, then
 # multiplies and adds the weight and bias seen in the shape `affine`.
@@ -34,7 +34,7 @@ _PARAMS = ("view", "axes", "affine", "eps")
 def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes: tuple,
              affine: tuple, eps: float) -> tuple[ndarray, ndarray, ndarray]:
     """The normalised values, the mean and 1 / sqrt(variance + eps)."""
-    if x.size >= LARGE and (found := row_kernels.norm(x, w, b, view, axes, eps)) is not None:
+    if x.size >= LARGE and (found := norm_kernels.norm(x, w, b, view, axes, eps)) is not None:
         return found
     v = x.reshape(view)
     count = math.prod([view[i] for i in axes])
@@ -76,7 +76,7 @@ def _over(affine: tuple) -> tuple[int, ...]:
 def _backward(g: ndarray, x: ndarray, w: ndarray | None, mean: ndarray, rstd: ndarray,
               wanted: tuple, view: tuple, axes: tuple, affine: tuple, eps: float) -> list:
     if g.size >= LARGE:
-        grads = row_kernels.norm_backward(g, x, w, mean, rstd, wanted, view, axes)
+        grads = norm_kernels.norm_backward(g, x, w, mean, rstd, wanted, view, axes)
         if grads is not None:
             return grads
     g = g.reshape(view)
@@ -201,7 +201,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
                       bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """``layer_norm`` with the means and reciprocal standard deviations that it used."""
     a = require_tensor("native_layer_norm", input)
-    shape = _check_normalized("layer_norm", "*, ", a.shape, normalized_shape, weight, bias)
+    shape = check_normalized("layer_norm", "*, ", a.shape, normalized_shape, weight, bias)
     _check_float(input, "LayerNormKernelImpl")
     _check_parameters(input, weight, bias)
     lead = a.shape[:a.ndim - len(shape)]
@@ -212,7 +212,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
     return y, mean.detach().reshape(kept), rstd.detach().reshape(kept)
 
 
-def _check_normalized(name: str, star: str, have: tuple, normalized_shape: Sequence[int],
+def check_normalized(name: str, star: str, have: tuple, normalized_shape: Sequence[int],
                       weight: Tensor | None, bias: Tensor | None = None) -> tuple[int, ...]:
     if isinstance(normalized_shape, int):
         raise TypeError(f"{name}(): argument 'normalized_shape' (position 2) must be tuple of "
@@ -244,7 +244,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     tensor([-1.0000,  1.0000])
     """
     a = require_tensor("layer_norm", input)
-    shape = _check_normalized("layer_norm", "*, ", a.shape, normalized_shape, weight, bias)
+    shape = check_normalized("layer_norm", "*, ", a.shape, normalized_shape, weight, bias)
     _check_float(input, "LayerNormKernelImpl")
     _check_parameters(input, weight, bias)
     size = math.prod(shape)
@@ -253,35 +253,18 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
                  {"view": (rows, size), "axes": (1,), "affine": (1, size), "eps": eps})[0]
 
 
-@public("torch", FUNCTIONAL)
-def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
-             eps: float | None = None) -> Tensor:
-    """Divide by the root mean square over the last dimensions (arXiv:1910.07467).
-
-    ``eps`` is the dtype's smallest step from 1 where it is None.
-    """
-    a = require_tensor("rms_norm", input)
-    shape = _check_normalized("rms_norm", "*", a.shape, normalized_shape, weight)
-    held = input.dtype
-    if held.category < dtypes.FLOAT:
-        raise not_implemented("rms_norm", input)
-    wide = input.to(dtypes.float32) if held.itemsize < 4 else input
-    if eps is None:
-        eps = finfo(wide.dtype).eps
-    dims = tuple(range(a.ndim - len(shape), a.ndim))
-    y = wide * (wide.pow(2).mean(dims, keepdim=True) + eps).rsqrt()
-    if weight is not None:
-        y = y * weight
-    return y if y.dtype is held else y.to(held)
-
-
 # Batch norm
 
 
 def _eval_forward(x: ndarray, w: ndarray | None, b: ndarray | None, mean: ndarray, var: ndarray,
                   affine: tuple, eps: float) -> ndarray:
     scale = 1 / np.sqrt(var + eps)
-    y = (x - mean.reshape(affine)) * (scale if w is None else scale * w).reshape(affine)
+    scale = scale if w is None else scale * w
+    if x.size >= LARGE:
+        shift = -mean * scale if b is None else b - mean * scale
+        if (found := norm_kernels.scale_channels(x, scale, shift)) is not None:
+            return found
+    y = (x - mean.reshape(affine)) * scale.reshape(affine)
     return y if b is None else y + b.reshape(affine)
 
 
