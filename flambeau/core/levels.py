@@ -391,7 +391,7 @@ def bilinear_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
 def transposed_tangent(op: Op, tangents: Sequence[Any], primals: Sequence[Any],
                        params: dict[str, Any]) -> Any:
     """The tangent by differentiating backward itself, which is linear in its gradient."""
-    if any(_level_of(p) >= 1 for p in primals):
+    if any(_level_of(t) >= 1 for t in (*primals, *tangents)):
         with LEVEL as level, LEVEL as above:
             return _transposed(op, tangents, primals, params, lambda p: _tracked(level, p),
                                lambda o: _tracked(above, _zeros(o)))
@@ -402,6 +402,9 @@ def _transposed(op: Op, tangents: Sequence[Any], primals: Sequence[Any], params:
                 stand: Callable, seed: Callable) -> Any:
     """``stand`` gives what to differentiate by of a primal, ``seed`` of a result."""
     before = MODES.grad
+    # Without a history to go on, the tangent shall have none that starts at the stand-ins.
+    record = before and any(_level_of(t) >= 1 or getattr(t, "_node", None) is not None
+                            for t in (*primals, *tangents))
     MODES.grad = True
     try:
         stands = [p if t is None else stand(p) for p, t in zip(primals, tangents)]
@@ -414,7 +417,7 @@ def _transposed(op: Op, tangents: Sequence[Any], primals: Sequence[Any], params:
         starts = [(edge_of(g), t) for g, (_, t) in zip(grads, moved)
                   if g is not None and g._node is not None]
         used = [u for u in seeds if u is not None]
-        found = iter(engine.run(starts, before, True, [edge_of(u) for u in used],
+        found = iter(engine.run(starts, record, True, [edge_of(u) for u in used],
                                 accumulate=False))
     finally:
         MODES.grad = before
