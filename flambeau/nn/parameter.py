@@ -178,8 +178,8 @@ class UninitializedTensorMixin:
 
     @property
     def data(self) -> Tensor:
-        """An empty tensor of the dtype."""
-        return self._a.value
+        """An empty tensor of the dtype; of a buffer, itself."""
+        return self._a.value if isinstance(self, Parameter) else self  # type: ignore[return-value]
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -214,7 +214,11 @@ class UninitializedTensorMixin:
 def _conversion(name: str) -> Any:
     def convert(self: Any, *args: Any, **kwargs: Any) -> Any:
         found = getattr(self._a.value, name)(*args, **kwargs)
-        return self if found.dtype == self.dtype else found
+        if found.dtype == self.dtype:
+            return self
+        if isinstance(self, UninitializedBuffer):
+            return type(self)(dtype=found.dtype, persistent=self.persistent)
+        return found
 
     convert.__name__ = name
     convert.__doc__ = f"``{name}`` of an empty tensor."
