@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,29 @@ class Program:
         self.targets = {id(m): i for i, m in enumerate(memories)}
         self.executor = self._executor(memories)
         self.lock = threading.Lock()
+        self.stale = False
         self.same = _same(leaves)
+        self.order = sorted(range(len(self.slots)), key=lambda i: self.slots[i].source == "grad")
+        firsts = {id(c.memory): c.memory.captures[0].at for c in trace.captures}
+        self.groups = [firsts[id(c.memory)] for c in trace.captures]
+        self.mutated_groups = {self.groups[at] for at in self.mutated}
         self.looks = [(type(x), _node_kind(x._node)) if isinstance(x, Tensor) else None
                       for x in leaves]
         self._let_go()
+        self.fast: Callable[..., Any] | None = None
+        self.gate: Any = None
+        self.open_gate()
+
+    def open_gate(self) -> None:
+        """Make the quick way anew: from what the checks expect now."""
+        if not isinstance(self.executor, Interpreter):
+            from flambeau.compiler.fast import fast_call  # loads llvmlite
+            self.fast, self.gate = fast_call(self) or (None, None)
+
+    @property
+    def runs(self) -> int:
+        """How often the quick way was taken."""
+        return 0 if self.gate is None else self.gate.runs
 
     def _executor(self, memories: Iterable[Memory]) -> Any:
         """What computes the graph: native code where there can be any, else NumPy."""
@@ -154,21 +173,21 @@ class Program:
         for i, (x, fixed) in enumerate(zip(leaves, self.constants)):
             if not isinstance(x, Tensor) and not same_value(fixed, x):
                 raise Mismatch(f"argument {i} was {fixed!r} and is {x!r}")
+        self.stale = False
         self._check_state()
         tensors: list[Any] = [None] * len(self.slots)
         arrays: list[Any] = [None] * len(self.slots)
-        for at in self._order():
+        for at in self.order:
             t = self._find(self.slots[at], leaves, tensors)
             tensors[at], arrays[at] = t, t._a
         self._check_arguments(leaves, tensors)
         self._check_overlap(arrays)
+        if self.stale:
+            self.open_gate()
         return tensors, arrays
 
-    def _order(self) -> list[int]:
-        slots = self.slots
-        return sorted(range(len(slots)), key=lambda i: slots[i].source == "grad")
-
     def _check_state(self) -> None:
+        """Raise where the program's state has changed; equal constants take the old one's place."""
         for entry in self.state.entries:
             if entry.holds():
                 continue
@@ -176,6 +195,7 @@ class Program:
                 if not same_value(old, new):
                     raise Mismatch(f"{entry.place(i)} was {_short(old)} and is {_short(new)}")
             entry.held = tuple(entry.read(entry.owner, entry.key))
+            self.stale = True
 
     def _find(self, slot: Slot, leaves: Sequence[Any], tensors: list[Any]) -> Tensor:
         if slot.source == "arg":

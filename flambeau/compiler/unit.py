@@ -12,6 +12,7 @@ from flambeau.compiler.history import is_spent
 from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment
+from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
 from flambeau.compiler.tracer import WATCH, Break
@@ -41,10 +42,22 @@ class Unit:
         self.failures = 0
         self.calls = 0
         self.traces = 0
-        self.runs = 0
+        self.slow_runs = 0
         self.told: set[str] = set()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if not kwargs:
+            for at, program in enumerate(self.programs):
+                fast = program.fast
+                if fast is None or len(args) != len(program.constants):
+                    continue
+                result = fast(*args)
+                if result is FAILED:
+                    return self._undoable(args, kwargs)
+                if result is not MISSED:
+                    if at:
+                        self._put_first(at)
+                    return result
         if MODES.tracer is not None or MODES.depth or saved_hooks:
             return self.function(*args, **kwargs)
         leaves, spec = tree_flatten((args, kwargs))
@@ -56,16 +69,26 @@ class Unit:
                 why = why or str(mismatch)
                 continue
             if at:
-                self.programs.insert(0, self.programs.pop(at))
+                self._put_first(at)
             try:
                 result = program.run(*found)
             except OutOfRange:
                 break
-            self.runs += 1
+            self.slow_runs += 1
             return result
         else:
             return self._trace(args, kwargs, leaves, spec, why)
         return self._undoable(args, kwargs)
+
+    @property
+    def runs(self) -> int:
+        """How many calls ran without Python."""
+        return self.slow_runs + sum([p.runs for p in self.programs])
+
+    def _put_first(self, at: int) -> None:
+        programs = self.programs.copy()
+        programs.insert(0, programs.pop(at))
+        self.programs = programs
 
     def _undoable(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run in Python, so that an error leaves everything as it was."""

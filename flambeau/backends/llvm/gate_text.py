@@ -1,0 +1,591 @@
+"""LLVM text of `step`: checks what a compiled step depends on, then runs its table of kernels.
+
+`step(table, *fresh, *arguments)` returns True when the step has run, False where a check inside of
+it failed, and None, with nothing done, where what the table says does not hold any more. The
+table's first words, and the instructions of its checks, are those of `compiler.gate`.
+"""
+
+from flambeau.backends.llvm.calls import HEAD
+
+__all__ = ["FUNCTIONS", "gate_text"]
+
+FUNCTIONS = (
+    "PyErr_Clear", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_GetAttr",
+    "PyDict_GetItem", "PyDict_Size", "PyDict_Next", "PyList_Size", "PyList_GetItem",
+    "PyCell_Get", "Py_IncRef", "Py_DecRef")
+
+_DECLARATIONS = """
+declare void @parallel_for(ptr, ptr, i64, i64)
+declare void @PyErr_Clear()
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyObject_GetAttr(ptr, ptr)
+declare ptr @PyDict_GetItem(ptr, ptr)
+declare i64 @PyDict_Size(ptr)
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
+declare i64 @PyList_Size(ptr)
+declare ptr @PyList_GetItem(ptr, i64)
+declare ptr @PyCell_Get(ptr)
+declare void @Py_IncRef(ptr)
+declare void @Py_DecRef(ptr)
+@ndarray = external global i8
+@none = external global i8
+"""
+
+# An array is like its words: rank, dtype, sizes, strides.
+_LIKE = f"""
+define internal i1 @is_like(ptr %a, ptr %words) {{
+entry:
+  %null = icmp eq ptr %a, null
+  br i1 %null, label %no, label %look
+look:
+  %type_at = getelementptr i8, ptr %a, i64 {HEAD - 8}
+  %type = load ptr, ptr %type_at
+  %is_array = icmp eq ptr %type, @ndarray
+  br i1 %is_array, label %describe, label %no
+describe:
+  %rank_at = getelementptr i8, ptr %a, i64 {HEAD + 8}
+  %rank32 = load i32, ptr %rank_at
+  %rank = sext i32 %rank32 to i64
+  %want_rank = load i64, ptr %words
+  %dtype_at = getelementptr i8, ptr %a, i64 {HEAD + 40}
+  %dtype = load i64, ptr %dtype_at
+  %want_dtype_at = getelementptr i64, ptr %words, i64 1
+  %want_dtype = load i64, ptr %want_dtype_at
+  %same_rank = icmp eq i64 %rank, %want_rank
+  %same_dtype = icmp eq i64 %dtype, %want_dtype
+  %same = and i1 %same_rank, %same_dtype
+  br i1 %same, label %measure, label %no
+measure:
+  %sizes_at = getelementptr i8, ptr %a, i64 {HEAD + 16}
+  %sizes = load ptr, ptr %sizes_at
+  %strides_at = getelementptr i8, ptr %a, i64 {HEAD + 24}
+  %strides = load ptr, ptr %strides_at
+  %want_sizes = getelementptr i64, ptr %words, i64 2
+  %want_strides = getelementptr i64, ptr %want_sizes, i64 %rank
+  br label %next
+next:
+  %d = phi i64 [0, %measure], [%d1, %dim]
+  %more = icmp slt i64 %d, %rank
+  br i1 %more, label %dim, label %yes
+dim:
+  %size_at = getelementptr i64, ptr %sizes, i64 %d
+  %size = load i64, ptr %size_at
+  %want_size_at = getelementptr i64, ptr %want_sizes, i64 %d
+  %want_size = load i64, ptr %want_size_at
+  %stride_at = getelementptr i64, ptr %strides, i64 %d
+  %stride = load i64, ptr %stride_at
+  %want_stride_at = getelementptr i64, ptr %want_strides, i64 %d
+  %want_stride = load i64, ptr %want_stride_at
+  %same_size = icmp eq i64 %size, %want_size
+  %same_stride = icmp eq i64 %stride, %want_stride
+  %fits = and i1 %same_size, %same_stride
+  %d1 = add i64 %d, 1
+  br i1 %fits, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+"""
+
+# words: how many, then key and held object each
+_ITEMS = """
+define internal i1 @has_items(ptr %dict, ptr %words) {
+entry:
+  %count = load i64, ptr %words
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %two = mul i64 %i, 2
+  %at = add i64 %two, 1
+  %key_at = getelementptr i64, ptr %words, i64 %at
+  %key = load ptr, ptr %key_at
+  %want_at = getelementptr i64, ptr %key_at, i64 1
+  %want = load ptr, ptr %want_at
+  %found = call ptr @PyDict_GetItem(ptr %dict, ptr %key)
+  %same = icmp eq ptr %found, %want
+  %i1 = add i64 %i, 1
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+define internal i1 @is_dict(ptr %dict, ptr %words) {
+entry:
+  %position = alloca i64
+  %key_slot = alloca ptr
+  %value_slot = alloca ptr
+  store i64 0, ptr %position
+  %count = load i64, ptr %words
+  %size = call i64 @PyDict_Size(ptr %dict)
+  %same_size = icmp eq i64 %size, %count
+  br i1 %same_size, label %next, label %no
+next:
+  %i = phi i64 [0, %entry], [%i1, %compare]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %left = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key_slot, ptr %value_slot)
+  %any = icmp ne i32 %left, 0
+  br i1 %any, label %compare, label %no
+compare:
+  %two = mul i64 %i, 2
+  %at = add i64 %two, 1
+  %want_key_at = getelementptr i64, ptr %words, i64 %at
+  %want_key = load ptr, ptr %want_key_at
+  %want_at = getelementptr i64, ptr %want_key_at, i64 1
+  %want = load ptr, ptr %want_at
+  %key = load ptr, ptr %key_slot
+  %value = load ptr, ptr %value_slot
+  %same_key = icmp eq ptr %key, %want_key
+  %same_value = icmp eq ptr %value, %want
+  %same = and i1 %same_key, %same_value
+  %i1 = add i64 %i, 1
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+define internal i1 @is_list(ptr %list, ptr %words) {
+entry:
+  %count = load i64, ptr %words
+  %size = call i64 @PyList_Size(ptr %list)
+  %same_size = icmp eq i64 %size, %count
+  br i1 %same_size, label %next, label %no
+next:
+  %i = phi i64 [0, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %found = call ptr @PyList_GetItem(ptr %list, i64 %i)
+  %i1 = add i64 %i, 1
+  %want_at = getelementptr i64, ptr %words, i64 %i1
+  %want = load ptr, ptr %want_at
+  %same = icmp eq ptr %found, %want
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+define internal ptr @borrowed(ptr %found) {
+entry:
+  %null = icmp eq ptr %found, null
+  br i1 %null, label %clear, label %drop
+clear:
+  call void @PyErr_Clear()
+  ret ptr null
+drop:
+  call void @Py_DecRef(ptr %found)
+  ret ptr %found
+}
+"""
+
+# The gradient of a tensor, null where there is none: %name is the attribute's name.
+_GRADIENT = """
+define internal ptr @gradient(ptr %t, i64 %x_offset, ptr %name) {
+entry:
+  %meta_at = getelementptr i8, ptr %t, i64 %x_offset
+  %meta = load ptr, ptr %meta_at
+  %no_meta = icmp eq ptr %meta, @none
+  %unset = icmp eq ptr %meta, null
+  %without = or i1 %no_meta, %unset
+  br i1 %without, label %no, label %ask
+ask:
+  %new = call ptr @PyObject_GetAttr(ptr %meta, ptr %name)
+  %found = call ptr @borrowed(ptr %new)
+  %is_none = icmp eq ptr %found, @none
+  br i1 %is_none, label %no, label %yes
+yes:
+  ret ptr %found
+no:
+  ret ptr null
+}
+"""
+
+_STEP = f"""
+define ptr @step(ptr %self, ptr %args, i64 %nargs) {{
+entry:
+  %table_object = load ptr, ptr %args
+  %table_place = getelementptr i8, ptr %table_object, i64 {HEAD}
+  %table = load ptr, ptr %table_place
+  %wanted_args = load i64, ptr %table
+  %h1 = getelementptr i64, ptr %table, i64 1
+  %checks_word = load i64, ptr %h1
+  %h2 = getelementptr i64, ptr %table, i64 2
+  %slots = load i64, ptr %h2
+  %h3 = getelementptr i64, ptr %table, i64 3
+  %objects_word = load i64, ptr %h3
+  %objects = getelementptr i64, ptr %table, i64 %objects_word
+  %h4 = getelementptr i64, ptr %table, i64 4
+  %arrays_word = load i64, ptr %h4
+  %arrays = getelementptr i64, ptr %table, i64 %arrays_word
+  %h5 = getelementptr i64, ptr %table, i64 5
+  %fresh = load i64, ptr %h5
+  %h6 = getelementptr i64, ptr %table, i64 6
+  %none_word = load ptr, ptr %h6
+  %h7 = getelementptr i64, ptr %table, i64 7
+  %leaf = load ptr, ptr %h7
+  %h8 = getelementptr i64, ptr %table, i64 8
+  %off_a = load i64, ptr %h8
+  %h9 = getelementptr i64, ptr %table, i64 9
+  %off_node = load i64, ptr %h9
+  %h10 = getelementptr i64, ptr %table, i64 10
+  %off_x = load i64, ptr %h10
+  %h11 = getelementptr i64, ptr %table, i64 11
+  %grad_name = load ptr, ptr %h11
+  %h12 = getelementptr i64, ptr %table, i64 12
+  %spans_word = load i64, ptr %h12
+  %spans = getelementptr i64, ptr %table, i64 %spans_word
+  %h13 = getelementptr i64, ptr %table, i64 13
+  %run_word = load i64, ptr %h13
+  %run = getelementptr i64, ptr %table, i64 %run_word
+  %h14 = getelementptr i64, ptr %table, i64 14
+  %h15 = getelementptr i64, ptr %table, i64 15
+  %true_object = load ptr, ptr %h15
+  %h16 = getelementptr i64, ptr %table, i64 16
+  %false_object = load ptr, ptr %h16
+  %checks = getelementptr i64, ptr %table, i64 %checks_word
+  %right_args = icmp eq i64 %nargs, %wanted_args
+  br i1 %right_args, label %take, label %miss
+take:
+  %f = phi i64 [0, %entry], [%f1, %taken]
+  %f_more = icmp slt i64 %f, %fresh
+  br i1 %f_more, label %taken, label %check
+taken:
+  %f1 = add i64 %f, 1
+  %fresh_at = getelementptr ptr, ptr %args, i64 %f1
+  %fresh_array = load ptr, ptr %fresh_at
+  %fresh_slot = add i64 %slots, %f
+  %fresh_place = getelementptr ptr, ptr %arrays, i64 %fresh_slot
+  store ptr %fresh_array, ptr %fresh_place
+  br label %take
+
+check:
+  %w = phi ptr [%checks, %take], [%w_next, %passed]
+  %code = load i64, ptr %w
+  %length_at = getelementptr i64, ptr %w, i64 1
+  %length = load i64, ptr %length_at
+  %w_next = getelementptr i64, ptr %w, i64 %length
+  %object_at = getelementptr i64, ptr %w, i64 2
+  %object = load ptr, ptr %object_at
+  %rest = getelementptr i64, ptr %w, i64 3
+  switch i64 %code, label %miss [i64 0, label %spread_out
+    i64 1, label %items
+    i64 2, label %dict
+    i64 3, label %list
+    i64 4, label %cell
+    i64 5, label %attribute
+    i64 6, label %argument
+    i64 7, label %held
+    i64 8, label %grad
+    i64 9, label %no_grad
+    i64 10, label %size
+    i64 11, label %identity
+    i64 12, label %some_grad]
+items:
+  %items_hold = call i1 @has_items(ptr %object, ptr %rest)
+  br i1 %items_hold, label %passed, label %miss
+dict:
+  %dict_holds = call i1 @is_dict(ptr %object, ptr %rest)
+  br i1 %dict_holds, label %passed, label %miss
+list:
+  %list_holds = call i1 @is_list(ptr %object, ptr %rest)
+  br i1 %list_holds, label %passed, label %miss
+cell:
+  %cell_new = call ptr @PyCell_Get(ptr %object)
+  %cell_now = call ptr @borrowed(ptr %cell_new)
+  %cell_want = load ptr, ptr %rest
+  %cell_same = icmp eq ptr %cell_now, %cell_want
+  br i1 %cell_same, label %passed, label %miss
+attribute:
+  %name = load ptr, ptr %rest
+  %attribute_new = call ptr @PyObject_GetAttr(ptr %object, ptr %name)
+  %attribute_now = call ptr @borrowed(ptr %attribute_new)
+  %attribute_want_at = getelementptr i64, ptr %rest, i64 1
+  %attribute_want = load ptr, ptr %attribute_want_at
+  %attribute_same = icmp eq ptr %attribute_now, %attribute_want
+  br i1 %attribute_same, label %passed, label %miss
+size:
+  %size_now = call i64 @PyDict_Size(ptr %object)
+  %size_want = load i64, ptr %rest
+  %size_same = icmp eq i64 %size_now, %size_want
+  br i1 %size_same, label %passed, label %miss
+
+argument:
+  %arg_number = load i64, ptr %object_at
+  %arg_base = add i64 %arg_number, 1
+  %arg_index = add i64 %arg_base, %fresh
+  %arg_at = getelementptr ptr, ptr %args, i64 %arg_index
+  %arg = load ptr, ptr %arg_at
+  br label %tensor
+held:
+  br label %tensor
+grad:
+  %of = load i64, ptr %object_at
+  %of_at = getelementptr ptr, ptr %objects, i64 %of
+  %of_tensor = load ptr, ptr %of_at
+  %grad_found = call ptr @gradient(ptr %of_tensor, i64 %off_x, ptr %grad_name)
+  %grad_missing = icmp eq ptr %grad_found, null
+  br i1 %grad_missing, label %miss, label %tensor
+tensor:
+  %t = phi ptr [%arg, %argument], [%object, %held], [%grad_found, %grad]
+  %slot = load i64, ptr %rest
+  %type_want_at = getelementptr i64, ptr %rest, i64 1
+  %type_want = load ptr, ptr %type_want_at
+  %node_want_at = getelementptr i64, ptr %rest, i64 2
+  %node_want = load i64, ptr %node_want_at
+  %like = getelementptr i64, ptr %rest, i64 3
+  %type_at = getelementptr i8, ptr %t, i64 {HEAD - 8}
+  %type_now = load ptr, ptr %type_at
+  %type_same = icmp eq ptr %type_now, %type_want
+  br i1 %type_same, label %node, label %miss
+node:
+  %node_at = getelementptr i8, ptr %t, i64 %off_node
+  %node_now = load ptr, ptr %node_at
+  %node_none = icmp eq ptr %node_now, @none
+  %node_leaf = icmp eq ptr %node_now, %leaf
+  %node_or = select i1 %node_leaf, i64 1, i64 2
+  %node_kind = select i1 %node_none, i64 0, i64 %node_or
+  %node_same = icmp eq i64 %node_kind, %node_want
+  br i1 %node_same, label %placed, label %miss
+placed:
+  %has_slot = icmp sge i64 %slot, 0
+  br i1 %has_slot, label %array, label %passed
+array:
+  %a_at = getelementptr i8, ptr %t, i64 %off_a
+  %a = load ptr, ptr %a_at
+  %a_fits = call i1 @is_like(ptr %a, ptr %like)
+  br i1 %a_fits, label %keep, label %miss
+keep:
+  %object_slot = getelementptr ptr, ptr %objects, i64 %slot
+  store ptr %t, ptr %object_slot
+  %array_slot = getelementptr ptr, ptr %arrays, i64 %slot
+  store ptr %a, ptr %array_slot
+  br label %passed
+no_grad:
+  %without = load i64, ptr %object_at
+  %without_at = getelementptr ptr, ptr %objects, i64 %without
+  %without_tensor = load ptr, ptr %without_at
+  %there = call ptr @gradient(ptr %without_tensor, i64 %off_x, ptr %grad_name)
+  %absent = icmp eq ptr %there, null
+  br i1 %absent, label %passed, label %miss
+some_grad:
+  %with = load i64, ptr %object_at
+  %with_at = getelementptr ptr, ptr %objects, i64 %with
+  %with_tensor = load ptr, ptr %with_at
+  %here = call ptr @gradient(ptr %with_tensor, i64 %off_x, ptr %grad_name)
+  %present = icmp ne ptr %here, null
+  br i1 %present, label %passed, label %miss
+identity:
+  %id_number = load i64, ptr %object_at
+  %id_base = add i64 %id_number, 1
+  %id_index = add i64 %id_base, %fresh
+  %id_at = getelementptr ptr, ptr %args, i64 %id_index
+  %id_now = load ptr, ptr %id_at
+  %id_want = load ptr, ptr %rest
+  %id_same = icmp eq ptr %id_now, %id_want
+  br i1 %id_same, label %passed, label %miss
+passed:
+  br label %check
+
+; spans: per slot (bytes, group, is written, where it was)
+spread_out:
+  %i = phi i64 [0, %check], [%i1, %spread_next]
+  %i_more = icmp slt i64 %i, %slots
+  br i1 %i_more, label %span, label %settle
+span:
+  %i4 = mul i64 %i, 4
+  %i_words = getelementptr i64, ptr %spans, i64 %i4
+  %i_bytes = load i64, ptr %i_words
+  %i_group_at = getelementptr i64, ptr %i_words, i64 1
+  %i_group = load i64, ptr %i_group_at
+  %i_written_at = getelementptr i64, ptr %i_words, i64 2
+  %i_written = load i64, ptr %i_written_at
+  %i_was_at = getelementptr i64, ptr %i_words, i64 3
+  %i_was = load i64, ptr %i_was_at
+  %i_array_at = getelementptr ptr, ptr %arrays, i64 %i
+  %i_array = load ptr, ptr %i_array_at
+  %i_data_at = getelementptr i8, ptr %i_array, i64 {HEAD}
+  %i_data = load i64, ptr %i_data_at
+  %i_end = add i64 %i_data, %i_bytes
+  %i_still = icmp eq i64 %i_data, %i_was
+  br i1 %i_still, label %spread_next, label %others
+others:
+  %j = phi i64 [0, %span], [%j1, %apart]
+  %j_more = icmp slt i64 %j, %slots
+  br i1 %j_more, label %pair, label %spread_next
+pair:
+  %j1 = add i64 %j, 1
+  %j4 = mul i64 %j, 4
+  %j_words = getelementptr i64, ptr %spans, i64 %j4
+  %j_bytes = load i64, ptr %j_words
+  %j_group_at = getelementptr i64, ptr %j_words, i64 1
+  %j_group = load i64, ptr %j_group_at
+  %j_written_at = getelementptr i64, ptr %j_words, i64 2
+  %j_written = load i64, ptr %j_written_at
+  %either = or i64 %i_written, %j_written
+  %harmless = icmp eq i64 %either, 0
+  %itself = icmp eq i64 %i, %j
+  %skip = or i1 %harmless, %itself
+  br i1 %skip, label %apart, label %compare
+compare:
+  %j_array_at = getelementptr ptr, ptr %arrays, i64 %j
+  %j_array = load ptr, ptr %j_array_at
+  %j_data_at = getelementptr i8, ptr %j_array, i64 {HEAD}
+  %j_data = load i64, ptr %j_data_at
+  %j_end = add i64 %j_data, %j_bytes
+  %one_group = icmp eq i64 %i_group, %j_group
+  br i1 %one_group, label %together, label %disjoint
+together:
+  %one_place = icmp eq i64 %i_data, %j_data
+  br i1 %one_place, label %apart, label %miss
+disjoint:
+  %below = icmp sle i64 %i_end, %j_data
+  %above = icmp sle i64 %j_end, %i_data
+  %free = or i1 %below, %above
+  br i1 %free, label %apart, label %miss
+apart:
+  br label %others
+spread_next:
+  %i1 = add i64 %i, 1
+  br label %spread_out
+settle:
+  %s = phi i64 [0, %spread_out], [%s1, %settled]
+  %s_more = icmp slt i64 %s, %slots
+  br i1 %s_more, label %settled, label %patch_start
+settled:
+  %s_array_at = getelementptr ptr, ptr %arrays, i64 %s
+  %s_array = load ptr, ptr %s_array_at
+  %s_data_at = getelementptr i8, ptr %s_array, i64 {HEAD}
+  %s_data = load i64, ptr %s_data_at
+  %s4 = mul i64 %s, 4
+  %s3 = add i64 %s4, 3
+  %s_was_at = getelementptr i64, ptr %spans, i64 %s3
+  store i64 %s_data, ptr %s_was_at
+  %s1 = add i64 %s, 1
+  br label %settle
+
+patch_start:
+  %patches = load i64, ptr %run
+  %r1 = getelementptr i64, ptr %run, i64 1
+  %entries = load i64, ptr %r1
+  %r2 = getelementptr i64, ptr %run, i64 2
+  %end = load i64, ptr %r2
+  %r3 = getelementptr i64, ptr %run, i64 3
+  %alone = load i64, ptr %r3
+  br label %patch
+patch:
+  %p = phi i64 [0, %patch_start], [%p1, %patched]
+  %p_more = icmp slt i64 %p, %patches
+  br i1 %p_more, label %patched, label %begin
+patched:
+  %p3 = mul i64 %p, 3
+  %p_at = add i64 %p3, 4
+  %word_at = getelementptr i64, ptr %run, i64 %p_at
+  %word = load i64, ptr %word_at
+  %which_at = getelementptr i64, ptr %word_at, i64 1
+  %which = load i64, ptr %which_at
+  %offset_at = getelementptr i64, ptr %word_at, i64 2
+  %offset = load i64, ptr %offset_at
+  %p_array_at = getelementptr ptr, ptr %arrays, i64 %which
+  %p_array = load ptr, ptr %p_array_at
+  %p_data_at = getelementptr i8, ptr %p_array, i64 {HEAD}
+  %p_data = load i64, ptr %p_data_at
+  %p_moved = add i64 %p_data, %offset
+  %target = getelementptr i64, ptr %run, i64 %word
+  store i64 %p_moved, ptr %target
+  %p1 = add i64 %p, 1
+  br label %patch
+
+; other threads may run meanwhile: nobody may free the arrays
+begin:
+  %releases = icmp ne i64 %alone, 0
+  br i1 %releases, label %hold, label %next
+hold:
+  %k = phi i64 [0, %begin], [%k1, %holding]
+  %k_more = icmp slt i64 %k, %slots
+  br i1 %k_more, label %holding, label %release
+holding:
+  %k_at = getelementptr ptr, ptr %arrays, i64 %k
+  %k_array = load ptr, ptr %k_at
+  call void @Py_IncRef(ptr %k_array)
+  %k1 = add i64 %k, 1
+  br label %hold
+release:
+  %state0 = call ptr @PyEval_SaveThread()
+  br label %next
+next:
+  %state = phi ptr [null, %begin], [%state0, %release], [%state, %done]
+  %at = phi i64 [%entries, %begin], [%entries, %release], [%at1, %done]
+  %more = icmp slt i64 %at, %end
+  br i1 %more, label %one, label %over
+one:
+  %place = getelementptr i64, ptr %run, i64 %at
+  %kernel = load ptr, ptr %place
+  %count_at = getelementptr i64, ptr %place, i64 1
+  %count = load i64, ptr %count_at
+  %chunk_at = getelementptr i64, ptr %place, i64 2
+  %chunk = load i64, ptr %chunk_at
+  %words_at = getelementptr i64, ptr %place, i64 3
+  %words = load i64, ptr %words_at
+  %context = getelementptr i64, ptr %place, i64 4
+  %is_kernel = icmp ne ptr %kernel, null
+  br i1 %is_kernel, label %call, label %test
+call:
+  %few = icmp sle i64 %count, %chunk
+  br i1 %few, label %straight, label %spread
+straight:
+  call void %kernel(ptr %context, i64 0, i64 %count)
+  br label %done
+spread:
+  call void @parallel_for(ptr %kernel, ptr %context, i64 %count, i64 %chunk)
+  br label %done
+test:
+  %flag_at = load ptr, ptr %context
+  %flag = load i64, ptr %flag_at
+  %bad = icmp ne i64 %flag, 0
+  br i1 %bad, label %over, label %done
+done:
+  %longer = add i64 %words, 4
+  %at1 = add i64 %at, %longer
+  br label %next
+over:
+  %result = phi ptr [%true_object, %next], [%false_object, %test]
+  %state_now = phi ptr [%state, %next], [%state, %test]
+  %runs = load i64, ptr %h14
+  %runs1 = add i64 %runs, 1
+  store i64 %runs1, ptr %h14
+  br i1 %releases, label %restore, label %return
+restore:
+  call void @PyEval_RestoreThread(ptr %state_now)
+  br label %drop
+drop:
+  %q = phi i64 [0, %restore], [%q1, %dropping]
+  %q_more = icmp slt i64 %q, %slots
+  br i1 %q_more, label %dropping, label %return
+dropping:
+  %q_at = getelementptr ptr, ptr %arrays, i64 %q
+  %q_array = load ptr, ptr %q_at
+  call void @Py_DecRef(ptr %q_array)
+  %q1 = add i64 %q, 1
+  br label %drop
+return:
+  call void @Py_IncRef(ptr %result)
+  ret ptr %result
+miss:
+  call void @Py_IncRef(ptr %none_word)
+  ret ptr %none_word
+}}
+"""
+
+
+def gate_text() -> str:
+    """The module of `step`."""
+    return _DECLARATIONS + _LIKE + _ITEMS + _GRADIENT + _STEP

@@ -1,0 +1,198 @@
+"""The quick way through a program: one native call, then Python written for what it changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import memory
+from flambeau.backends.llvm import chores, pool
+from flambeau.base.pytree import TreeSpec
+from flambeau.compiler.gate import Gate, native_step, run_of
+from flambeau.compiler.history import Spent, spent_like
+from flambeau.compiler.results import FAILED, MISSED
+from flambeau.compiler.stand_ins import Capture, Memory
+from flambeau.compiler.trace import Made
+from flambeau.core.node import Output
+from flambeau.core.tensor import Tensor, new_tensor
+
+__all__ = ["fast_call"]
+
+# Bytes from which new arrays come from the cache of large buffers.
+LARGE = 1 << 16
+
+
+def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
+    """``call(*arguments)`` that gives the step's result, MISSED or FAILED; and its gate.
+
+    None where the program needs Python while it runs, or changes things in unusual ways.
+    """
+    run, step = run_of(program.executor), native_step()
+    if run is None or step is None or not _is_plain(program):
+        return None
+    gate = Gate(program, run)
+    if gate.table is None:
+        return None
+    writer = _Writer(program, gate, step)
+    source = writer.source(bool(run[chores.ALONE]))
+    exec(compile(source, "<compiled step>", "exec"), writer.names)
+    return writer.names["call"], gate
+
+
+def _is_plain(program: Any) -> bool:
+    trace, plan = program.trace, program.executor
+    if any([x is not None and k != i for i, (x, k) in enumerate(zip(program.looks, program.same))]):
+        return False
+    if any([plan.places.get(m.value.number) != ("slot", m.captures[0].at) for m in trace.written]):
+        return False
+    new = {id(t) for _, t in plan.fresh}
+    targets = [plan.targets[i] for i in program.targets.values()]
+    if any([t.input < 0 and id(t) not in new for t in targets]):
+        return False
+    made = [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]
+    return all([_is_new(x) for x in made if type(x) is Made]) and _is_simple(trace.spec)
+
+
+def _is_new(x: Made) -> bool:
+    return not x.memory.captures and not x.chain and x.kind is Tensor
+
+
+def _is_simple(spec: TreeSpec) -> bool:
+    return spec.kind in (None, tuple, list) and all([_is_simple(c) for c in spec.children])
+
+
+class _Writer:
+    """Writes the function, and collects what it names."""
+
+    def __init__(self, program: Any, gate: Gate, step: Callable) -> None:
+        self.program = program
+        self.trace = program.trace
+        self.names: dict[str, Any] = {
+            "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
+            "MISSED": MISSED, "FAILED": FAILED, "empty": np.empty, "large": memory.empty,
+            "pool": pool, "ready": pool.ensure_started, "lock": program.lock,
+            "spent_like": spent_like, "gate": gate, "threads": threading}
+        self.arrays: dict[int, str] = {}
+        self.tensors: dict[int, str] = {}
+        self.lines: list[str] = []
+
+    def source(self, releases: bool) -> str:
+        """The text of ``call``."""
+        args = [f"a{i}" for i in range(len(self.program.constants))]
+        real = [a for a, look in zip(args, self.program.looks) if look is not None]
+        self.line(f"def call({', '.join(args)}):")
+        if len(real) > 1:
+            self.line(f"    if len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}:")
+            self.line("        return MISSED")
+        if releases:
+            self.line("    ready()")
+        for slot, target in self.program.executor.fresh:
+            self._new_array(slot, target)
+        passed = ", ".join(["table", *self.arrays.values(), *args])
+        if releases:
+            self.line("    with lock:")
+            self.line(f"        done = step({passed})")
+        else:
+            self.line(f"    done = step({passed})")
+        self.line("    if done is not True:")
+        self.line("        return MISSED if done is None else FAILED")
+        self._commit()
+        self.line(f"    return {self._tree(self.trace.spec, iter(self.trace.outputs))}")
+        return "\n".join(self.lines)
+
+    def line(self, text: str) -> None:
+        """Add a line."""
+        self.lines.append(text)
+
+    def _name(self, stem: str, value: Any) -> str:
+        name = f"{stem}{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def _new_array(self, slot: int, target: Any) -> None:
+        value, name = target.value, f"f{slot}"
+        make = "large" if value.nbytes >= LARGE else "empty"
+        shape, held = self._name("s", value.shape), self._name("d", value.dtype)
+        self.line(f"    {name} = {make}({shape}, {held})")
+        self.arrays[slot] = name
+
+    def _array(self, memory: Memory) -> str:
+        target = self.program.executor.targets[self.program.targets[id(memory)]]
+        slot = next(s for s, t in self.program.executor.fresh if t is target)
+        return self.arrays[slot]
+
+    def _capture(self, at: int) -> str:
+        """What names the tensor of a slot."""
+        slot = self.program.slots[at]
+        if slot.source == "arg":
+            return f"a{slot.where}"
+        if at not in self.tensors:
+            if slot.source == "held":
+                self.tensors[at] = self._name("t", slot.tensor)
+            else:
+                name = self.tensors[at] = f"g{at}"
+                self.line(f"    {name} = {self._capture(slot.where)}._x.grad")
+        return self.tensors[at]
+
+    def _commit(self) -> None:
+        for at, (before, _) in self.trace.grads.items():
+            if type(before) is Capture:
+                self._capture(before.at)
+        for memory in self.trace.written:
+            self._count(memory)
+        for at, made in self.trace.moved.items():
+            self.line(f"    {self._capture(at)}._a = {self._array(made.memory)}")
+        for at, (before, after) in self.trace.grads.items():
+            if before is after and type(before) is Capture or before is None and after is None:
+                continue
+            t = self._capture(at)
+            self.line(f"    x = {t}._x")
+            self.line("    if x is None:")
+            self.line(f"        x = {t}._meta()")
+            self.line(f"    x.grad = {self._tensor(after)}")
+
+    def _count(self, memory: Memory) -> None:
+        """Count the writes of a memory, once per counter."""
+        names = [self._capture(c.at) for c in memory.captures]
+        for nr, name in enumerate(names):
+            pad = "    "
+            if nr:
+                others = " and ".join([f"{name}._v is not {o}._v" for o in names[:nr]])
+                self.line(f"    if {name}._v is None or {others}:")
+                pad = "        "
+            self.line(f"{pad}v = {name}._v")
+            self.line(f"{pad}if v is None:")
+            self.line(f"{pad}    {name}._v = [{memory.writes}]")
+            self.line(f"{pad}else:")
+            self.line(f"{pad}    v[0] += {memory.writes}")
+
+    def _tensor(self, x: Any) -> str:
+        if x is None:
+            return "None"
+        if type(x) is Capture:
+            return self._capture(x.at)
+        if type(x) is not Made:
+            return self._name("c", x)
+        key = -1 - id(x)
+        if key not in self.tensors:
+            name = self.tensors[key] = f"o{len(self.tensors)}"
+            self.line(f"    {name} = new(Tensor)")
+            self.line(f"    {name}._a = {self._array(x.memory)}")
+            self.line(f"    {name}._node = {self._node(x.edge)}")
+            self.line(f"    {name}._v = {name}._x = None")
+        return self.tensors[key]
+
+    def _node(self, edge: Any) -> str:
+        if edge is None:
+            return "None"
+        name = self._name("n", edge)
+        return f"spent_like({name})" if isinstance(edge, (Spent, Output)) else name
+
+    def _tree(self, spec: TreeSpec, leaves: Iterator[Any]) -> str:
+        if spec.kind is None:
+            return self._tensor(next(leaves))
+        inside = "".join([f"{self._tree(c, leaves)}, " for c in spec.children])
+        return f"({inside})" if spec.kind is tuple else f"[{inside}]"

@@ -1,0 +1,213 @@
+"""The checks of a program, and its run, as one native call: the table that it reads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.llvm import calls, chores
+from flambeau.backends.llvm.gate_text import FUNCTIONS, gate_text
+from flambeau.base.dtypes import _Default
+from flambeau.compiler.state import MISSING, Entry
+from flambeau.core.dispatch import saved_hooks
+from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.node import LEAF
+from flambeau.core.tensor import Tensor
+
+__all__ = ["Gate", "native_step", "run_of"]
+
+# The table's first words.
+(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, FRESH, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME, SPANS,
+ RUN, RUNS, TRUE, FALSE) = range(17)
+HEAD_WORDS = 17
+(END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
+ IDENTITY, SOME_GRAD) = range(13)
+_NAME = "grad"
+
+
+@functools.cache
+def _offsets() -> tuple[int, int, int] | None:
+    """Where a tensor keeps its array, node and rarer facts; None where that cannot be told."""
+    if not calls.layout_is_known():
+        return None
+    found = []
+    for name in ("_a", "_node", "_x"):
+        descriptor = _descriptor(name)
+        # PyMemberDescrObject: head, type, name, qualified name, then a PyMemberDef
+        member = ctypes.c_void_p.from_address(id(descriptor) + calls.HEAD + 24).value
+        if not member:
+            return None
+        found.append(ctypes.c_ssize_t.from_address(member + 16).value)
+    probe = object.__new__(Tensor)
+    values = (np.zeros(1), LEAF, [])
+    for name, value in zip(("_a", "_node", "_x"), values):
+        _descriptor(name).__set__(probe, value)
+    for offset, value in zip(found, values):
+        if not 0 < offset < 256:
+            return None
+        if ctypes.c_void_p.from_address(id(probe) + offset).value != id(value):
+            return None
+    return tuple(found)  # type: ignore[return-value]
+
+
+_DESCRIPTORS = {name: Tensor.__dict__[name] for name in ("_a", "_node", "_x")}
+
+
+def _descriptor(name: str) -> Any:
+    return _DESCRIPTORS[name]
+
+
+@functools.cache
+def native_step() -> Callable[..., Any] | None:
+    """``step(table, *fresh, *arguments)``; None where objects lie in memory some other way."""
+    if _offsets() is None:
+        return None
+    return calls.direct_entry(gate_text(), "step", FUNCTIONS)
+
+
+class Gate:
+    """The table of a program. ``table`` is what `native_step` takes; None if it cannot be made."""
+
+    def __init__(self, program: Any, run: np.ndarray) -> None:
+        self.kept: list[Any] = []
+        self.table: np.ndarray | None = None
+        checks = self._checks(program)
+        if checks is None or _offsets() is None:
+            return
+        slots = program.slots
+        fresh = len(program.executor.fresh)
+        words = [0] * HEAD_WORDS
+        words[ARGS] = 1 + fresh + len(program.constants)
+        words[SLOTS], words[FRESH] = len(slots), fresh
+        words[NONE], words[LEAF_AT] = id(None), id(LEAF)
+        words[TRUE], words[FALSE] = id(True), id(False)
+        words[OFF_A], words[OFF_NODE], words[OFF_X] = _offsets()  # type: ignore[misc]
+        words[GRAD_NAME] = id(_NAME)
+        words[CHECKS] = len(words)
+        words += checks
+        words[OBJECTS] = len(words)
+        words += [0] * len(slots)
+        words[ARRAYS] = len(words)
+        words += [0] * (len(slots) + fresh)
+        words[SPANS] = len(words)
+        words += self._spans(program)
+        words[RUN] = len(words)
+        self.table = np.concatenate([np.array(words, np.int64), run])
+
+    @property
+    def runs(self) -> int:
+        """How often the step has run."""
+        return 0 if self.table is None else int(self.table[RUNS])
+
+    def _keep(self, x: Any) -> int:
+        self.kept.append(x)
+        return id(x)
+
+    # Checks: code, length, then what they are about.
+
+    def _checks(self, program: Any) -> list[int] | None:
+        words: list[int] = []
+        for check in (*self._environment(program), *self._slots(program)):
+            words += [check[0], len(check) + 1, *check[1:]]
+        for entry in program.state.entries:
+            found = self._entry(entry)
+            if found is None:
+                return None
+            for check in found:
+                words += [check[0], len(check) + 1, *check[1:]]
+        return [*words, END, 2]
+
+    def _environment(self, program: Any) -> Iterator[list[int]]:
+        grad, inference, anomaly, default = program.env
+        yield [LIST, self._keep(INFERENCE), 0]
+        yield [LIST, self._keep(saved_hooks), 0]
+        for name, value in (("grad", grad), ("anomaly", anomaly), ("tracer", None)):
+            yield [ATTRIBUTE, self._keep(MODES), self._keep(_interned(name)), id(value)]
+        yield [ATTRIBUTE, self._keep(_Default), self._keep(_interned("real")),
+               self._keep(default)]
+
+    def _slots(self, program: Any) -> Iterator[list[int]]:
+        used = {s.where for s in program.slots if s.source == "arg"}
+        for i, look in enumerate(program.looks):
+            if look is None:
+                yield [IDENTITY, i, self._keep(program.constants[i])]
+            elif i not in used:
+                yield [ARGUMENT, i, -1, self._keep(look[0]), look[1]]
+        for at in program.order:
+            slot = program.slots[at]
+            code = {"arg": ARGUMENT, "held": HELD, "grad": GRAD}[slot.source]
+            about = self._keep(slot.tensor) if slot.source == "held" else slot.where
+            held = np.dtype(slot.dtype.type)
+            yield [code, about, at, self._keep(slot.kind), slot.node, len(slot.shape),
+                   self._keep(held), *slot.shape, *slot.strides]
+            if slot.grad is not ...:
+                yield [NO_GRAD if slot.grad else SOME_GRAD, at]
+
+    def _entry(self, entry: Entry) -> list[list[int]] | None:
+        if entry.kind == "cell":
+            held = entry.held[0]
+            return None if held is MISSING else [
+                [CELL, self._keep(entry.owner), self._keep(held)]]
+        if entry.kind == "slot":
+            if any([x is MISSING for x in entry.held]):
+                return None
+            return [[ATTRIBUTE, self._keep(entry.owner), self._keep(_interned(name)),
+                     self._keep(x)] for name, x in zip(entry.key, entry.held)]
+        if entry.kind == "items":
+            return self._items(entry)
+        objects = [self._keep(x) for x in entry.held]
+        if entry.kind == "dict" and isinstance(entry.owner, dict):
+            return [[DICT, self._keep(entry.owner), len(objects) // 2, *objects]]
+        if entry.kind == "list" and type(entry.owner) is list:
+            return [[LIST, self._keep(entry.owner), len(objects), *objects]]
+        return None
+
+    def _items(self, entry: Entry) -> list[list[int]] | None:
+        owner = entry.owner
+        address = self._keep(owner)
+        if type(owner) is MappingProxyType:
+            address = ctypes.c_void_p.from_address(id(owner) + calls.HEAD).value or 0
+        elif not isinstance(owner, dict):
+            return None
+        pairs = []
+        for key, held in zip(entry.key, entry.held):
+            # None also stands for what is not there.
+            there = key in owner
+            pairs += [self._keep(key), self._keep(held) if there else 0]
+        found = [[ITEMS, address, len(entry.key), *pairs]]
+        if entry.size >= 0:
+            found.append([SIZE, address, entry.size])
+        return found
+
+    def _spans(self, program: Any) -> list[int]:
+        words = []
+        groups = program.groups
+        for at, slot in enumerate(program.slots):
+            size = slot.dtype.itemsize
+            for n, s in zip(slot.shape, slot.strides):
+                size += (n - 1) * abs(s)
+            size = 0 if 0 in slot.shape else size
+            words += [size, groups[at], int(groups[at] in program.mutated_groups), 0]
+        return words
+
+
+def _interned(name: str) -> str:
+    import sys  # only here
+    return sys.intern(name)
+
+
+def run_of(plan: Any) -> np.ndarray | None:
+    """A plan's table of kernels for the gate, None where the plan needs more than one table."""
+    if len(plan.segments) != 1 or plan.segments[0].table is None:
+        return None
+    (segment,) = plan.segments
+    run = segment.table.copy()
+    for p in range(int(run[0])):
+        at = chores.HEAD_WORDS + 3 * p + 1
+        run[at] = segment.slots[int(run[at])]
+    return run
