@@ -21,7 +21,8 @@ from flambeau.ops.views import FOLD, unfold
 LEAKAGE = ("A window was not provided. A rectangular window will be applied,which is known to "
            "cause spectral leakage. Other windows such as torch.hann_window or "
            "torch.hamming_window are recommended to reduce spectral leakage.To suppress this "
-           "warning and use a rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.")
+           "warning and use a rectangular window, explicitly set `window=torch.ones(n_fft, "
+           "device=<device>)`.")
 LOSSLESS = ("A window was not provided. A rectangular window will be applied.Please provide the "
             "same window used by stft to make the inversion lossless.To suppress this warning and "
             "use a rectangular window, explicitly set `window=torch.ones(n_fft, "
