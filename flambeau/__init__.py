@@ -86,6 +86,7 @@ _LATER = frozenset(
         "backends",
         "cpu",
         "cuda",
+        "distributed",
         "fft",
         "func",
         "hub",
