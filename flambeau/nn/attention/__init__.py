@@ -38,7 +38,7 @@ def sdpa_kernel(backends: Sequence[SDPBackend] | SDPBackend, set_priority: bool 
     >>> q = torch.ones(1, 2, 4)
     >>> with sdpa_kernel(SDPBackend.MATH):
     ...     torch.nn.functional.scaled_dot_product_attention(q, q, q).shape
-    flambeau.Size([1, 2, 4])
+    torch.Size([1, 2, 4])
     """
     if isinstance(backends, SDPBackend):
         backends = [backends]
