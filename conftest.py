@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 from flambeau.base import naming
+
+# Without the optional package its modules cannot be imported to look for doctests.
+collect_ignore = [] if find_spec("tensorboard") else ["flambeau/utils/tensorboard"]
 
 
 @pytest.fixture(autouse=True)
