@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.unit import Unit
 
 __all__ = ["compile"]
@@ -21,6 +22,10 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, disable: 
 
     @functools.wraps(model)
     def compiled(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs and len(args) == unit.count:
+            result = unit.fast(*args)
+            if result is not MISSED and result is not FAILED:
+                return result
         return unit(args, kwargs)
 
     compiled._unit = unit  # type: ignore[attr-defined]

@@ -85,7 +85,9 @@ class _Writer:
         real = [a for a, look in zip(args, self.program.looks) if look is not None]
         self.line(f"def call({', '.join(args)}):")
         if len(real) > 1:
-            self.line(f"    if len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}:")
+            pairs = [f"{a} is {b}" for i, a in enumerate(real) for b in real[:i]]
+            few = f"len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}"
+            self.line(f"    if {' or '.join(pairs) if len(real) < 5 else few}:")
             self.line("        return MISSED")
         if releases:
             self.line("    ready()")
@@ -188,8 +190,10 @@ class _Writer:
     def _node(self, edge: Any) -> str:
         if edge is None:
             return "None"
+        if isinstance(edge, Spent):
+            return f"{self._name('n', type(spent_like(edge)))}()"
         name = self._name("n", edge)
-        return f"spent_like({name})" if isinstance(edge, (Spent, Output)) else name
+        return f"spent_like({name})" if isinstance(edge, Output) else name
 
     def _tree(self, spec: TreeSpec, leaves: Iterator[Any]) -> str:
         if spec.kind is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from flambeau.base.errors import told
-from flambeau.core.node import TWICE, Node, Output, next_sequence
+from flambeau.core.node import TWICE, Node, Output
 from flambeau.core.tensor import Tensor
 
 __all__ = ["is_spent", "spent_like"]
@@ -22,18 +21,15 @@ class Spent(Node):
         return self.run(grads)
 
 
-@functools.cache
-def _spent_type(name: str) -> type[Spent]:
-    return type(name, (Spent,), {})
-
-
 def spent_like(edge: Any) -> Any:
     """A used-up node that looks like the one an edge leads to."""
     node = edge.node if type(edge) is Output else edge
-    made = _spent_type(type(node).__name__)()
-    made.seq = next_sequence()
-    made.shape, made.dtype, made.outputs = node.shape, node.dtype, node.outputs
-    made.freed = True
+    if isinstance(node, Spent):
+        made = type(node)()
+    else:
+        looks = {"seq": node.seq, "shape": node.shape, "dtype": node.dtype,
+                 "outputs": node.outputs, "freed": True}
+        made = type(type(node).__name__, (Spent,), looks)()
     return Output(made, edge.nr) if type(edge) is Output else made
 
 

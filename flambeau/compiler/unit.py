@@ -43,6 +43,9 @@ class Unit:
         self.calls = 0
         self.traces = 0
         self.slow_runs = 0
+        # The quick way of the program used last, and how many arguments it takes.
+        self.fast: Callable[..., Any] = _missed
+        self.count = -1
         self.told: set[str] = set()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -68,7 +71,7 @@ class Unit:
             except Mismatch as mismatch:
                 why = why or str(mismatch)
                 continue
-            if at:
+            if at or program.stale:
                 self._put_first(at)
             try:
                 result = program.run(*found)
@@ -89,6 +92,14 @@ class Unit:
         programs = self.programs.copy()
         programs.insert(0, programs.pop(at))
         self.programs = programs
+        self._choose()
+
+    def _choose(self) -> None:
+        """Try the first program first from now on."""
+        program = self.programs[0] if self.programs else None
+        fast = None if program is None else program.fast
+        self.fast = _missed if fast is None else fast
+        self.count = -1 if fast is None or program is None else len(program.constants)
 
     def _undoable(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run in Python, so that an error leaves everything as it was."""
@@ -137,8 +148,9 @@ class Unit:
                        if s.source == "held" and id(s.tensor) not in state.tensors]
             if not passing:
                 state.forget()
-                self.programs.insert(0, program)
+                self.programs = [program, *self.programs]
                 self.failures = 0
+                self._choose()
                 return result
         self.reasons = reasons + passing
         self.failures += 1
@@ -162,6 +174,10 @@ class Unit:
         if key not in self.told:
             self.told.add(key)
             warnings.warn(text(key, name=name, **facts), RuntimeWarning, stacklevel=5)
+
+
+def _missed(*args: Any) -> Any:
+    return MISSED
 
 
 WAIT = "its state is looked at before the next call"
