@@ -70,4 +70,5 @@ __all__ = ["activation", "adaptive_pool", "arithmetic", "attention", "blends", "
            "pair_loss", "part_scatter", "patches", "piecewise", "polynomials", "pool", "powers",
            "product", "random", "random_inplace", "rearrange", "recurrent", "recurrent_stack",
            "reduce", "reduce_extreme", "resize", "rms_norm", "sampling", "scan", "scatter",
-           "search", "shape", "sharing", "softmax", "sort", "special", "split", "view_copies", "views", "where"]
+           "search", "shape", "sharing", "softmax", "sort", "special", "split", "view_copies",
+           "views", "where"]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from flambeau.backends.llvm import jit, pool, printer
@@ -21,6 +22,8 @@ KINDS: dict[np.dtype, str] = {
     np.dtype(np.int32): "i32",
     np.dtype(np.int64): "i64",
     np.dtype(np.bool_): "bool",
+    np.dtype(np.float16): "f16",
+    np.dtype(ml_dtypes.bfloat16): "bf16",
 }
 DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
