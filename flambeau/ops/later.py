@@ -44,6 +44,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "segments": (("segment_reduce _segment_reduce", TORCH),),
     "solvers": (("triangular_solve", BOTH), ("solve_triangular tensorinv tensorsolve", LINALG)),
     "stft": (("istft stft", BOTH),),
+    "weight_norm": (("_weight_norm norm_except_dim", TORCH),),
     "windows": (("bartlett_window blackman_window hamming_window hann_window kaiser_window", TORCH),
                 ("bartlett blackman cosine exponential gaussian general_cosine", WINDOWS),
                 ("general_hamming hamming hann kaiser nuttall", WINDOWS)),
