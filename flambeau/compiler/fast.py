@@ -44,6 +44,8 @@ def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
 
 def _is_plain(program: Any) -> bool:
     trace, plan = program.trace, program.executor
+    if program.back is not None:
+        return False
     if any([x is not None and k != i for i, (x, k) in enumerate(zip(program.looks, program.same))]):
         return False
     if any([plan.places.get(m.value.number) != ("slot", m.captures[0].at) for m in trace.written]):

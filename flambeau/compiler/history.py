@@ -8,7 +8,16 @@ from flambeau.base.errors import told
 from flambeau.core.node import TWICE, Node, Output
 from flambeau.core.tensor import Tensor
 
-__all__ = ["is_spent", "spent_like"]
+__all__ = ["Live", "is_spent", "spent_like"]
+
+
+class Live:
+    """Stands, in a program, for the edge to an output of the node that goes back through it."""
+
+    __slots__ = ("nr",)
+
+    def __init__(self, nr: int) -> None:
+        self.nr = nr
 
 
 class Spent(Node):

@@ -11,7 +11,10 @@ import numpy as np
 from flambeau.backends import large
 from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
-from flambeau.compiler.history import Spent, spent_like
+from flambeau.compiler.access import dense
+from flambeau.compiler.backward import Backward, split
+from flambeau.compiler.graph import Graph, Value
+from flambeau.compiler.history import Live, Spent, spent_like
 from flambeau.compiler.interpreter import Interpreter, laid_out
 from flambeau.compiler.simplify import simplified, trimmed
 from flambeau.compiler.stand_ins import Capture, Memory
@@ -83,13 +86,13 @@ class Program:
         self.slots = self._find_slots(leaves)
         self.mutated = [m.captures[0].at for m in trace.written]
         self.fresh = _fresh_memories(trace)
-        memories = {id(m): m for m in (*trace.written, *self.fresh.values())}.values()
-        smaller = simplified(trace.graph, [m.value for m in memories])
-        for m in memories:
-            m.value = smaller[m.value]
-        trace.graph = trimmed(smaller.graph, [m.value for m in memories])
+        memories = list({id(m): m for m in (*trace.written, *self.fresh.values())}.values())
         self.targets = {id(m): i for i, m in enumerate(memories)}
-        self.executor = self._executor(memories)
+        self.back: Backward | None = None
+        kept = self._simplify(memories)
+        targets = [(m.value, m.captures[0].at if m.captures else -1, m.strides) for m in memories]
+        targets += [(v, -1, dense_strides(v)) for v in kept]
+        self.executor = _executor(trace.graph, len(trace.captures), targets)
         self.lock = threading.Lock()
         self.stale = False
         self.same = _same(leaves)
@@ -115,21 +118,39 @@ class Program:
         """How often the quick way was taken."""
         return 0 if self.gate is None else self.gate.runs
 
-    def _executor(self, memories: Iterable[Memory]) -> Any:
-        """What computes the graph: native code where there can be any, else NumPy."""
-        values = [m.value for m in memories if m.value is not None]
-        if not large.available():
-            return Interpreter(self.trace.graph, values)
-        from flambeau.compiler.plan import Plan, Target  # loads llvmlite
-        targets = [Target(m.value, m.captures[0].at if m.captures else -1, m.strides)
-                   for m in memories if m.value is not None]
-        return Plan(self.trace.graph, len(self.trace.captures), targets)
+    def _simplify(self, memories: Sequence[Memory]) -> list[Value]:
+        """Make the graph smaller, and part it where its gradients are a program of their own.
+
+        Returns the values that the second part needs.
+        """
+        trace, ends = self.trace, self.trace.ends
+        wanted = [m.value for m in memories]
+        more = [] if ends is None else [v for _, v in (*ends.starts, *ends.ends) if v is not None]
+        smaller = simplified(trace.graph, [*wanted, *more])
+        for m in memories:
+            m.value = smaller[m.value]
+        kept: list[Value] = []
+        trace.graph = smaller.graph
+        if ends is not None:
+            tangents = [smaller[v] for _, v in ends.starts]
+            grads = [None if g is None else smaller[g] for _, g in ends.ends]
+            written = {c.at for m in trace.written for c in m.captures}
+            count = len(trace.captures)
+            parts = split(smaller.graph, count, tangents, [m.value for m in memories], grads,
+                          written)
+            trace.graph, kept = parts.forward, parts.kept
+            self.back = Backward(parts, ends, count, lambda graph, inputs, values: _executor(
+                graph, inputs, [(v, -1, dense_strides(v)) for v in values]))
+        trace.graph = trimmed(trace.graph, [*[m.value for m in memories], *kept])
+        return kept
 
     def _let_go(self) -> None:
         """Keep no tensor of the traced call alive."""
         for x in [*self.trace.outputs, *[g for _, g in self.trace.grads.values()]]:
             if type(x) is Made and not (x.edge is None or x.edge is LEAF):
-                x.edge = spent_like(x.edge)
+                nr = None if self.back is None else self.back.number_of(x.edge)
+                x.edge = spent_like(x.edge) if nr is None else Live(nr)
+        self.trace.ends = None
         for capture in self.trace.captures:
             del capture.tensor, capture.node, capture.array, capture.handle
         for memory in {id(m): m for m in self._memories()}.values():
@@ -247,6 +268,19 @@ class Program:
             return _Commit(self, tensors, arrays, result).result()
 
 
+def dense_strides(v: Value) -> tuple[int, ...]:
+    """The strides of a value's array where it lies row by row."""
+    return tuple([s * v.dtype.itemsize for s in dense(v.shape)])
+
+
+def _executor(graph: Graph, inputs: int, targets: Sequence[tuple]) -> Any:
+    """What computes a graph: native code where there can be any, else NumPy."""
+    if not large.available():
+        return Interpreter(graph, [value for value, _, _ in targets])
+    from flambeau.compiler.plan import Plan, Target  # loads llvmlite
+    return Plan(graph, inputs, [Target(*t) for t in targets])
+
+
 def _same(leaves: Sequence[Any]) -> list[int]:
     """Per argument that is a tensor: the number of the first one that is this tensor."""
     seen: dict[int, int] = {}
@@ -280,6 +314,7 @@ class _Commit:
         self.computed = computed
         self.made: dict[int, Tensor] = {}
         self.bases: dict[int, ndarray] = {}
+        self.node: Any = None
 
     def result(self) -> Any:
         """Write, then build the outputs."""
@@ -287,10 +322,13 @@ class _Commit:
         finals = [self._final(m) for m in trace.written]
         for memory in self.program.fresh.values():
             self._base(memory)
+        kept = self._kept()
         for (target, new), memory in zip(finals, trace.written):
             if new is not None:
                 target[...] = new
             self._count(memory)
+        if self.program.back is not None:
+            self.node = self.program.back.node_type(self.tensors, self.arrays, kept)
         for at, made in trace.moved.items():
             self.tensors[at]._a = self._array(made)
         for at, (_, after) in trace.grads.items():
@@ -298,6 +336,16 @@ class _Commit:
             if after is not None or t._x is not None:
                 t._meta().grad = None if after is None else self._tensor(after)
         return tree_unflatten([self._leaf(x) for x in trace.outputs], trace.spec)
+
+    def _kept(self) -> list[ndarray]:
+        """The values that going back will need, in memory of their own."""
+        back = self.program.back
+        found = []
+        for i, v in enumerate(() if back is None else back.kept):
+            new = self.computed.new(len(self.program.targets) + i)
+            found.append(laid_out(self.computed.array(v), dense_strides(v), False)
+                         if new is None else new)
+        return found
 
     def _count(self, memory: Memory) -> None:
         seen = []
@@ -360,6 +408,9 @@ class _Commit:
         if x.kind is not Tensor:
             t._a, t._v, t._x = array, None, None
         edge = x.edge
+        if type(edge) is Live:
+            t._node = Output(self.node, edge.nr)
+            return t
         t._node = spent_like(edge) if isinstance(edge, (Spent, Output)) else edge
         return t
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.base.pytree import TreeSpec, tree_flatten
+from flambeau.base.pytree import TreeSpec, tree_flatten, tree_leaves
+from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph, Value
+from flambeau.compiler.history import is_spent
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
 from flambeau.core.modes import MODES
@@ -56,6 +58,7 @@ class Trace:
         self.moved: dict[int, Made | Capture] = {}
         self.engines = [engine for engine, _ in tracer.engines.values()]
         self.met_grads: list[Meta] = []
+        self.ends: Ends | None = None
 
 
 def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
@@ -70,16 +73,35 @@ def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
     MODES.tracer = tracer
     try:
         result = call()
+        ends = _followed(tracer, result, first)
+        trace = _described(tracer, result)
+        trace.ends = ends
     except BaseException:
         _put_back(tracer)
         raise
-    else:
-        trace = _described(tracer, result)
     finally:
         MODES.tracer = None
         WATCH.remove()
         _make_plain(tracer, first)
     return result, trace
+
+
+def _followed(tracer: Tracer, result: Any, first: int) -> Ends | None:
+    """Go back from the outputs that have a history of the step's own, where that can be done."""
+    outputs = []
+    for t in tree_leaves(result):
+        if isinstance(t, Tensor) and id(t) not in tracer.captures:
+            handle, edge = get_array(t), t._node
+            shares = type(handle) is not Traced or handle.memory.captures
+            if not shares and edge is not None and edge is not LEAF and not is_spent(edge):
+                outputs.append(t)
+    if not outputs or tracer.breaks:
+        return None
+    try:
+        return follow(tracer, outputs, first)
+    except RuntimeError:
+        # As going back would fail if the program did it: that is the program's affair.
+        return None
 
 
 def _put_back(tracer: Tracer) -> None:

@@ -123,6 +123,7 @@ class Tracer:
         self.grads: dict[int, tuple[Meta, Any]] = {}
         self.breaks: list[Break] = []
         self.checked: set[tuple] = set()
+        self.tangents = 0
         self.engines: dict[int, tuple[Any, Any]] = {}
 
     # What is read
@@ -292,6 +293,15 @@ class Tracer:
             self.remember(engine)
         fill(array)
         return self._noted("draw", None, (), {"draw": fill}, (array,))[0]
+
+    def tangent(self, shape: tuple[int, ...], held: np.dtype) -> Tensor:
+        """A tensor that stands for the gradient of an output: an input of the graph."""
+        array = np.zeros(shape, held)
+        self.tangents += 1
+        node = self.graph.add("input", None, (), {"at": -self.tangents}, (array,))
+        t = plain_tensor(array)
+        set_array(t, Traced(array, Memory(self, array, node.outputs[0])))
+        return t
 
     def text_of(self, t: Tensor) -> str:
         """What ``repr`` shows: it reads the values."""

@@ -176,6 +176,10 @@ class Unit:
             warnings.warn(text(key, name=name, **facts), RuntimeWarning, stacklevel=5)
 
 
+def _has_history(edge: Any) -> bool:
+    return edge is not None and edge is not LEAF and not is_spent(edge)
+
+
 def _missed(*args: Any) -> Any:
     return MISSED
 
@@ -191,8 +195,9 @@ def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[str]:
         found.append(_with_site(text("compile_call", name=call.name), call.site))
     if environment() != env:
         found.append(text("compile_mode"))
-    for x in [*trace.outputs, *[g for _, g in trace.grads.values()]]:
-        if type(x) is Made and x.edge is not None and x.edge is not LEAF and not is_spent(x.edge):
+    live = [] if trace.ends is not None else trace.outputs
+    for x in [*live, *[g for _, g in trace.grads.values()]]:
+        if type(x) is Made and not x.memory.captures and _has_history(x.edge):
             found.append(text("compile_history"))
     return found
 

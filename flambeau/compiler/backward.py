@@ -1,0 +1,287 @@
+"""Going back through a compiled step from outside: its gradients as a second program.
+
+Where a step returns tensors that have a history, the trace goes on through that history with
+gradients of the outputs as inputs. What the second part needs of the first is kept: values that
+the first part writes to memory anyway, or that are dear; cheap elementwise ones are computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.base.errors import told
+from flambeau.compiler.access import is_view
+from flambeau.compiler.graph import Graph, Node, Value
+from flambeau.compiler.interpreter import laid_out
+from flambeau.compiler.simplify import trimmed
+from flambeau.core import engine
+from flambeau.core.dispatch import edge_of
+from flambeau.core.modes import MODES
+from flambeau.core.node import LEAF, TWICE, Output, changed_in_place, next_sequence
+from flambeau.core.node import Node as History
+from flambeau.core.tensor import Tensor, wrap
+
+__all__ = ["Backward", "CompiledBackward", "Ends", "Split", "follow", "split"]
+
+ndarray = np.ndarray
+# Elementwise operators that are cheaper read from memory than computed again.
+_DEAR = frozenset(
+    "exp expm1 log log1p tanh sigmoid erf pow sqrt rsqrt silu mish elu softplus sin cos".split())
+DOUBLE = "torch.compile with aot_autograd does not currently support double backward"
+
+
+class Ends:
+    """Where a backward pass starts and ends: outputs with their gradients, inputs with theirs.
+
+    ``starts`` has (the output's edge, its gradient as a value), ``ends`` (the capture that the
+    gradient is for, the gradient or None).
+    """
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[Any, Value]] = []
+        self.ends: list[tuple[int, Value | None]] = []
+
+
+def follow(tracer: Any, outputs: Iterable[Tensor], first: int) -> Ends | None:
+    """Go back from ``outputs`` while tracing; None where hooks would have to run."""
+    ends = Ends()
+    roots, seen = [], set()
+    for t in outputs:
+        edge = edge_of(t)
+        key = (id(edge.node), edge.nr) if type(edge) is Output else id(edge)
+        if key in seen:
+            continue
+        seen.add(key)
+        seed = tracer.tangent(t._a.shape, np.dtype(t._a.dtype.type))
+        roots.append((edge, seed))
+        ends.starts.append((edge, tracer.value_of(seed._a)))
+    wanted = _inputs_of(tracer, [edge for edge, _ in roots], first)
+    if wanted is None:
+        return None
+    grads = engine.run(roots, False, True, [w for _, w in wanted], accumulate=False)
+    for (at, _), g in zip(wanted, grads):
+        ends.ends.append((at, None if g is None else tracer.value_of(g._a)))
+    return ends
+
+
+def _inputs_of(tracer: Any, edges: list, first: int) -> list[tuple[int, Any]] | None:
+    """The captures that histories lead to, each with its edge; None where there are hooks."""
+    by_edge: dict[Any, int] = {}
+    for capture in tracer.captures.values():
+        if capture.node is LEAF:
+            by_edge[id(capture.tensor)] = capture.at
+        elif type(capture.node) is Output:
+            by_edge[id(capture.node.node), capture.node.nr] = capture.at
+        elif capture.node is not None:
+            by_edge[id(capture.node)] = capture.at
+    found: dict[int, Any] = {}
+    stack, seen = list(edges), set()
+    while stack:
+        edge = stack.pop()
+        if edge is None:
+            continue
+        key = (id(edge.node), edge.nr) if type(edge) is Output else id(edge)
+        if key in by_edge:
+            found[by_edge[key]] = edge
+            continue
+        node = edge.node if type(edge) is Output else edge
+        if isinstance(edge, Tensor):
+            continue
+        if node.seq < first or node.hooked:
+            return None
+        if id(node) not in seen:
+            seen.add(id(node))
+            stack += node.next
+    return sorted(found.items())
+
+
+class Split:
+    """A graph in two: the step itself, and what computes its gradients from ``kept`` values.
+
+    The second graph's inputs are the step's, then the kept values, then the gradients.
+    """
+
+    def __init__(self, forward: Graph, kept: list[Value], back: Graph, grads: list) -> None:
+        self.forward = forward
+        self.kept = kept
+        self.back = back
+        self.grads = grads
+
+
+def split(graph: Graph, inputs: int, tangents: Sequence[Value], outputs: Iterable[Value],
+          grads: Sequence[Value | None], written: set[int]) -> Split:
+    """Part a simplified graph at the gradients of its outputs.
+
+    ``written`` are the inputs that the step changes: what they held before has to be kept.
+    """
+    late = _depending(graph, tangents)
+    wanted = {v.number for v in outputs}
+    stored = _stored(graph, late, wanted)
+    kept: dict[int, Value] = {}
+    again: set[int] = set()
+
+    def need(v: Value) -> None:
+        node = v.node
+        if v.number in late or node.kind == "const" or v.number in kept or id(node) in again:
+            return
+        if node.kind == "input":
+            if node.params["at"] in written:
+                kept[v.number] = v
+        elif is_view(v) or _is_cheap(node) and v.number not in stored:
+            again.add(id(node))
+            for x in node.values():
+                need(x)
+        else:
+            kept[v.number] = v
+
+    for node in graph.nodes:
+        if any([v.number in late for v in node.outputs]) and node.kind != "input":
+            for x in node.values():
+                need(x)
+    for g in grads:
+        if g is not None:
+            need(g)
+    back, found = _back_graph(graph, inputs, tangents, list(kept.values()), late, again)
+    forward = Graph()
+    forward.count = graph.count
+    forward.nodes = [n for n in graph.nodes if not any([v.number in late for v in n.outputs])]
+    return Split(forward, list(kept.values()), back,
+                 [None if g is None else found[g.number] for g in grads])
+
+
+def _depending(graph: Graph, tangents: Sequence[Value]) -> set[int]:
+    late = {v.number for v in tangents}
+    for node in graph.nodes:
+        if any([x.number in late for x in node.values()]):
+            late.update([v.number for v in node.outputs])
+    return late
+
+
+def _stored(graph: Graph, late: set[int], wanted: set[int]) -> set[int]:
+    """The values that the step writes to memory whatever happens."""
+    found = set(wanted)
+    for node in graph.nodes:
+        if any([v.number in late for v in node.outputs]):
+            continue
+        if not _is_cheap(node) and not (node.op is not None and node.op.kind == "pointwise"):
+            for x in node.values():
+                found.add(x.number)
+    return found
+
+
+def _is_cheap(node: Node) -> bool:
+    op = node.op
+    return op is not None and (op.kind == "pointwise" or op.name == "to_dtype") and (
+        op.name not in _DEAR)
+
+
+def _back_graph(graph: Graph, inputs: int, tangents: Sequence[Value], kept: list[Value],
+                late: set[int], again: set[int]) -> tuple[Graph, dict[int, Value]]:
+    back = Graph()
+    found: dict[int, Value] = {}
+    for at, v in enumerate((*kept, *tangents)):
+        found[v.number] = back.add("input", None, (), {"at": inputs + at}, (v,)).outputs[0]
+    for node in graph.nodes:
+        is_late = any([v.number in late for v in node.outputs])
+        if node.kind == "input" and node.outputs[0].number in found:
+            continue
+        if not (is_late or id(node) in again or node.kind in ("input", "const")):
+            continue
+        operands = [found[x.number] if type(x) is Value else x for x in node.inputs]
+        made = back.add(node.kind, node.op, operands, node.params, node.outputs)
+        for old, new in zip(node.outputs, made.outputs):
+            found[old.number] = new
+    return back, found
+
+
+class Backward:
+    """The second program of a step, and what it is given.
+
+    ``executor(graph, inputs, values)`` makes what runs a graph.
+    """
+
+    def __init__(self, parts: Split, ends: Ends, inputs: int, executor: Callable) -> None:
+        self.kept = parts.kept
+        self.ends = [at for at, _ in ends.ends]
+        self.grads = parts.grads
+        self.shapes = [(v.shape, v.dtype) for _, v in ends.starts]
+        self.keys = [(id(e.node), e.nr) if type(e) is Output else id(e) for e, _ in ends.starts]
+        names = {type(e.node if type(e) is Output else e).__name__ for e, _ in ends.starts}
+        name = names.pop() if len(names) == 1 else "CompiledFunctionBackward"
+        self.node_type = type(name, (CompiledBackward,), {"program": self})
+        self.used = sorted({n.params["at"] for n in parts.back.nodes
+                            if n.kind == "input" and n.params["at"] < inputs
+                            and any([n.outputs[0] in m.inputs for m in parts.back.nodes])})
+        wanted = [g for g in self.grads if g is not None]
+        self.executor = executor(trimmed(parts.back, wanted), inputs + len(self.kept) + len(self.shapes), wanted)
+
+    def number_of(self, edge: Any) -> int | None:
+        """Which output of the node an edge of the trace was."""
+        key = (id(edge.node), edge.nr) if type(edge) is Output else id(edge)
+        return self.keys.index(key) if key in self.keys else None
+
+
+class CompiledBackward(History):
+    """The history of what a compiled step returned."""
+
+    program: Any = None
+
+    def __init__(self, tensors: Sequence[Tensor], arrays: Sequence[ndarray],
+                 kept: Sequence[ndarray]) -> None:
+        program = self.program
+        self.next = tuple([edge_of(tensors[at]) for at in program.ends])
+        self.saved = (tuple(arrays), tuple(kept))
+        self.inputs = [(tensors[at], _version(tensors[at])) for at in program.used]
+        self.seq = next_sequence()
+        self.outputs = program.shapes
+
+    def release(self) -> None:
+        self.inputs = []
+        super().release()
+
+    def run(self, grads: Any) -> list:
+        if self.freed:
+            raise RuntimeError(told(TWICE, "twice"))
+        if MODES.grad:
+            raise RuntimeError(DOUBLE)
+        for t, version in self.inputs:
+            if _version(t) != version:
+                raise changed_in_place(t, self, _version(t), version)
+        program = self.program
+        arrays, kept = self.saved
+        seeds = [_dense(g, shape, held) for g, (shape, held) in zip(grads, program.shapes)]
+        result = program.executor.run([*arrays, *kept, *seeds])
+        found, at = [], 0
+        for g in program.grads:
+            if g is None:
+                found.append(None)
+                continue
+            array = result.new(at)
+            if array is None:
+                array = laid_out(result.array(g), _strides(g), False)
+            found.append(wrap(array))
+            at += 1
+        return found
+
+
+def _version(t: Tensor) -> int:
+    return 0 if t._v is None else t._v[0]
+
+
+def _strides(v: Value) -> tuple[int, ...]:
+    return np.empty(v.shape, v.dtype).strides if v.size < 1 << 20 else tuple(
+        [int(s) for s in np.cumprod((v.dtype.itemsize, *v.shape[:0:-1]))[::-1]])
+
+
+def _dense(g: Any, shape: tuple[int, ...], held: np.dtype) -> ndarray:
+    if g is None:
+        return np.zeros(shape, held)
+    a = g._a
+    if type(a) is not ndarray:
+        raise RuntimeError("the gradient of a compiled step stands in for an array")
+    return a if a.flags.c_contiguous else a.copy("C")
+
+

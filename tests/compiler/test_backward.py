@@ -1,0 +1,167 @@
+"""Histories that a compiled function's results have, and going back through them from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.compiler import compile
+from tests.compiler.harness import check
+
+
+def test_a_forward_pass_alone() -> None:
+    def build(wrap: Any) -> Any:
+        w = torch.randn(3, 4, requires_grad=True)
+        b = torch.randn(4, requires_grad=True)
+
+        @wrap
+        def forward(x: Any) -> Any:
+            return torch.tanh(x @ w + b) * 2
+
+        def call(i: int) -> Any:
+            x = torch.randn(5, 3, requires_grad=i % 2 == 1)
+            y = forward(x)
+            assert y.requires_grad
+            (y * y).sum().backward()
+            with torch.no_grad():
+                for p in (w, b):
+                    p -= 0.01 * p.grad
+                    p.grad = None
+            return y, x
+
+        return call, lambda: (w, b)
+
+    check(build)
+
+
+def test_several_outputs_of_which_some_are_used() -> None:
+    def build(wrap: Any) -> Any:
+        w = torch.randn(4, requires_grad=True)
+        forward = wrap(lambda x: ((x * w).exp(), (x + w).sum(), x * 2))
+
+        def call(i: int) -> Any:
+            w.grad = None
+            a, b, c = forward(torch.randn(4))
+            (a.sum() if i % 3 == 0 else b if i % 3 == 1 else a.mean() + b).backward()
+            return a, b, c, w.grad
+
+        return call, lambda: w
+
+    check(build)
+
+
+def test_through_an_input_that_has_a_history() -> None:
+    def build(wrap: Any) -> Any:
+        w = torch.randn(3, requires_grad=True)
+        forward = wrap(lambda x: (x * x).sum())
+
+        def call(i: int) -> Any:
+            w.grad = None
+            y = forward(w * (i + 1))
+            y.backward()
+            return y, w.grad
+
+        return call, lambda: w
+
+    check(build)
+
+
+def test_a_module() -> None:
+    def build(wrap: Any) -> Any:
+        net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+        forward = wrap(net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+        def call(i: int) -> Any:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(forward(torch.randn(4, 6)),
+                                               torch.randint(0, 3, (4,)))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return call, lambda: list(net.parameters())
+
+    check(build)
+
+
+def test_a_loss() -> None:
+    def build(wrap: Any) -> Any:
+        net = nn.Linear(6, 3)
+        loss_of = wrap(lambda y, t: nn.functional.cross_entropy(y, t) + y.pow(2).mean())
+
+        def call(i: int) -> Any:
+            net.zero_grad()
+            loss = loss_of(net(torch.randn(4, 6)), torch.randint(0, 3, (4,)))
+            loss.backward()
+            return loss, [p.grad for p in net.parameters()]
+
+        return call, lambda: []
+
+    check(build)
+
+
+def test_gradients_of_kept_outputs() -> None:
+    w = torch.randn(3, requires_grad=True)
+    forward = compile(lambda x: (x * w).exp())
+    xs = [torch.randn(3) for _ in range(5)]
+    ys = [forward(x) for x in xs]
+    for x, y in zip(xs, ys):
+        (g,) = torch.autograd.grad(y.sum(), w)
+        assert torch.allclose(g, x * (x * w).exp())
+
+
+def test_a_second_pass_needs_retain_graph() -> None:
+    w = torch.randn(3, requires_grad=True)
+    forward = compile(lambda x: (x * w).exp().sum())
+    for _ in range(3):
+        y = forward(torch.ones(3))
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.backward()
+
+
+def test_a_changed_parameter_is_noticed() -> None:
+    w = torch.randn(3, requires_grad=True)
+    forward = compile(lambda x: (x * w * w).sum())
+    for _ in range(3):
+        y = forward(torch.ones(3))
+    with torch.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_what_the_step_overwrites_is_kept() -> None:
+    def build(wrap: Any) -> Any:
+        w = torch.randn(3, requires_grad=True)
+        scale = torch.ones(3)
+
+        @wrap
+        def forward(x: Any) -> Any:
+            y = (x * w * scale.clone()).sum()
+            scale.mul_(1.1)
+            return y
+
+        def call(i: int) -> Any:
+            w.grad = None
+            y = forward(torch.randn(3))
+            y.backward()
+            return y, w.grad
+
+        return call, lambda: scale
+
+    check(build)
+
+
+def test_second_derivatives_are_refused() -> None:
+    w = torch.randn(3, requires_grad=True)
+    forward = compile(lambda x: (x * w).exp().sum())
+    for _ in range(3):
+        y = forward(torch.ones(3))
+    with pytest.raises(RuntimeError, match="double backward"):
+        torch.autograd.grad(y, w, create_graph=True)
