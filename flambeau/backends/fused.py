@@ -17,7 +17,7 @@ from flambeau.backends import large, memory
 from flambeau.backends.numpy.erf import erf
 
 # fewer items than this are sooner done by NumPy's own loops
-MIN_ITEMS = 1 << 13
+MIN_ITEMS = 1 << 12
 
 ON_ARRAYS = SimpleNamespace(
     abs=np.abs,

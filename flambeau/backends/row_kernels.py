@@ -14,7 +14,7 @@ import numpy as np
 from flambeau.backends import large, memory
 
 # fewer items than this are sooner done by NumPy's own loops
-MIN_ITEMS = 1 << 13
+MIN_ITEMS = 1 << 12
 
 _KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 Formula = Callable[..., Any]

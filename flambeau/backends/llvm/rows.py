@@ -15,6 +15,7 @@ from flambeau.backends.llvm.program import Rows
 # bytes of one unit of work, and how many units there are at the most where each has sums to keep
 UNIT_BYTES = 1 << 16
 SUM_UNITS = 64
+MAX_PLANS = 64
 # columns below which rows are walked together
 SHORT = 96
 
@@ -27,8 +28,10 @@ class RowsKernel:
         self.inputs = [(calls.DTYPES[item.kind], item.layout) for item in program.inputs]
         self.outputs = [(calls.DTYPES[program.kinds[o.value]], o.layout) for o in program.outputs]
         self.has_sums = any(layout == "row" for _, layout in self.outputs)
+        self.by_column = any(layout == "row" for _, layout in (*self.inputs, *self.outputs))
         arrays = [dtype for dtype, layout in (*self.inputs, *self.outputs) if layout == "array"]
         self.item_bytes = sum(dtype.itemsize for dtype in arrays)
+        self._plans: dict[tuple[int, int, int], tuple[int, int, tuple[int, ...]]] = {}
 
     def run(
         self,
@@ -45,20 +48,38 @@ class RowsKernel:
         overlaps an input. Raises ValueError where a size or a dtype is not what the program says.
         """
         self._check(outs, ins, rows, columns, segments)
-        if rows == 0 or columns == 0 or segments == 0:
+        plan = self._plans.get((rows, columns, segments))
+        if plan is None:
+            if rows == 0 or columns == 0 or segments == 0:
+                return
+            plan = self._plan(outs, rows, columns, segments)
+        address, units, sizes = plan
+        if not self.has_sums:
+            calls.launch(address, units, 1, *outs, *ins, *sizes)
             return
-        walk = self._walk(outs, rows, columns, segments)
-        height = self._height(rows, columns * segments, walk.together)
-        units = -(-rows // height)
         targets = list(outs)
         for place, (dtype, layout) in enumerate(self.outputs):
             if layout == "row":
                 targets[place] = np.zeros((units, columns), dtype)
-        sizes = (rows, columns, height) if segments == 1 else (rows, columns, height, segments)
-        calls.launch(self._address(walk), units, 1, *targets, *ins, *sizes)
+        calls.launch(address, units, 1, *targets, *ins, *sizes)
         for out, target, (_, layout) in zip(outs, targets, self.outputs, strict=True):
             if layout == "row":
                 np.copyto(out, target.sum(0, dtype=np.float64), casting="same_kind")
+
+    def _plan(
+        self, outs: Sequence[np.ndarray], rows: int, columns: int, segments: int
+    ) -> tuple[int, int, tuple[int, ...]]:
+        """The kernel, its units of work, and the sizes that it is told."""
+        walk = self._walk(outs, rows, columns, segments)
+        height = self._height(rows, columns * segments, walk.together)
+        sizes = (rows, columns, height) if segments == 1 else (rows, columns, height, segments)
+        plan = self._address(walk), -(-rows // height), sizes
+        # the way of walking a large array depends on where it lies
+        if rows * columns * segments * self.item_bytes < calls.STREAM_BYTES:
+            self._plans[rows, columns, segments] = plan
+            if len(self._plans) > MAX_PLANS:
+                del self._plans[next(iter(self._plans))]
+        return plan
 
     def run_across(
         self,
@@ -123,13 +144,13 @@ class RowsKernel:
         sizes = {"array": rows * columns * segments, "scalar": 1, "row": columns, "column": rows}
         if len(ins) != len(self.inputs) or len(outs) != len(self.outputs):
             raise ValueError("a program's operands must be as many as it says")
-        operands = (*self.inputs, *self.outputs)
-        if segments > 1 and any(layout == "row" for _, layout in operands):
+        if segments > 1 and self.by_column:
             raise ValueError("rows in segments have no operands laid over columns")
-        for array, (dtype, layout) in zip((*ins, *outs), operands, strict=True):
-            if array.dtype != dtype or array.size != sizes[layout]:
-                found = f"{array.size} of {array.dtype}"
-                raise ValueError(f"expected {sizes[layout]} items of {dtype}, got {found}")
+        for arrays, operands in ((ins, self.inputs), (outs, self.outputs)):
+            for array, (dtype, layout) in zip(arrays, operands, strict=True):
+                if array.dtype != dtype or array.size != sizes[layout]:
+                    found = f"{array.size} of {array.dtype}"
+                    raise ValueError(f"expected {sizes[layout]} items of {dtype}, got {found}")
 
 
 @functools.cache
