@@ -129,6 +129,16 @@ def same_value(a: Any, b: Any) -> bool:
     return kind in _NUMBERS and a == b or kind in (range, slice) and a == b
 
 
+def own_dict(value: Any) -> dict[str, Any] | None:
+    """The dict that holds an object's attributes, also where its class shows another one."""
+    for base in type(value).__mro__:
+        found = base.__dict__.get("__dict__")
+        if isinstance(found, types.GetSetDescriptorType):
+            return found.__get__(value)
+    held = getattr(value, "__dict__", None)
+    return held if isinstance(held, dict) else None
+
+
 class State:
     """The table of a walk, the tensors it met (with where), and why it may be incomplete."""
 
@@ -252,7 +262,7 @@ class _Walk:
 
     def _object(self, value: Any, path: str) -> None:
         kind = type(value)
-        if hasattr(value, "__dict__") or any(["__slots__" in b.__dict__ for b in kind.__mro__]):
+        if own_dict(value) is not None or any(["__slots__" in b.__dict__ for b in kind.__mro__]):
             self._instance(value, path)
         elif isinstance(value, BuiltinFunctionType):
             if not isinstance(value.__self__, ModuleType):
@@ -275,8 +285,8 @@ class _Walk:
         self.visit(kind, kind.__name__)
 
     def _attributes(self, value: Any, path: str) -> None:
-        held = getattr(value, "__dict__", None)
-        if isinstance(held, dict) and held:
+        held = own_dict(value)
+        if held:
             names = tuple([n for n in held if self._follows(n)])
             self.note("items", held, path, names, len(held))
 
