@@ -65,7 +65,8 @@ class Parameter(Tensor, metaclass=_Marked):
             memo[id(self)] = type(self)(copied, self.requires_grad)
         return memo[id(self)]
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self, *,  # type: ignore[override]
+                 tensor_contents: str | None = None) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
 
@@ -290,7 +291,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[mis
 
 def _unknown_tensor(kind: type, requires_grad: bool, place: Any, dtype: Any) -> Any:
     as_device(place)
-    t = object.__new__(kind)
+    t: Any = object.__new__(kind)
     t._a = _Unknown((dtype or get_default_dtype()).np, kind)
     t._v = t._x = None
     t._node = LEAF if requires_grad else None

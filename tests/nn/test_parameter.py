@@ -19,7 +19,7 @@ def parameters(torch: Any, show: Record) -> None:
                  lambda: Parameter(one.to(torch.int64)), lambda: Parameter(one * 1j),
                  lambda: Parameter(one.to(torch.int64), requires_grad=False),
                  lambda: Parameter(one, False), lambda: Parameter(torch.tensor(2.0)),
-                 lambda: Parameter((one.requires_grad_() * 2))):
+                 lambda: Parameter(one.requires_grad_() * 2)):
         show(make)
     p = Parameter(torch.ones(3))
     p.grad, p.note = torch.ones(3), "kept"

@@ -195,16 +195,16 @@ class AttributeView(dict):
         super().__delitem__(name)
         attributes_of(self.owner).pop(name, None)
 
-    pop = Members.pop
-    setdefault = Members.setdefault
-    update = Members.update
-    clear = Members.clear
+    pop = Members.pop  # type: ignore[assignment]
+    setdefault = Members.setdefault  # type: ignore[assignment]
+    update = Members.update  # type: ignore[assignment]
+    clear = Members.clear  # type: ignore[assignment]
     __ior__ = Members.__ior__  # type: ignore[assignment]
     __reduce_ex__ = Members.__reduce_ex__
 
     def popitem(self) -> tuple[str, Any]:
         name = next(reversed(self))
-        return name, self.pop(name)
+        return name, Members.pop(self, name)  # type: ignore[arg-type]
 
 
 def _looking(name: str, hooks: Callable[..., Any]) -> Callable:

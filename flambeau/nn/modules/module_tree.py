@@ -220,9 +220,9 @@ class ModuleTree(Attributes):
                 continue
             grad = param.grad
             with no_grad():
-                param.data = fn(param)
+                param.data = fn(param)  # type: ignore[attr-defined]
                 if grad is not None:
-                    grad.data = fn(grad)
+                    grad.data = fn(grad)  # type: ignore[attr-defined]
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)

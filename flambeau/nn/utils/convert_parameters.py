@@ -27,5 +27,6 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         raise TypeError(f"expected torch.Tensor, but got: {typename(vec)}")
     start = 0
     for param in parameters:
-        param.data = vec[start:start + param.numel()].view_as(param).data
+        part = vec[start:start + param.numel()].view_as(param)
+        param.data = part.data  # type: ignore[attr-defined]
         start += param.numel()

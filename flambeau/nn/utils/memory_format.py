@@ -9,10 +9,11 @@ from flambeau.nn.modules.conv import Conv2d, Conv3d, ConvTranspose2d, ConvTransp
 __all__ = ["convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"]
 
 
-def _convert(module: Any, memory_format: Any, kinds: tuple[type, ...]) -> Any:
+def _convert(module: Any, memory_format: Any, kinds: Any) -> Any:
     for layer in module.modules():
-        if isinstance(layer, kinds):
-            layer.weight.data = layer.weight.detach().contiguous(memory_format=memory_format)
+        if not isinstance(layer, kinds):
+            continue
+        layer.weight.data = layer.weight.detach().contiguous(memory_format=memory_format)
     return module
 
 

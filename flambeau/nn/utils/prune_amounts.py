@@ -22,7 +22,8 @@ def check_amount(amount: Any) -> None:
 
 def count_of(amount: Any, size: int) -> int:
     """The number of elements that an amount of ``size`` is."""
-    return amount if isinstance(amount, numbers.Integral) else round(amount * size)
+    whole = isinstance(amount, numbers.Integral)
+    return amount if whole else round(amount * size)  # type: ignore[return-value]
 
 
 def check_count(count: int, size: int) -> None:

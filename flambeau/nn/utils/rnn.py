@@ -111,17 +111,15 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | Sequence[int], batch_f
     >>> packed.data, packed.batch_sizes
     (tensor([1, 2, 3]), tensor([2, 1]))
     """
-    if isinstance(lengths, Tensor):
-        lengths = lengths.long()
-    else:
-        lengths = torch["as_tensor"](lengths).long()
+    given = lengths if isinstance(lengths, Tensor) else torch["as_tensor"](lengths)
+    sizes = given.long()
     order = None
     if not enforce_sorted:
-        lengths, order = lengths.sort(descending=True)
+        sizes, order = sizes.sort(descending=True)
         input = input.index_select(0 if batch_first else 1, order)
-    found = tuple(_check_lengths(input, lengths, batch_first))
-    sizes = [sum(n > step for n in found) for step in range(found[0])]
-    return PackedSequence(ops.pack(input, found, batch_first), torch["tensor"](sizes), order)
+    found = tuple(_check_lengths(input, sizes, batch_first))
+    running = [sum(n > step for n in found) for step in range(found[0])]
+    return PackedSequence(ops.pack(input, found, batch_first), torch["tensor"](running), order)
 
 
 def _check_lengths(input: Tensor, lengths: Any, batch_first: bool) -> list[int]:
