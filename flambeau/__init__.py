@@ -101,6 +101,7 @@ _LATER = frozenset(
         "return_types",
         "serialization",
         "signal",
+        "sparse",
         "special",
         "storage",
         "testing",
@@ -124,6 +125,8 @@ def __getattr__(name: str) -> Any:
     if name in _FACES["torch"].later:
         globals()[name] = found = _FACES["torch"][name]
         return found
+    if name == "torch":  # as in PyTorch, which imports itself
+        return _import_module(__name__)
     if name == "vmap":
         return _import_module("flambeau.func").vmap
     raise _missing(__name__, name, [n for n in __dir__() if n != name])

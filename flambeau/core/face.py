@@ -130,7 +130,11 @@ def _write_results(name: str, out: Any, result: Any) -> Any:
 
 
 def refuse_shared(out: Any, inputs: Any) -> None:
-    """Raise where an input, alone or in a sequence, shares memory with ``out``."""
+    """Raise where an input, alone or in a sequence, shares memory with ``out``, or one of many."""
+    if isinstance(out, (list, tuple)):
+        for each in out:
+            refuse_shared(each, inputs)
+        return
     for x in inputs:
         if isinstance(x, (list, tuple)):
             refuse_shared(out, x)

@@ -14,7 +14,8 @@ from flambeau.core.face import in_place_twin, show, with_out
 from flambeau.core.op import Op
 from flambeau.core.pointwise import apply_pointwise, binary_entry, short_entry, unary_entry
 
-__all__ = ["bilinear", "composite", "linear", "opaque", "pointwise", "reduction", "view"]
+__all__ = ["bilinear", "composite", "linear", "opaque", "pointwise", "reduction",
+           "underivable", "view"]
 
 Formula = Callable[..., Any] | None
 
@@ -151,6 +152,18 @@ def opaque(name: str, forward: Callable, *, inputs: Sequence[str] = ("input",),
     """
     return Op(name, forward, inputs, kind="opaque", formulas=grads, joint=joint, params=params,
               node=node, multiple=multiple, variadic=variadic, widen=widen, jvp=jvp, batch=batch)
+
+
+def underivable(declare: Callable[..., Op], name: str, forward: Callable, aten: str,
+                **rules: Any) -> Op:
+    """Declare, by ``declare``, an operator that PyTorch has no derivative of: backward says so."""
+
+    def refuse(g: Any) -> Any:
+        raise RuntimeError(f"derivative for aten::{aten} is not implemented")
+
+    op = declare(name, forward, joint=refuse, **rules)
+    op.node_name = "NotImplemented"
+    return op
 
 
 def composite(name: str, compose: Callable, forward: Callable, *, inputs: Sequence[str],

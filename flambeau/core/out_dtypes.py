@@ -51,6 +51,7 @@ _SAYS: dict[str, str] = {
     "nonzero": "nonzero: Expected out tensor to have scalar type {want} but got scalar type{have}",
     "tensordot": "tensordot: Expected the output tensor to have dtype {want}, but got an output "
                  "tensor with dtype {have}",
+    "hash_tensor": "Expected result to be of dtype uint64, but got {have}",
     "signbit": "signbit does not support non-boolean outputs.",
     "isposinf": "isposinf does not support non-boolean outputs.",
     "isneginf": "isneginf does not support non-boolean outputs.",

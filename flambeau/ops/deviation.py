@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from flambeau.backends import spread_kernels
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
+from flambeau.core.derive import vjp_of
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.inplace import write_out
@@ -352,7 +354,18 @@ def _renorm_forward(a: ndarray, p: float, dim: int, maxnorm: float) -> ndarray:
     return (a * factor).astype(a.dtype)
 
 
-RENORM = composite("renorm", _renorm, _renorm_forward, inputs=("input",),
+def _renorm_grad(g: Tensor, needs: tuple, input: Tensor, p: float, dim: int,
+                 maxnorm: float) -> list:
+    if input._a.dtype != np.complex64 or p != math.inf:
+        return vjp_of(lambda t: _renorm(t, p, dim, maxnorm), (input,), needs, g)
+    # PyTorch looks for the norm, of double precision, among magnitudes of single precision. It
+    # finds none, and divides by their number.
+    others = tuple([i for i in range(input._a.ndim) if i != dim])
+    over = vector_norm(input.detach(), p, others, True).gt(maxnorm)
+    return [g.masked_fill(over, complex(math.nan, math.nan))]  # type: ignore[attr-defined]
+
+
+RENORM = composite("renorm", _renorm, _renorm_forward, inputs=("input",), joint=_renorm_grad,
                    params=("p", "dim", "maxnorm"))
 
 

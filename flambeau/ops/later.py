@@ -12,6 +12,13 @@ BOTH, ALL = ("torch", "Tensor"), ("torch", "Tensor", "linalg")
 STORAGES = ("BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage "
             "ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage "
             "ShortStorage")
+SPARSE = ("ccol_indices_copy col_indices_copy crow_indices_copy indices_copy row_indices_copy "
+          "sparse_bsc_tensor sparse_bsr_tensor sparse_compressed_tensor sparse_coo_tensor "
+          "sparse_csc_tensor sparse_csr_tensor values_copy")
+SPARSE_PARTS = ("_coalesced_ _dimI _dimV _indices _nnz _values ccol_indices coalesce col_indices "
+                "crow_indices dense_dim indices is_coalesced row_indices sparse_dim sparse_mask "
+                "sparse_resize_ sparse_resize_and_clear_ to_dense to_sparse to_sparse_bsc "
+                "to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr values")
 # Per file of this folder (or module elsewhere): the names it shows, and where.
 FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "by_element": (("apply_ fill_diagonal_ map2_ map_", TENSOR),),
@@ -26,10 +33,15 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "files": (("from_file", TORCH),),
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
     "flambeau.serialization": (("load save", TORCH),),
+    "flambeau.ops.sparse": (
+        (SPARSE, TORCH), (SPARSE_PARTS, TENSOR), ("resize_as_sparse_", BOTH),
+        ("_embedding _embedding_bag _gather", ("sparse",))),
     "flambeau.storage": (("is_storage TypedStorage", TORCH), (STORAGES, TORCH),
                          ("storage", TENSOR)),
     "fft": (("fft fft2 fftfreq fftn fftshift hfft hfft2 hfftn ifft ifft2 ifftn ifftshift", FFT),
             ("ihfft ihfft2 ihfftn irfft irfft2 irfftn rfft rfft2 rfftfreq rfftn", FFT)),
+    "hash": (("hash_tensor", BOTH),),
+    "histogram": (("histogram", BOTH), ("histogramdd", TORCH)),
     "ldl": (("ldl_factor ldl_factor_ex ldl_solve", LINALG),),
     "linalg": (("det slogdet", ALL), ("logdet inverse", BOTH),
                ("LinAlgError inv inv_ex solve solve_ex", LINALG)),

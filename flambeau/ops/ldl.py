@@ -12,24 +12,11 @@ from flambeau.base.shapes import broadcast, wrap_dim
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
-from flambeau.core.op import Op
+from flambeau.core.kinds import underivable
 from flambeau.core.tensor import Tensor
 from flambeau.ops.linalg import check_matrix, check_old_sides, first_info, matrix_op
 
 ndarray = np.ndarray
-
-
-def _no_slope(name: str) -> Any:
-    def refuse(g: Any) -> Any:
-        raise RuntimeError(f"derivative for aten::{name} is not implemented")
-
-    return refuse
-
-
-def _without_slope(name: str, forward: Any, **rules: Any) -> Op:
-    op = matrix_op(name, forward, joint=_no_slope(name), **rules)
-    op.node_name = "NotImplemented"
-    return op
 
 
 def _forward(a: ndarray, hermitian: bool, fails: str | None) -> tuple:
@@ -42,8 +29,8 @@ def _forward(a: ndarray, hermitian: bool, fails: str | None) -> tuple:
     return found
 
 
-FACTOR = _without_slope("linalg_ldl_factor_ex", _forward, multiple=True,
-                        params=("hermitian", "fails"))
+FACTOR = underivable(matrix_op, "linalg_ldl_factor_ex", _forward, "linalg_ldl_factor_ex",
+                     multiple=True, params=("hermitian", "fails"))
 
 
 def _factored(A: Tensor, hermitian: bool, fails: str | None) -> tuple:
@@ -95,8 +82,8 @@ def _check_pivots(pivots: ndarray) -> None:
             k += 2 if row[k] < 0 else 1
 
 
-SOLVE = _without_slope("linalg_ldl_solve", _solve_forward, inputs=("LD", "pivots", "B"),
-                       params=("hermitian",), batch=None)
+SOLVE = underivable(matrix_op, "linalg_ldl_solve", _solve_forward, "linalg_ldl_solve",
+                    inputs=("LD", "pivots", "B"), params=("hermitian",), batch=None)
 
 
 @public("linalg", out=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
-from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.kinds import opaque
@@ -243,73 +242,6 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
                  {"bins": int(bins), "low": float(min), "high": float(max)})
 
 
-def _edges(a: ndarray, bins: int, ends: Any) -> ndarray:
-    low, high = (0.0, 0.0) if ends is None else (float(ends[0]), float(ends[1]))
-    if ends is None and not a.size:
-        high = 1.0
-    elif ends is None:
-        low, high = float(a.min()), float(a.max())
-    if low == high and ends is None:
-        low, high = low - 0.5, high + 0.5
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RuntimeError(f"torch.histogram(): dimension 0's range [{low:g}, {high:g}] is not "
-                           "finite")
-    if low > high:
-        raise RuntimeError(f"torch.histogram(): min should not exceed max, but got min {low:g} "
-                           f"max {high:g} for dimension 0")
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, bins + 1).astype(a.dtype)
-
-
-def _counted(a: ndarray, edges: ndarray, weight: ndarray | None, density: bool) -> ndarray:
-    at = np.searchsorted(edges, a, "right") - 1
-    at[a == edges[-1]] = len(edges) - 2
-    inside = (at >= 0) & (at < len(edges) - 1)
-    share = None if weight is None else weight[inside]
-    counts = np.bincount(at[inside], share, len(edges) - 1).astype(a.dtype)
-    return counts / (counts.sum() * np.diff(edges)) if density else counts
-
-
-def _histogram_forward(a: ndarray, edges: ndarray | None, weight: ndarray | None, bins: int,
-                       ends: Any, density: bool) -> tuple:
-    flat = a.reshape(-1)
-    held = _edges(flat, bins, ends) if edges is None else np.array(edges)
-    load = None if weight is None else weight.reshape(-1)
-    return _counted(flat, held, load, density).astype(a.dtype), held
-
-
-HISTOGRAM = opaque("histogram", _histogram_forward, inputs=("input", "edges", "weight"),
-                   params=("bins", "ends", "density"), multiple=True)
-
-
-@public("torch", "Tensor", out=True)
-def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
-              density: bool = False) -> Any:
-    """Counts (or densities) between edges: ``bins`` equal ones, or those ``bins`` lists."""
-    if input._a.dtype not in (np.float32, np.float64):
-        raise NotImplementedError("\"histogramdd\" not implemented for "
-                                  f"'{FROM_NUMPY[input._a.dtype].title}'")
-    edges = bins if isinstance(bins, Tensor) else None
-    if edges is None and bins <= 0:
-        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
-    for name, t in (("bins", edges), ("weight", weight)):
-        if t is not None and t._a.dtype != input._a.dtype:
-            raise RuntimeError(f"torch.histogram(): input tensor and {name} tensors should have "
-                               f"the same dtype, but got input with dtype "
-                               f"{FROM_NUMPY[input._a.dtype].title}, and {name} with dtype "
-                               f"{FROM_NUMPY[t._a.dtype].title}")
-    if weight is not None and weight._a.shape != input._a.shape:
-        raise RuntimeError("torch.histogram(): if weight tensor is provided it should have the "
-                           "same shape as the input tensor excluding its innermost dimension, but "
-                           f"got input with shape {list(input._a.shape)} and weight with shape "
-                           f"{list(weight._a.shape)}")
-    found = apply(HISTOGRAM, (input.detach(), edges, weight),
-                  {"bins": 0 if edges is not None else int(bins), "ends": range,
-                   "density": density})
-    return return_types.ALL["histogram"](found)
-
-
 def _bincount_forward(a: ndarray, weights: ndarray | None, minlength: int) -> ndarray:
     if a.size and a.min() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
@@ -421,4 +353,4 @@ def corrcoef(input: Tensor) -> Tensor:
 
 
 __all__ = ["bincount", "bucketize", "corrcoef", "cov", "histc",
-           "histogram", "isin", "searchsorted", "unique", "unique_consecutive"]
+           "isin", "searchsorted", "unique", "unique_consecutive"]

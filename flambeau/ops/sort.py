@@ -218,7 +218,7 @@ def _select(op: Any, input: Tensor, dim: int, keepdim: bool, **params: Any) -> A
     return return_types.ALL[op.name](found)
 
 
-@public("torch", "Tensor", out=True)
+@public("torch", "Tensor", out=True, apart=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The ``k``-th smallest element along ``dim``, counted from 1, and its index."""
     a = input._a

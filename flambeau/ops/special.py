@@ -240,10 +240,6 @@ i1 = _function("i1", "i1", _i1_grad, node="SpecialI1")
 i1e = _function("i1e", "i1e", _i1e_grad, node="SpecialI1E")
 
 
-def _airy(x: ndarray, out: Any = ...) -> ndarray:
-    return np.asarray(special("airy")(x)[0], x.dtype)
-
-
 def _spherical_j0(x: ndarray, out: Any = ...) -> ndarray:
     small = np.abs(x) < 0.5
     squared = x * x
@@ -265,7 +261,7 @@ for _name, _source in {"bessel_j0": "j0", "bessel_j1": "j1", "bessel_y0": "y0",
                        "scaled_modified_bessel_k0": "k0e",
                        "scaled_modified_bessel_k1": "k1e"}.items():
     _no_slope(_name, _scipy(_source))
-_no_slope("airy_ai", _airy)
+_no_slope("airy_ai", _scipy("airy_ai"))
 _no_slope("spherical_bessel_j0", _spherical_j0)
 
 

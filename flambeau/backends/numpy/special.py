@@ -21,6 +21,10 @@ SPECIAL = "special functions need SciPy\n\n  install it: pip install scipy"
 @functools.cache
 def special(name: str) -> Callable:
     """The function that SciPy calls ``name``, as a ufunc or a stand-in for one."""
+    if name in ("j0", "j1", "y0", "y1", "airy_ai"):
+        # Few programs need its tables.
+        from flambeau.backends.numpy import bessel
+        return getattr(bessel, name)
     try:
         # SciPy is optional, and slow to import.
         import scipy.special as scipy_special
@@ -91,5 +95,13 @@ def _erfinv(y: float) -> float:
     return x
 
 
+def _i0(x: ndarray, out: Any = ...) -> ndarray:
+    found = np.i0(x).reshape(x.shape).astype(x.dtype)
+    if out is ...:
+        return found
+    out[...] = found
+    return out
+
+
 _OWN = {"erf": _mapped(math.erf), "erfc": _mapped(math.erfc), "gammaln": _mapped(_lgamma),
-        "psi": _mapped(_digamma), "erfinv": _mapped(_erfinv)}
+        "psi": _mapped(_digamma), "erfinv": _mapped(_erfinv), "i0": _i0}
