@@ -26,7 +26,7 @@ __all__ = ["Gate", "native_step", "run_of"]
  RUN, RUNS, TRUE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
- IDENTITY, SOME_GRAD) = range(13)
+ IDENTITY, SOME_GRAD, NO_HOOKS) = range(14)
 _NAME = "grad"
 
 
@@ -145,6 +145,9 @@ class Gate:
             held = np.dtype(slot.dtype.type)
             yield [code, about, at, self._keep(slot.kind), slot.node, len(slot.shape),
                    self._keep(held), *slot.shape, *slot.strides]
+            if slot.source != "held" and slot.node == 1:
+                yield [NO_HOOKS, at, self._keep(_interned("hooks"))]
+                yield [NO_HOOKS, at, self._keep(_interned("post_hooks"))]
             if slot.grad is not ...:
                 yield [NO_GRAD if slot.grad else SOME_GRAD, at]
 

@@ -64,9 +64,16 @@ class Slot:
         """Whether a tensor is like the one of the trace."""
         if type(t) is not self.kind or _node_kind(t._node) != self.node:
             return False
+        if self.source != "held" and self.node == 1 and not has_no_hooks(t):
+            return False
         a = t._a
         return (type(a) is ndarray and a.shape == self.shape and a.strides == self.strides
                 and a.dtype == self.dtype)
+
+
+def has_no_hooks(t: Tensor) -> bool:
+    """Whether no hooks are called with the gradient of a leaf."""
+    return t._x is None or not (t._x.hooks or t._x.post_hooks)
 
 
 def _node_kind(node: Any) -> int:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.compiler.observer import Observer, analysed, nested_codes
+from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
 __all__ = ["MISSING", "Entry", "State", "same_value", "state_of"]
@@ -238,6 +239,9 @@ class _Walk:
         if isinstance(value, Tensor):
             self.state.tensors[id(value)] = (value, path)
             self._attributes(value, path)
+            if value._node is LEAF:
+                # Made here where there are none yet, so that hooks added later show.
+                self.note("items", value._meta().__dict__, path, ("hooks", "post_hooks"))
         elif isinstance(value, dict):
             self.note("dict", value, path)
             self._instance(value, path)

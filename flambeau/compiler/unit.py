@@ -11,7 +11,7 @@ from flambeau.base.pytree import tree_flatten
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.observer import Observer
-from flambeau.compiler.program import Mismatch, Program, environment
+from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
 from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
@@ -141,7 +141,11 @@ class Unit:
             passing += self._side_effects(known, before, observer, objects)
         self.observer = observer
         state = state_of(observer, self.function, objects)
-        reasons += [text("compile_gap", what=gap) for gap in state.gaps]
+        gaps = list(state.gaps)
+        if any([isinstance(x, Tensor) and x._node is LEAF and not has_no_hooks(x)
+                for x in leaves]):
+            gaps.append("hooks of an argument")
+        reasons += [text("compile_gap", what=gap) for gap in gaps]
         if not reasons and not passing:
             program = Program(trace, state, env, leaves, spec)
             passing = [text("compile_unreachable", shape=list(s.shape)) for s in program.slots

@@ -310,6 +310,20 @@ def _update(running: Tensor | None, value: ndarray, momentum: float) -> None:
         store(running, (1 - momentum) * wide + momentum * value.reshape(-1))
 
 
+def _update_tensors(mean: Tensor | None, var: Tensor | None, results: tuple, momentum: float,
+                    eps: float, count: int) -> None:
+    """As ``_update`` of both, where values stand in for arrays."""
+    before, MODES.grad = MODES.grad, False
+    try:
+        rstd = results[2].detach().double().reshape(-1)
+        spread_ = (1 / (rstd * rstd) - eps) * (count / max(count - 1, 1))
+        for running, value in ((mean, results[1].detach().reshape(-1)), (var, spread_)):
+            if running is not None:
+                running.copy_(running * (1 - momentum) + value * momentum)
+    finally:
+        MODES.grad = before
+
+
 def _train(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None,
            var: Tensor | None, momentum: float, eps: float) -> tuple:
     shape = input._a.shape
@@ -319,6 +333,9 @@ def _train(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tens
     results = apply(NATIVE_BATCH_NORM, (input, weight, bias), params)
     if mean is not None or var is not None:
         count = math.prod([shape[i] for i in axes])
+        if type(results[1]._a) is not ndarray:
+            _update_tensors(mean, var, results, momentum, eps, count)
+            return results
         rstd = results[2]._a.astype(np.float64)
         _update(mean, results[1]._a, momentum)
         _update(var, (1 / (rstd * rstd) - eps) * (count / max(count - 1, 1)), momentum)

@@ -187,9 +187,9 @@ drop:
 }
 """
 
-# The gradient of a tensor, null where there is none: %name is the attribute's name.
+# What a tensor's rarer facts say under a name (its gradient, its hooks); null where None.
 _GRADIENT = """
-define internal ptr @gradient(ptr %t, i64 %x_offset, ptr %name) {
+define internal ptr @fact_of(ptr %t, i64 %x_offset, ptr %name) {
 entry:
   %meta_at = getelementptr i8, ptr %t, i64 %x_offset
   %meta = load ptr, ptr %meta_at
@@ -288,7 +288,8 @@ check:
     i64 9, label %no_grad
     i64 10, label %size
     i64 11, label %identity
-    i64 12, label %some_grad]
+    i64 12, label %some_grad
+    i64 13, label %no_hooks]
 items:
   %items_hold = call i1 @has_items(ptr %object, ptr %rest)
   br i1 %items_hold, label %passed, label %miss
@@ -331,7 +332,7 @@ grad:
   %of = load i64, ptr %object_at
   %of_at = getelementptr ptr, ptr %objects, i64 %of
   %of_tensor = load ptr, ptr %of_at
-  %grad_found = call ptr @gradient(ptr %of_tensor, i64 %off_x, ptr %grad_name)
+  %grad_found = call ptr @fact_of(ptr %of_tensor, i64 %off_x, ptr %grad_name)
   %grad_missing = icmp eq ptr %grad_found, null
   br i1 %grad_missing, label %miss, label %tensor
 tensor:
@@ -373,14 +374,22 @@ no_grad:
   %without = load i64, ptr %object_at
   %without_at = getelementptr ptr, ptr %objects, i64 %without
   %without_tensor = load ptr, ptr %without_at
-  %there = call ptr @gradient(ptr %without_tensor, i64 %off_x, ptr %grad_name)
+  %there = call ptr @fact_of(ptr %without_tensor, i64 %off_x, ptr %grad_name)
   %absent = icmp eq ptr %there, null
   br i1 %absent, label %passed, label %miss
+no_hooks:
+  %hooked = load i64, ptr %object_at
+  %hooked_at = getelementptr ptr, ptr %objects, i64 %hooked
+  %hooked_tensor = load ptr, ptr %hooked_at
+  %hooks_name = load ptr, ptr %rest
+  %hooks = call ptr @fact_of(ptr %hooked_tensor, i64 %off_x, ptr %hooks_name)
+  %unhooked = icmp eq ptr %hooks, null
+  br i1 %unhooked, label %passed, label %miss
 some_grad:
   %with = load i64, ptr %object_at
   %with_at = getelementptr ptr, ptr %objects, i64 %with
   %with_tensor = load ptr, ptr %with_at
-  %here = call ptr @gradient(ptr %with_tensor, i64 %off_x, ptr %grad_name)
+  %here = call ptr @fact_of(ptr %with_tensor, i64 %off_x, ptr %grad_name)
   %present = icmp ne ptr %here, null
   br i1 %present, label %passed, label %miss
 identity:
