@@ -58,18 +58,6 @@ def share_memory_(self: Tensor) -> Tensor:
     return self
 
 
-@public("Tensor")
-def is_pinned(self: Tensor, device: Any = None) -> bool:
-    """Whether the memory is locked for an accelerator: there is none."""
-    return False
-
-
-@public("Tensor")
-def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """A copy locked for an accelerator; there is none: RuntimeError."""
-    raise RuntimeError("Cannot access accelerator device when none is available.")
-
-
 def _move(t: Tensor) -> None:
     """Give the storage of ``t`` a segment of its own."""
     holders = _holders(t)

@@ -195,12 +195,6 @@ def test_segments() -> None:
         Segment.create(1 << 62)
 
 
-def test_no_accelerator_to_pin_for() -> None:
-    assert fl.ones(1).is_pinned() is False
-    with pytest.raises(RuntimeError, match="Cannot access accelerator device when none is"):
-        fl.ones(1).pin_memory()
-
-
 def test_names() -> None:
     for name in multiprocessing.__all__:
         if name != "spawn":
