@@ -7,6 +7,10 @@ from typing import Any
 from flambeau.base.messages import text
 from flambeau.nn.modules.module_attributes import start_attributes
 from flambeau.nn.modules.module_hooks import (
+    BACKWARD_HOOKS,
+    BACKWARD_PRE_HOOKS,
+    FORWARD_HOOKS,
+    FORWARD_PRE_HOOKS,
     HOOKED,
     HookedModule,
     call_hooked,
@@ -20,8 +24,8 @@ from flambeau.nn.modules.module_hooks import (
     register_module_parameter_registration_hook,
 )
 from flambeau.nn.modules.module_path import note_path
-from flambeau.nn.modules.module_state import StatefulModule
-from flambeau.nn.modules.module_text import module_text
+from flambeau.nn.modules.module_state import EXTRA_STATE, StatefulModule, _IncompatibleKeys
+from flambeau.nn.modules.module_text import indented, module_text
 from flambeau.nn.modules.module_tree import ModuleTree
 
 __all__ = [
@@ -35,6 +39,13 @@ __all__ = [
     "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
 ]
+
+# Names that programs import from here, though they are not public.
+_addindent = indented
+_EXTRA_STATE_KEY_SUFFIX = EXTRA_STATE
+_IncompatibleKeys.__module__ = __name__
+_global_backward_hooks, _global_backward_pre_hooks = BACKWARD_HOOKS, BACKWARD_PRE_HOOKS
+_global_forward_hooks, _global_forward_pre_hooks = FORWARD_HOOKS, FORWARD_PRE_HOOKS
 
 
 class Module(HookedModule, StatefulModule, ModuleTree):
@@ -74,7 +85,8 @@ class Module(HookedModule, StatefulModule, ModuleTree):
         try:
             if self._module_has_hooks or HOOKED:
                 return call_hooked(self, args, kwargs)
-            return self.forward(*args, **kwargs)
+            # An empty dict of keywords would cost a tenth of the call.
+            return self.forward(*args, **kwargs) if kwargs else self.forward(*args)
         except Exception as error:
             note_path(self, error)
             raise

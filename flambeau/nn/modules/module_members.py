@@ -20,7 +20,7 @@ HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_h
 ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2],
          "_is_full_backward_hook", *HOOKS[2:], "_modules")
 PRIVATE = "_module_has_hooks"
-SPECIAL = frozenset((*SLOTS, *HOOKS))
+SPECIAL = frozenset((*SLOTS, *HOOKS, "_compiled_call_impl"))
 ABSENT: Any = object()
 
 class Holder:
@@ -229,13 +229,13 @@ for _names, _hooks in (
 
 
 def set_special(owner: Any, name: str, value: Any) -> None:
-    """Set a plain attribute, a module's hooks of one kind, or its members of one kind."""
+    """Set a plain attribute, a module's hooks or members of one kind, or its compiled call."""
     held = attributes_of(owner)
     if name in SLOTS:
         set_members(owner, name, value)
         return
     held[name] = value
-    if name in HOOKS and "_parameters" in held:
+    if name in SPECIAL and "_parameters" in held:
         held[PRIVATE] = True
 
 
