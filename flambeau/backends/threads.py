@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 from flambeau.backends.lapack import bundled_blas
 
-__all__ = ["available", "get_num_interop_threads", "get_num_threads",
+__all__ = ["available", "get_num_interop_threads", "get_num_threads", "leave_blas_alone",
            "set_num_interop_threads", "set_num_threads"]
 
 
 class _Wanted:
     count: int | None = None
     interop: int | None = None
+    # Whether NumPy's BLAS may use threads of its own.
+    blas = True
 
 
 @functools.cache
@@ -45,6 +47,17 @@ def set_num_threads(count: int) -> None:
     if count < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
     _Wanted.count = count
+    _set_blas(count if _Wanted.blas else 1)
+
+
+def leave_blas_alone() -> None:
+    """Keep NumPy's BLAS to one thread from now on: others run it side by side."""
+    if _Wanted.blas:
+        _Wanted.blas = False
+        _set_blas(1)
+
+
+def _set_blas(count: int) -> None:
     setter = _blas_setter()
     if setter is not None:
         setter(count)

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from flambeau.backends import memory
 from flambeau.backends.llvm import chores, pool
+from flambeau.backends.threads import leave_blas_alone
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
 from flambeau.compiler.graph import Graph, Node, Value
@@ -382,12 +383,8 @@ class _Writer:
         for access in (product.a, product.b):
             words.append((plan.places[access.root.number],
                           access.offset * access.root.dtype.itemsize))
-        threads, count = pool.get_num_threads(), product.slices
-        if threads > 1:
-            self._entry(chores.address("blas_threads"), 1, 1, [1])
-        self._entry(chores.address(product.name), count, 1, [*words, *product.sizes])
-        if threads > 1:
-            self._entry(chores.address("blas_threads"), 1, 1, [threads])
+        leave_blas_alone()
+        self._entry(chores.address(product.name), product.slices, 1, [*words, *product.sizes])
         self.work += product.flops // 8
 
     def node(self, node: Node) -> None:

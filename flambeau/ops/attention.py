@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from flambeau.backends import products
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -53,7 +54,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float,
 
 
 def _weights_of_arrays(q: ndarray, k: ndarray, mask: ndarray | None, scale: float) -> ndarray:
-    p = np.matmul(q * q.dtype.type(scale), k.swapaxes(-2, -1))
+    p = products.matmul(q * q.dtype.type(scale), k.swapaxes(-2, -1))
     if mask is not None:
         p = p + (mask if mask.dtype.kind != "b" else np.where(mask, 0, -np.inf).astype(p.dtype))
     peak = np.maximum.reduce(p, axis=-1, keepdims=True)
@@ -67,7 +68,7 @@ def _weights_of_arrays(q: ndarray, k: ndarray, mask: ndarray | None, scale: floa
 
 def _attend_arrays(q: ndarray, k: ndarray, v: ndarray, mask: ndarray | None,
                    scale: float) -> ndarray:
-    return np.matmul(_weights_of_arrays(q, k, mask, scale), v)
+    return products.matmul(_weights_of_arrays(q, k, mask, scale), v)
 
 
 def _attend_joint(g: Tensor, needs: tuple, query: Tensor, key: Tensor, value: Tensor,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import products
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
@@ -23,6 +24,7 @@ from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.shape import permute, reshape, squeeze, transpose, unsqueeze
 
 ndarray = np.ndarray
+dot_of = products.dot
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 C_NAMES = {"bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short",
            "int32": "int", "int64": "long int", "float16": "c10::Half", "float32": "float",
@@ -47,13 +49,13 @@ def _batched(compose: Callable) -> Callable:
 
 
 # Three products, closed under differentiation, that need no transposed views.
-MM = bilinear("mm", lambda a, b: a.dot(b), lambda g, other: mm_nt(g, conj_of(other)),
+MM = bilinear("mm", lambda a, b: dot_of(a, b), lambda g, other: mm_nt(g, conj_of(other)),
               lambda g, input: mm_tn(conj_of(input), g),
               batch=_batched(lambda a, b, da, db: matmul(a, b)))
-MM_NT = bilinear("mm_nt", lambda a, b: a.dot(b.T), lambda g, other: mm(g, conj_of(other)),
+MM_NT = bilinear("mm_nt", lambda a, b: dot_of(a, b.T), lambda g, other: mm_nn(g, conj_of(other)),
                  lambda g, input: mm_tn(g, conj_of(input)), node="Mm",
                  batch=_batched(lambda a, b, da, db: matmul(a, transpose(b, -2, -1))))
-MM_TN = bilinear("mm_tn", lambda a, b: a.T.dot(b), lambda g, other: mm_nt(conj_of(other), g),
+MM_TN = bilinear("mm_tn", lambda a, b: dot_of(a.T, b), lambda g, other: mm_nt(conj_of(other), g),
                  lambda g, input: mm_nn(conj_of(input), g), node="Mm",
                  batch=_batched(lambda a, b, da, db: matmul(transpose(a, -2, -1), b)))
 
@@ -92,29 +94,29 @@ def _product(op: Op, input: Tensor, other: Tensor, r: ndarray) -> Tensor:
 def mm_nn(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b`` of matrices: tensors, or arrays where nothing is recorded."""
     if type(a) is ndarray:
-        return a.dot(b)
+        return dot_of(a, b)
     return _mm(a, b, a._a, b._a)
 
 
 def mm_nt(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` of matrices: tensors, or arrays where nothing is recorded."""
     if type(a) is ndarray:
-        return a.dot(b.T)
+        return dot_of(a, b.T)
     x, y = a._a, b._a
     d = x.dtype
     if d is y.dtype and (d is F32 or d is F64):
-        return _product(MM_NT, a, b, x.dot(y.T))
+        return _product(MM_NT, a, b, dot_of(x, y.T))
     return apply(MM_NT, (a, b))
 
 
 def mm_tn(a: Tensor, b: Tensor) -> Tensor:
     """``a.T @ b`` of matrices: tensors, or arrays where nothing is recorded."""
     if type(a) is ndarray:
-        return a.T.dot(b)
+        return dot_of(a.T, b)
     x, y = a._a, b._a
     d = x.dtype
     if d is y.dtype and (d is F32 or d is F64):
-        return _product(MM_TN, a, b, x.T.dot(y))
+        return _product(MM_TN, a, b, dot_of(x.T, y))
     return apply(MM_TN, (a, b))
 
 
@@ -165,7 +167,7 @@ def _mm(input: Tensor, other: Tensor, x: Any, y: Any) -> Tensor:
     d = x.dtype
     if d is y.dtype and (d is F32 or d is F64):
         try:
-            r = x.dot(y)
+            r = dot_of(x, y)
         except ValueError:
             check_matrices(x, y)
             raise
@@ -192,8 +194,8 @@ def _blas_ready(a: ndarray) -> ndarray:
 
 def _matmul_forward(a: ndarray, b: ndarray) -> ndarray:
     if b.ndim == 2 and a.ndim > 2 and a.dtype.kind in "fc":
-        return rows_of(a).dot(b).reshape(*a.shape[:-1], b.shape[1])
-    return np.matmul(_blas_ready(a), _blas_ready(b))
+        return dot_of(rows_of(a), b).reshape(*a.shape[:-1], b.shape[1])
+    return products.matmul(_blas_ready(a), _blas_ready(b))
 
 
 def rows_of(a: Any) -> Any:
@@ -435,7 +437,7 @@ Tensor.__imatmul__ = _in_place  # type: ignore[attr-defined]
 
 
 def _linear_forward(bias: ndarray | None, input: ndarray, weight: ndarray) -> ndarray:
-    r = rows_of(input).dot(weight.T) if input.ndim > 2 else input.dot(weight.T)
+    r = dot_of(rows_of(input) if input.ndim > 2 else input, weight.T)
     if bias is not None:
         r += bias
     return r.reshape(*input.shape[:-1], weight.shape[0]) if input.ndim > 2 else r

@@ -1,0 +1,142 @@
+"""Matrix products: BLAS on one thread each for slices of the result, side by side in the pool.
+
+NumPy's BLAS has threads of its own, which would compete with the pool's; so it is kept to one once
+the pool takes part in products. Small products, and those not covered, are NumPy's.
+"""
+
+from __future__ import annotations
+
+import functools
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import large, memory
+from flambeau.backends.threads import get_num_threads, leave_blas_alone
+
+__all__ = ["dot", "matmul"]
+
+ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+# Operands below this size, and products of fewer operations, are done before a pool has started.
+SMALL = 1 << 12
+WORTHWHILE = 1 << 20
+# Fewer rows are not worth sharing.
+FEW = 8
+
+
+@functools.cache
+def _kernels() -> dict[np.dtype, int] | None:
+    """The kernels that call BLAS; None where there are none."""
+    if not large.available():
+        return None
+    # llvmlite is slow to import, and may be absent
+    from flambeau.backends.llvm import chores
+
+    found = {F32: chores.address("gemm_f32"), F64: chores.address("gemm_f64")}
+    if None in found.values():
+        return None
+    leave_blas_alone()
+    return found  # type: ignore[return-value]
+
+
+def dot(a: ndarray, b: ndarray) -> ndarray:
+    """``a @ b`` of two matrices of one dtype.
+
+    >>> dot(np.ones((2, 3)), np.ones((3, 1)))
+    array([[3.],
+           [3.]])
+    """
+    if a.size < SMALL and b.size < SMALL:
+        return a.dot(b)
+    found = _product(a, b) if a.ndim == 2 and b.ndim == 2 else None
+    return a.dot(b) if found is None else found
+
+
+def _product(a: ndarray, b: ndarray) -> ndarray | None:
+    (m, k), n = a.shape, b.shape[1]
+    if m * n * k < WORTHWHILE or m < FEW or a.dtype is not b.dtype or k != b.shape[0]:
+        return None
+    kernels = _kernels() if a.dtype is F32 or a.dtype is F64 else None
+    left, right = _leading(a), _leading(b)
+    if kernels is None or left is None or right is None:
+        return None
+    out = memory.empty((m, n), a.dtype)
+    parts = get_num_threads()
+    height = -(-m // parts)
+    _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), -(-m // height), height, 1)
+    return out
+
+
+def _run(kernel: int, out: ndarray, a: ndarray, b: ndarray, sizes: tuple, steps: tuple,
+         slices: int, height: int, count: int) -> None:
+    from flambeau.backends.llvm import calls  # as above
+
+    lda, ta = _leading(a)  # type: ignore[misc]
+    ldb, tb = _leading(b)  # type: ignore[misc]
+    chunk = max(1, -(-count * slices // (4 * get_num_threads())))
+    calls.launch(kernel, count * slices, chunk, out, _address(a), _address(b), *sizes, lda, ldb,
+                 ta, tb, *steps, slices, height)
+
+
+def _address(a: ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+def _leading(a: ndarray) -> tuple[int, int] | None:
+    """The leading dimension of the last two axes, and 1 where the transpose lies row by row."""
+    rows, columns = a.shape[-2:]
+    item = a.itemsize
+    across, along = a.strides[-2:]
+    if (along == item or columns == 1) and across % item == 0 and across >= columns * item:
+        return across // item, 0
+    if (across == item or rows == 1) and along % item == 0 and along >= rows * item:
+        return along // item, 1
+    return None
+
+
+def matmul(a: ndarray, b: ndarray) -> ndarray:
+    """``numpy.matmul``, of operands of one dtype."""
+    if a.size < SMALL and b.size < SMALL or a.ndim < 2 or b.ndim < 2:
+        return np.matmul(a, b)
+    if a.ndim == 2 and b.ndim == 2:
+        return dot(a, b)
+    found = _stack(a, b)
+    return np.matmul(a, b) if found is None else found
+
+
+def _stack(a: ndarray, b: ndarray) -> ndarray | None:
+    """Products of two stacks of matrices of the same length."""
+    lead, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    count = prod(lead)
+    if count * m * n * k < WORTHWHILE or lead != b.shape[:-2] or b.shape[-2] != k:
+        return None
+    kernels = _kernels() if a.dtype is b.dtype and (a.dtype is F32 or a.dtype is F64) else None
+    if kernels is None or _leading(a) is None or _leading(b) is None:
+        return None
+    steps = _step(a), _step(b)
+    if None in steps:
+        return None
+    out = memory.empty((*lead, m, n), a.dtype)
+    parts = get_num_threads()
+    slices = 1 if count >= 2 * parts else -(-2 * parts // count)
+    height = max(1, -(-m // slices))
+    _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), -(-m // height), height, count)
+    return out
+
+
+def _step(a: ndarray) -> Any:
+    """How many items lie between one matrix of a stack and the next; None where that varies."""
+    sizes, strides = a.shape[:-2], a.strides[:-2]
+    step = 0
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        if size == 1:
+            continue
+        if not step:
+            step, reach = stride, stride * size
+        elif stride != reach:
+            return None
+        else:
+            reach *= size
+    return step // a.itemsize if step % a.itemsize == 0 and step >= 0 else None
