@@ -117,6 +117,10 @@ class Writer:
         """`a` where the condition holds, `b` elsewhere."""
         return self._rounded(self._step("select", condition, a, b))
 
+    def detached(self, x: Value) -> Value:
+        """`x` without its history, where the rule runs on tensors."""
+        return self._step("detach", x)
+
     def add_scaled(self, x: Value, y: Value, alpha: Operand) -> Value:
         """`x + alpha * y`; PyTorch rounds alpha, too."""
         return self._rounded(self._step("fma", y, self._rounded(self._value(alpha)), x))
@@ -158,7 +162,7 @@ class Update:
                             for name, args, number in writer.steps])
         self.written = tuple([self._places[x] for x in new])
         self.results = tuple([self._places[x] for x in new.values()])
-        self.exact = _without_rounds(self.steps, first, self.results)
+        self.exact = _of_arrays(self.steps, first, self.results)
         self._plan = self._plan_calls(first)
         self._kernels: dict[str, Any] = {}
 
@@ -217,6 +221,8 @@ class Update:
         for name, args, number in self.steps:
             if name == "const":
                 values.append(np.asarray(number, wide))
+            elif name == "detach":
+                values.append(values[args[0]])
             elif name == "round":
                 values.append(values[args[0]].astype(dtype).astype(wide))
             else:
@@ -225,12 +231,12 @@ class Update:
             row[target][...] = values[number]
 
 
-def _without_rounds(steps: tuple, first: int, results: tuple) -> tuple[tuple, tuple]:
-    """The steps and the results' numbers where rounding changes nothing."""
+def _of_arrays(steps: tuple, first: int, results: tuple) -> tuple[tuple, tuple]:
+    """The steps and the results' numbers for arrays of a dtype that needs no rounding."""
     place = list(range(first))
     kept: list[tuple] = []
     for name, args, number in steps:
-        if name == "round":
+        if name in ("round", "detach"):
             place.append(place[args[0]])
         else:
             place.append(first + len(kept))

@@ -109,7 +109,7 @@ class Optimizer:
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
+            lines += [""] * (number > 0) + [f"Parameter Group {number}"]
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
 
@@ -187,8 +187,7 @@ class Optimizer:
         groups, start = [], 0
         for group in self.param_groups:
             params = group["params"]
-            for at, p in enumerate(params, start):
-                numbers.setdefault(id(p), at)
+            numbers |= {id(p): at for at, p in enumerate(params, start) if id(p) not in numbers}
             start += len(params)
             packed = {k: v for k, v in group.items() if k != "params"}
             packed["params"] = [numbers[id(p)] for p in params]

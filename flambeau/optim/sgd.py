@@ -43,8 +43,9 @@ def rule(o: Writer, s: Settings, param: Value, grad: Value, momentum: Value | No
     if s.decays:
         g = o.add_scaled(g, param, "decay")
     if momentum is not None:
-        kept = g
-        if not s.starts:
+        if s.starts:
+            kept = o.detached(g)
+        else:
             kept = o.add_scaled(o.plain("mul", momentum, "momentum"), g, "gain")
         new[momentum] = kept
         g = o.add_scaled(g, kept, "momentum") if s.nesterov else kept
@@ -159,8 +160,6 @@ def _start(columns: list[list], new: list[int], options: Mapping[str, Any], roun
     for n in new:
         buffers[n] = full_like(grads[n], 0)
     drive(rule, plan, [[c[n] for n in new] for c in columns], (), options, None, rounds)
-    for n in new:
-        buffers[n] = buffers[n].detach()
 
 
 def sgd(params: list[Tensor], d_p_list: list[Tensor], momentum_buffer_list: list[Tensor | None],

@@ -176,6 +176,12 @@ def drive(rule: Rule, plan: Plan, columns: Sequence[Sequence[Tensor]],
     if group.get("differentiable") or not _all_plain(columns[0][0], group.get("lr")):
         _drive_tensors(rule, plan, columns, numbers, group, rounds)
         return
+    if len(numbers) > 1 and len(set(columns[0])) < len(columns[0]):
+        # a parameter that comes again starts from the numbers that it left
+        for at in range(len(columns[0])):
+            alone = [[c[at]] for c in columns], [[c[at]] for c in numbers]
+            drive(rule, plan, *alone, group, None, rounds)
+        return
     known = {k: _numbers_of(v) for k, v in group.items()} if _has_tensors(group) else group
     for values, first, end in _runs(_advance(numbers, len(columns[0]))):
         whole = end - first == len(columns[0])
@@ -266,8 +272,9 @@ def _drive_tensors(rule: Rule, plan: Plan, columns: Sequence[Sequence[Tensor]],
             if held:
                 held[-1].add_(1)
             plain = type(row[0]._a) is ndarray and all(type(t._a) is ndarray for t in held)
-            values = [t._a[()] if plain else t.double() for t in held]
-            settings, scalars, *new = plan(group, *values[-1:], *values[:-1])
+            values: list[Any] = [t._a[()] if plain else t.double() for t in held]
+            step = [values.pop().item() if plain else values.pop()] if held else []
+            settings, scalars, *new = plan(group, *step, *values)
             update = update_of(rule, settings, len(columns), rounds)
             _run_on_tensors(update, row, scalars)
             for t, value in zip(held, new):
@@ -291,7 +298,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "minimum": _extreme(minimum, "max"),
     "gt": operator.gt,
     "lt": operator.lt,
-    "select": where,
+    "round": lambda x: x,
+    "detach": lambda x: x.detach(),
 }
 
 
@@ -303,8 +311,13 @@ def _run_on_tensors(update: Update, row: Sequence[Tensor], scalars: Mapping[str,
         row = [view_as_real(t) for t in row]
     # copies, as what is recorded must not see the changes
     values: list[Any] = [*[t.clone() for t in row], *[scalars[name] for name in update.scalars]]
-    steps, results = update.exact
-    for name, args, number in steps:
-        values.append(number if name == "const" else FUNCTIONS[name](*[values[a] for a in args]))
-    for target, result in zip(update.written, results):
+    for name, args, number in update.steps:
+        given = [values[a] for a in args]
+        if name == "select":
+            # two numbers would give a tensor of the default dtype
+            given[1:] = [x if isinstance(x, Tensor) else row[0].new_tensor(x) for x in given[1:]]
+            values.append(where(*given))
+        else:
+            values.append(number if name == "const" else FUNCTIONS[name](*given))
+    for target, result in zip(update.written, update.results):
         row[target].copy_(values[result])

@@ -82,7 +82,11 @@ def get_swa_multi_avg_fn() -> Callable[[Tensors, Tensors, Any], None]:
                       weight if isinstance(num_averaged, Tensor) else 1 / count)
             return
         for average, current in zip(averaged_param_list, current_param_list):
-            average.add_((current - average) / (num_averaged + 1))
+            difference = current - average
+            if isinstance(num_averaged, Tensor):
+                average.add_(difference.div(num_averaged + 1, rounding_mode="trunc"))
+            else:
+                average.add_(difference, alpha=1.0 / (num_averaged + 1))
 
     return swa_update
 
