@@ -92,7 +92,7 @@ class Adam(Elementwise):
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w.item()
-    0.8999999761581421
+    0.9000000357627869
     """
 
     rule, plan = staticmethod(rule), staticmethod(plan)

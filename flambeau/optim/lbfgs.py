@@ -41,7 +41,7 @@ class LBFGS(Optimizer):
     >>> first = optimizer.step(closure)
     >>> w
     Parameter containing:
-    tensor([1., 1.], requires_grad=True)
+    tensor([1.0000, 1.0000], requires_grad=True)
     """
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1, max_iter: int = 20,

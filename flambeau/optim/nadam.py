@@ -81,7 +81,7 @@ class NAdam(Elementwise):
     >>> optimizer.step()
     >>> w
     Parameter containing:
-    tensor([0.7340], requires_grad=True)
+    tensor([0.7359], requires_grad=True)
     """
 
     rule, plan = staticmethod(rule), staticmethod(plan)

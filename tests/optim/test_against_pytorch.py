@@ -132,7 +132,8 @@ def test_errors(options: dict, torch_oracle: ModuleType) -> None:
     for t in (fl, torch_oracle):
         p, q = parameters(t, shapes=[(2,), (2,)])
         made = {"leaf": p, "product": [p * 2], "set": [{"params": {p}}],
-                "half_named": [("p", p), q], "mixed_names": [{"params": [("p", p)]}, {"params": [q]}],
+                "half_named": [("p", p), q],
+                "mixed_names": [{"params": [("p", p)]}, {"params": [q]}],
                 "twice": [{"params": [p]}, {"params": [p]}], "vector": t.ones(2),
                 "tensor": t.tensor(0.1),
                 "complex": [t.nn.Parameter(t.ones(2, dtype=t.complex64))]}
