@@ -84,6 +84,7 @@ _LATER = frozenset(
     (
         "accelerator",
         "backends",
+        "compiler",
         "cpu",
         "cuda",
         "distributed",

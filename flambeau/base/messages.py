@@ -211,6 +211,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "compile_call": {
         "en": "it calls {name}, which must run every time",
         "zh": "它调用了 {name}，这个调用每次都必须执行"},
+    "compile_disabled": {
+        "en": "it calls {name}, which compiler.disable() keeps from being compiled",
+        "zh": "它调用了 {name}，而 compiler.disable() 禁止编译该函数"},
     "compile_mode": {
         "en": "it changes a setting (grad mode, default dtype ...) for what comes after",
         "zh": "它改变了之后的设置（梯度模式、默认 dtype 等）"},

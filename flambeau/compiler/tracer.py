@@ -9,6 +9,7 @@ call gives.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -310,6 +311,16 @@ class Tracer:
         shown._node, shown._x = t._node, t._x
         with self.pause():
             return tensor_str(shown)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Let the Python code that runs meanwhile go unnoticed."""
+        before = sys.getprofile()
+        sys.setprofile(None)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +15,7 @@ from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
 from flambeau.compiler.results import FAILED, MISSED
+from flambeau.compiler.stance import STANCE, UNITS
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
 from flambeau.compiler.tracer import WATCH, Break
@@ -25,6 +28,7 @@ __all__ = ["Unit"]
 
 # How many programs one function may have.
 LIMIT = 8
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # How many calls in a row may do what could be for once.
 PATIENCE = 3
 
@@ -32,9 +36,12 @@ PATIENCE = 3
 class Unit:
     """What ``compile`` makes of a function."""
 
-    def __init__(self, function: Callable, fullgraph: bool = False) -> None:
+    def __init__(self, function: Callable, fullgraph: bool = False, limit: int = LIMIT,
+                 name: str | None = None) -> None:
         self.function = function
         self.fullgraph = fullgraph
+        self.limit = limit
+        self.name = name or getattr(function, "__qualname__", type(function).__name__)
         self.programs: list[Program] = []
         self.observer: Observer | None = None
         self.reasons: list[str] = []
@@ -47,8 +54,18 @@ class Unit:
         self.fast: Callable[..., Any] = _missed
         self.count = -1
         self.told: set[str] = set()
+        UNITS.add(self)
+
+    def forget(self) -> None:
+        """Drop all programs."""
+        self.programs = []
+        self.observer = None
+        self.failures = self.calls = 0
+        self._choose()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if STANCE.name == "force_eager":
+            return self.function(*args, **kwargs)
         if not kwargs:
             for at, program in enumerate(self.programs):
                 fast = program.fast
@@ -108,6 +125,11 @@ class Unit:
 
     def _trace(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any,
                why: str) -> Any:
+        if STANCE.name == "fail_on_recompile" and self.programs:
+            raise RuntimeError(f"Detected recompile when torch.compile stance is "
+                               f"'fail_on_recompile'. {self.name}: {why}")
+        if STANCE.name == "eager_on_recompile":
+            return self.function(*args, **kwargs)
         self.calls += 1
         if not self._is_due() or not WATCH.lock.acquire(blocking=False):
             return self.function(*args, **kwargs)
@@ -121,8 +143,8 @@ class Unit:
 
     def _is_due(self) -> bool:
         """After failures it is tried again ever more seldom."""
-        if len(self.programs) >= LIMIT:
-            self._tell("compile_many", count=LIMIT)
+        if len(self.programs) >= self.limit:
+            self._tell("compile_many", count=self.limit)
             return False
         return self.failures < PATIENCE or self.calls & (self.calls - 1) == 0
 
@@ -172,12 +194,20 @@ class Unit:
                 for place, _, _ in before.differences(after)[:1]]
 
     def _tell(self, key: str, **facts: Any) -> None:
-        name = getattr(self.function, "__qualname__", repr(self.function))
+        said = text(key, name=self.name, **facts)
         if self.fullgraph and key == "compile_eager":
-            raise RuntimeError(text(key, name=name, **facts))
+            raise RuntimeError(said)
         if key not in self.told:
             self.told.add(key)
-            warnings.warn(text(key, name=name, **facts), RuntimeWarning, stacklevel=5)
+            warnings.warn(said, RuntimeWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How many frames up the compiled function was called."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _has_history(edge: Any) -> bool:

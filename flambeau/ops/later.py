@@ -32,6 +32,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("dim_order is_nonzero is_pinned is_set_to module_load pin_memory", TENSOR)),
     "files": (("from_file", TORCH),),
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
+    "flambeau.compiler.entry": (("compile", TORCH),),
     "flambeau.serialization": (("load save", TORCH),),
     "flambeau.ops.sparse": (
         (SPARSE, TORCH), (SPARSE_PARTS, TENSOR), ("resize_as_sparse_", BOTH),
@@ -45,6 +46,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "ldl": (("ldl_factor ldl_factor_ex ldl_solve", LINALG),),
     "linalg": (("det slogdet", ALL), ("logdet inverse", BOTH),
                ("LinAlgError inv inv_ex solve solve_ex", LINALG)),
+    "lobpcg": (("lobpcg", TORCH),),
     "lowrank": (("pca_lowrank svd_lowrank", TORCH),),
     "lstsq": (("lstsq", LINALG),),
     "lu": (("lu lu_solve", ALL), ("lu_unpack", TORCH), ("lu_factor lu_factor_ex", LINALG)),

@@ -11,6 +11,7 @@ import numpy as np
 import flambeau as torch
 from flambeau.base.pytree import tree_leaves
 from flambeau.compiler import compile
+from flambeau.compiler.entry import unit_of
 
 STEPS = 20
 
@@ -32,12 +33,12 @@ class Wrapped:
 
     @property
     def programs(self) -> int:
-        return sum(len(f._unit.programs) for f in self.made)
+        return sum(len(unit_of(f).programs) for f in self.made)
 
     @property
     def ran(self) -> int:
         """How many calls were not run by Python."""
-        return sum(f._unit.runs for f in self.made)
+        return sum(unit_of(f).runs for f in self.made)
 
 
 def snapshot(tree: Any) -> list:
@@ -100,5 +101,5 @@ def check(build: Callable, steps: int = STEPS, *, compiled: bool = True, least: 
     told = [str(w.message) for w in caught if "compiled" in str(w.message)]
     assert bool(told) == warns, told
     if compiled:
-        assert wrap.ran >= (least or steps // 2), [f._unit.reasons for f in wrap.made]
+        assert wrap.ran >= (least or steps // 2), [unit_of(f).reasons for f in wrap.made]
     return wrap
