@@ -16,9 +16,10 @@ HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_h
          "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
          "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
          "_load_state_dict_post_hooks")
+FULL = "_is_full_backward_hook"
 # The order in which PyTorch's modules hold what every module has.
-ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2],
-         "_is_full_backward_hook", *HOOKS[2:], "_modules")
+ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2], FULL,
+         *HOOKS[2:], "_modules")
 PRIVATE = "_module_has_hooks"
 SPECIAL = frozenset((*SLOTS, *HOOKS, "_compiled_call_impl"))
 ABSENT: Any = object()
@@ -149,23 +150,29 @@ def find_member(self: Any, name: str) -> Any:
                          name=name, obj=self)
 
 
-def visible(owner: Any, empty: Callable[[str], Any] = lambda name: OrderedDict()) -> dict:
+def _stands_for_member(held: dict, name: str, value: Any) -> bool:
+    """Whether an attribute is there only to show a member."""
+    return any(name in held[s] and held[s][name] is value for s in SLOTS if s in held)
+
+
+def visible(owner: Any) -> dict:
     """The attributes of a module but those that stand for members, in PyTorch's order.
 
-    ``empty`` gives what is shown for hooks that nobody has read or registered.
+    Hooks that nobody has read or registered show as empty.
     """
     held = attributes_of(owner)
     if "_parameters" not in held:
         return dict(held)
-    members = [held[s] for s in SLOTS if s in held]
-    found = {}
+    found: dict[str, Any] = {}
     for name in ORDER:
         if name in held:
             found[name] = held[name]
-        else:
-            found[name] = empty(name) if name in HOOKS else None
+        elif name in HOOKS:
+            found[name] = OrderedDict()
+        elif name == FULL:
+            found[name] = None
     for name, value in held.items():
-        if name != PRIVATE and not any(name in m and m[name] is value for m in members):
+        if name != PRIVATE and not _stands_for_member(held, name, value):
             found[name] = value
     return found
 
@@ -177,55 +184,75 @@ class AttributeView(dict):
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
-        super().__init__(visible(owner))
 
-    def _look(self, *names: str) -> None:
-        """Read the module anew; the hooks among ``names`` become its own."""
-        for name in SPECIAL.intersection(names):
-            getattr(self.owner, name, None)
-        super().clear()
-        super().update(visible(self.owner))
+    def get(self, name: Any, default: Any = None) -> Any:
+        held = attributes_of(self.owner)
+        if name in held:
+            value = held[name]
+            if name in SPECIAL:
+                return value
+            shown = name != PRIVATE and not _stands_for_member(held, name, value)
+            return value if shown else default
+        if "_parameters" in held:
+            if name in HOOKS:
+                return getattr(self.owner, name)
+            if name == FULL:
+                return None
+        return default
+
+    def __getitem__(self, name: Any) -> Any:
+        value = self.get(name, ABSENT)
+        if value is ABSENT:
+            raise KeyError(name)
+        return value
+
+    def __contains__(self, name: Any) -> bool:
+        held = attributes_of(self.owner)
+        return "_parameters" in held and name in HOOKS or self.get(name, ABSENT) is not ABSENT
 
     def __setitem__(self, name: str, value: Any) -> None:
         set_special(self.owner, name, value)
-        super().__setitem__(name, value)
 
     def __delitem__(self, name: str) -> None:
-        self._look()
-        super().__delitem__(name)
+        if name not in self:
+            raise KeyError(name)
         attributes_of(self.owner).pop(name, None)
 
-    pop = Members.pop  # type: ignore[assignment]
+    def pop(self, name: str, *default: Any) -> Any:
+        if name not in self and default:
+            return default[0]
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        name = next(reversed(self))
+        return name, self.pop(name)
+
     setdefault = Members.setdefault  # type: ignore[assignment]
     update = Members.update  # type: ignore[assignment]
     clear = Members.clear  # type: ignore[assignment]
     __ior__ = Members.__ior__  # type: ignore[assignment]
     __reduce_ex__ = Members.__reduce_ex__
 
-    def popitem(self) -> tuple[str, Any]:
-        name = next(reversed(self))
-        return name, Members.pop(self, name)  # type: ignore[arg-type]
 
-
-def _looking(name: str, hooks: Callable[..., Any]) -> Callable:
+def _reading_all(name: str, gives_hooks: bool) -> Callable:
     read = getattr(dict, name)
 
     def method(self: AttributeView, *args: Any) -> Any:
-        self._look(*hooks(args))
-        return read(self, *args)
+        if gives_hooks and "_parameters" in attributes_of(self.owner):
+            for hooks in HOOKS:
+                getattr(self.owner, hooks)
+        return read(visible(self.owner), *args)
 
     method.__name__ = name
     return method
 
 
-# Which hooks of a module a way of reading gives out.
-for _names, _hooks in (
-        (("__contains__", "__iter__", "__reversed__", "__len__", "keys"), lambda args: ()),
-        (("__getitem__", "get"), lambda args: args[:1]),
-        (("__eq__", "__ne__", "__repr__", "__or__", "__ror__", "values", "items", "copy"),
-         lambda args: HOOKS)):
-    for _name in _names:
-        setattr(AttributeView, _name, _looking(_name, _hooks))
+for _name in ("__iter__", "__reversed__", "__len__", "keys"):
+    setattr(AttributeView, _name, _reading_all(_name, False))
+for _name in ("__eq__", "__ne__", "__repr__", "__or__", "__ror__", "values", "items", "copy"):
+    setattr(AttributeView, _name, _reading_all(_name, True))
 
 
 def set_special(owner: Any, name: str, value: Any) -> None:
