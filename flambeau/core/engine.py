@@ -324,7 +324,12 @@ def gather_hooked(leaf: Tensor, meta: Any, g: Tensor, create_graph: bool) -> Non
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of two gradients, recorded where a graph is being made."""
+    """The sum of two gradients, recorded where a graph is being made.
+
+    A dense one comes first: a sparse one can be added to it, but not the other way round.
+    """
+    if type(a._a) is not np.ndarray and type(b._a) is np.ndarray:
+        return b + a
     return a + b
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.base import naming
 from flambeau.core import engine
 from flambeau.core.derive import stand_in
 from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record, views_of
@@ -23,16 +24,18 @@ from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise
-from flambeau.core.printing import tensor_str
+from flambeau.core.printing import sparse_str, tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
-__all__ = ["Batched", "Dual", "Handle", "Level", "RULES", "TRACED", "Tracked", "filled", "lower",
-           "mark", "rerun", "standing"]
+__all__ = ["Batched", "Dual", "Handle", "Level", "RULES", "SPARSE", "TRACED", "Tracked", "filled",
+           "lower", "mark", "rerun", "standing"]
 
 ndarray = np.ndarray
 # The level of what is traced for compilation: below every transform.
 TRACED = 0.25
+# The level of sparse tensors, which any transform stands above.
+SPARSE = 0.125
 _marked: dict[np.dtype, np.dtype] = {}
 
 
@@ -210,7 +213,7 @@ def process(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         return MODES.tracer.process(op, inputs, params)
     top = next(t._a for t in inputs if _level_of(t) == level)
     results = RULES[type(top)](op, inputs, params, level)
-    if op.view and not op.multiple:
+    if op.view and not op.multiple and level != SPARSE:
         _link_view(op, inputs[0], results, params)
     return results
 
@@ -492,6 +495,11 @@ def store(t: Tensor, result: Tensor) -> None:
     if level == TRACED:
         MODES.tracer.store(t, result)
         return
+    if level == SPARSE:
+        if _level_of(result) != SPARSE:
+            raise _between_layouts(t, result)
+        t._a = result._a
+        return
     same = _level_of(result) == level
     inside = result._a.value if same else result
     if isinstance(handle, Batched):
@@ -514,6 +522,8 @@ def lift(t: Tensor, result: Tensor) -> bool:
     is older than the transform, or that is a batch.
     """
     handle = result._a
+    if handle.level == SPARSE:
+        raise _between_layouts(t, result)
     meta = t._x
     base = t if meta is None or meta.base is None else meta.base
     own = base._x
@@ -530,6 +540,14 @@ def lift(t: Tensor, result: Tensor) -> bool:
     return True
 
 
+def _between_layouts(t: Tensor, result: Tensor) -> RuntimeError:
+    """The error for writing a sparse tensor into a dense one, or the other way round."""
+    kinds = [f"{naming.prefix()}.{'sparse.' * (_level_of(x) == SPARSE)}{x.dtype.title}Tensor"
+             for x in (t, result)]
+    return RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self "
+                        f"type = {kinds[0]} and src type = {kinds[1]}")
+
+
 def _zeros(t: Tensor) -> Tensor:
     return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
 
@@ -543,6 +561,8 @@ def text_of(t: Tensor) -> str:
         return tensor_str(handle.value, tangent=repr(handle.tangent))
     if handle.level == TRACED:
         return MODES.tracer.text_of(t)
+    if handle.level == SPARSE:
+        return sparse_str(t)
     inside = textwrap.indent(text_of(handle.value), "    ")
     if type(handle) is Batched:
         return f"BatchedTensor(lvl={handle.level}, bdim={handle.dim}, value=\n{inside}\n)"

@@ -36,7 +36,7 @@ class Op:
                  jvp: Callable | None = None, batch: Callable | None = None,
                  compose: Callable | None = None, scalar: str | None = None,
                  result: str = "same") -> None:
-        if name in OPS:
+        if name in OPS and kind != "sparse":
             raise ValueError(f"operator {name!r} is declared twice")
         self.name = name
         self.forward = forward
@@ -56,7 +56,8 @@ class Op:
         self.numbers = "any"
         self._plan(formulas, joint)
         self.node_name = f"{node or name.title().replace('_', '')}Backward0"
-        OPS[name] = self
+        if kind != "sparse":  # those have no arrays to run on
+            OPS[name] = self
 
     # Formulas for plain arrays, beside those for tensors, where these take tensors only.
     array_formulas: tuple | None = None

@@ -125,6 +125,34 @@ def tensor_str(t: Any, tangent: str | None = None) -> str:
     return _with_suffixes(opening + body, suffixes, len(opening))
 
 
+def sparse_str(t: Any) -> str:
+    """What ``repr`` of a sparse tensor returns: where its elements are, and which."""
+    name = type(t).__name__
+    opening = "tensor(" if name in _PLAIN else f"{name}("
+    handle, indent = t._a, len(opening)
+    coordinates = hasattr(handle, "indices")
+    if coordinates:
+        parts = [("indices", t._indices())]
+    elif str(t.layout).endswith(("csr", "bsr")):
+        parts = [("crow_indices", t.crow_indices()), ("col_indices", t.col_indices())]
+    else:
+        parts = [("ccol_indices", t.ccol_indices()), ("row_indices", t.row_indices())]
+    texts = []
+    for label, part in [*parts, ("values", handle.value)]:
+        shape = tuple(part.shape)
+        body = "[]" if 0 in shape else _body(part, indent + len(f"{label}=tensor("))
+        size = f", size={shape}" if 0 in shape else ""
+        texts.append(f"{label}=tensor({body}{size})")
+    suffixes = _suffixes(t, "cpu")
+    suffixes = [s for s in suffixes if not s.startswith(("size=", "dtype="))]
+    known = [f"size={tuple(t.shape)}", f"nnz={handle.count}"]
+    if not _understood(t.dtype, False):
+        known.append(f"dtype={t.dtype!r}")
+    known.append(f"layout={t.layout!r}")
+    whole = opening + (",\n" + " " * indent).join(texts)
+    return _with_suffixes(whole, [*known, *suffixes], indent, coordinates)
+
+
 def format_tensor(t: Any, spec: str) -> str:
     """What ``format`` of a tensor returns: of a 0-dim tensor, its number's format.
 
@@ -189,12 +217,15 @@ def _grad_fn_name(t: Any) -> str | None:
     return None if node is None else node.name()
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
-    """Add the suffixes, each on a new line where it does not fit, and the closing bracket."""
+def _with_suffixes(text: str, suffixes: list[str], indent: int, break_first: bool = False) -> str:
+    """Add the suffixes, each on a new line where it does not fit, and the closing bracket.
+
+    The first is on a new line anyway where ``break_first``.
+    """
     used = len(text) - text.rfind("\n") + 1
     parts = [text]
-    for suffix in suffixes:
-        if used + len(suffix) + 2 > _OPTIONS.linewidth:
+    for at, suffix in enumerate(suffixes):
+        if break_first and not at or used + len(suffix) + 2 > _OPTIONS.linewidth:
             parts.append(",\n" + " " * indent + suffix)
             used = indent + len(suffix)
         else:

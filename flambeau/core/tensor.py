@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.base import dtypes, naming
-from flambeau.base.device import CPU, device
+from flambeau.base.device import CPU, device, layout, sparse_coo, sparse_csr, strided
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.errors import told
 from flambeau.base.shapes import Size
@@ -243,9 +243,23 @@ class Tensor:
 
     is_cpu = property(lambda self: True, doc="Whether the data lives on the CPU.")
     is_meta = property(lambda self: False, doc="Whether there is no data at all.")
-    is_sparse = property(lambda self: False, doc="Whether the layout is sparse COO.")
     is_quantized = property(lambda self: False, doc="Whether elements are quantized.")
-    is_mps = is_xpu = is_mkldnn = is_sparse_csr = is_nested = is_vulkan = is_quantized
+    is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_quantized
+
+    @property
+    def layout(self) -> layout:
+        """How elements are laid out: ``strided``, or one of the sparse layouts."""
+        return strided if type(self._a) is ndarray else getattr(self._a, "layout", strided)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the layout is ``sparse_coo``."""
+        return type(self._a) is not ndarray and self.layout is sparse_coo
+
+    @property
+    def is_sparse_csr(self) -> bool:
+        """Whether the layout is ``sparse_csr``."""
+        return type(self._a) is not ndarray and self.layout is sparse_csr
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return Tensor._text(self)

@@ -12,7 +12,7 @@ from flambeau.base.device import device, strided
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.base.errors import told
 from flambeau.core.face import public, show
-from flambeau.core.levels import Batched, text_of
+from flambeau.core.levels import SPARSE, Batched, text_of
 from flambeau.core.node import LEAF
 from flambeau.core.printing import format_tensor
 from flambeau.core.tensor import Tensor, wrap
@@ -50,12 +50,22 @@ def plain(t: Tensor, what: str) -> np.ndarray:
     """The array of ``t``; RuntimeError inside vmap, where it has one value per example."""
     a = t._a
     while type(a) is not np.ndarray:
+        if a.level == SPARSE:
+            return _sparse_array(t, what)
         if what == ".numpy()":
             raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
         if isinstance(a, Batched):
             raise RuntimeError(_NO_VALUE if what == ".item()" else _NO_BRANCH)
         a = a.value._a
     return a
+
+
+def _sparse_array(t: Tensor, what: str) -> np.ndarray:
+    if what == ".numpy()":
+        raise TypeError("can't convert Sparse layout tensor to numpy. Use Tensor.to_dense() first.")
+    if what == ".tolist()":
+        raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
+    return t.detach().to_dense()._a
 
 
 @public("Tensor")
@@ -168,7 +178,7 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
         )
     new = object.__new__(type(self))
     memo[id(self)] = new
-    new._a = _copied_memory(self, memo)
+    new._a = _copied_memory(self, memo) if self.layout is strided else self.detach().clone()._a
     new._node = self._node
     new._v = None
     new._x = None
@@ -218,6 +228,10 @@ def _reduce(self: Tensor, protocol: int) -> tuple:
             "just want to transfer the data, call detach() on the tensor before "
             "serializing (e.g., putting it on the queue)."
         )
+    if self.layout is not strided:
+        # At start-up it would cost time that only sparse tensors need.
+        from flambeau.ops.sparse.copies import reduced_sparse
+        return reduced_sparse(self)
     a = plain(self, "pickle")
     return rebuild, (type(self), a, self.dtype.name, self.requires_grad, dict(self.__dict__))
 
@@ -246,7 +260,8 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     'FloatTensor'
     """
     if dtype is None:
-        return f"{naming.prefix()}.{self.dtype.title.replace('ComplexF', 'ComplexF')}Tensor"
+        sparse = "" if self.layout is strided else "sparse."
+        return f"{naming.prefix()}.{sparse}{self.dtype.title}Tensor"
     if isinstance(dtype, str):
         title = dtype.rpartition(".")[2].removesuffix("Tensor")
         found = next((d for d in FROM_NUMPY.values() if d.title == title), None)
@@ -328,12 +343,5 @@ def typename(obj: Any) -> str:
     module = naming.public_name(getattr(owner, "__module__", None) or "")
     return name if module in ("", "builtins", "__builtin__") else f"{module}.{name}"
 
-
-for _name, _get in {
-    "itemsize": (lambda self: self._a.itemsize, "Bytes per element."),
-    "nbytes": (lambda self: self._a.itemsize * self._a.size, "Bytes of all elements."),
-    "layout": (lambda self: strided, "How elements are laid out."),
-}.items():
-    show(property(_get[0], doc=_get[1]), _name, "Tensor")
 
 __all__ = ["BOOL", "device", "dtype", "item", "numpy", "plain", "tolist", "typename"]

@@ -144,11 +144,17 @@ def _filled(name: str, make: Callable) -> None:
         if by_name:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(by_name))}'")
         held = as_dtype(dtype, name) or get_default_dtype()
+        if layout is not None and layout is not devices.strided:
+            return _sparse(name, shape, held.np, layout, requires_grad)
         return finish_new(make(shape, held.np), device, requires_grad)
 
     def like(input: Tensor, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
              requires_grad: bool = False, memory_format: Any = None,
              pin_memory: bool = False) -> Tensor:
+        kind = layout or getattr(input, "layout", devices.strided)
+        if kind is not devices.strided:
+            held = as_dtype(dtype, name) or input.dtype
+            return _sparse(name, input._a.shape, held.np, kind, requires_grad, input)
         array = array_like(f"{name}_like", input, dtype, memory_format)
         fill = _FILLS[name]
         if fill is not None:
@@ -160,8 +166,8 @@ def _filled(name: str, make: Callable) -> None:
     def new(self: Tensor, *size: Any, dtype: dtype | None = None, layout: Any = None,
             device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
             **by_name: Any) -> Tensor:
-        return sized(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad,
-                     **by_name)
+        return sized(*size, dtype=dtype or self.dtype, layout=layout or self.layout,
+                     device=device, requires_grad=requires_grad, **by_name)
 
     sized.__doc__ = f"A tensor of the sizes given, as integers or one sequence: ``{name}``."
     like.__doc__ = f"``{name}`` of the shape, dtype and strides of ``input``."
@@ -169,6 +175,18 @@ def _filled(name: str, make: Callable) -> None:
     public("torch", out=True, name=name)(sized)
     public("torch", name=f"{name}_like")(like)
     public("Tensor", name=f"new_{name}")(new)
+
+
+def _sparse(name: str, shape: tuple[int, ...], held: np.dtype, kind: Any, requires_grad: bool,
+            like: Tensor | None = None) -> Tensor:
+    """A sparse tensor without elements: what ``zeros`` and ``empty`` are in such a layout."""
+    if name == "ones":
+        raise RuntimeError("full(...) is not implemented for sparse layout")
+    # At start-up it would cost time that only sparse tensors need.
+    from flambeau.ops.sparse.copies import empty_sparse
+    sparse = getattr(like, "_a", None)
+    made = empty_sparse(shape, held, kind, getattr(sparse, "sparse_dim", None))
+    return wrap(made).requires_grad_(requires_grad)
 
 
 _FILLS = {"zeros": 0, "ones": 1, "empty": None}

@@ -9,7 +9,7 @@ import numpy as np
 from flambeau.backends.numpy.scatter import add_at
 from flambeau.base import dtypes, naming
 from flambeau.core.dispatch import apply
-from flambeau.core.face import public
+from flambeau.core.face import FACES, public
 from flambeau.core.inplace import store
 from flambeau.core.kinds import linear, opaque
 from flambeau.core.op import Op
@@ -130,6 +130,8 @@ def _embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1,
         raise RuntimeError("'weight' must be 2-D")
     _check_index("embedding", indices)
     _check_rows(indices, weight._a.shape[0])
+    if sparse and type(weight._a) is ndarray:
+        return FACES["sparse"]["_embedding"](weight, indices, padding_idx, scale_grad_by_freq)
     return apply(EMBEDDING, (weight, indices), {
         "padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq})
 
@@ -246,7 +248,7 @@ def _maxima_of_tensors(weight: Tensor, index: ndarray, bag: ndarray, used: ndarr
 
 
 def _bag_settings(input: Tensor, offsets: Tensor | None, psw: Tensor | None, mode: str,
-                  scale_grad_by_freq: bool) -> None:
+                  scale_grad_by_freq: bool, sparse: bool) -> None:
     if psw is not None and input.size() != psw.size():
         raise ValueError(f"embedding_bag: If per_sample_weights ({psw.shape}) is not None, then "
                          f"it must have the same shape as the input ({input.shape})")
@@ -263,6 +265,8 @@ def _bag_settings(input: Tensor, offsets: Tensor | None, psw: Tensor | None, mod
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {rank}")
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
     if mode == "max" and scale_grad_by_freq:
         raise ValueError("max mode does not support scaling the gradient by the frequency")
     if psw is not None and mode != "sum":
@@ -305,7 +309,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
     not count. ``per_sample_weights``, of the input's shape, multiply the rows of a sum.
     """
     psw = per_sample_weights
-    _bag_settings(input, offsets, psw, mode, scale_grad_by_freq)
+    _bag_settings(input, offsets, psw, mode, scale_grad_by_freq, sparse)
     padding = _check_bag(input, weight, psw, padding_idx)
     if max_norm is not None:
         _shrink_rows(weight, input, max_norm, norm_type)
@@ -326,6 +330,8 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
         choice = _maxima(weight._a, index, bag, used, count)
         return apply(EMBEDDING_BAG_MAX, (weight, choice))
     scale = _bag_scale(weight, psw, bag, used, mode, count)
+    if sparse and type(weight._a) is ndarray:
+        return FACES["sparse"]["_embedding_bag"](weight, scale, flat, wrap(bag), count, padding)
     return apply(EMBEDDING_BAG, (weight, scale, flat, wrap(bag)),
                  {"count": count, "scale_grad_by_freq": scale_grad_by_freq})
 

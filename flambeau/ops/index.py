@@ -13,7 +13,7 @@ from flambeau.base.dtypes import int64
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import indexing
 from flambeau.core.dispatch import apply
-from flambeau.core.face import public
+from flambeau.core.face import FACES, public
 from flambeau.core.index_ops import linear_jvp, put_index
 from flambeau.core.kinds import linear, opaque
 from flambeau.core.levels import front
@@ -157,6 +157,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         index = index.to(int64)
     index_array("gather", index)
     _check_gather(input, dim, index)
+    if sparse_grad and type(input._a) is np.ndarray:
+        return FACES["sparse"]["_gather"](input, dim, index)
     return apply(GATHER, (input, index), {"dim": dim})
 
 

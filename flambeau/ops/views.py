@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.base.device import strided
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import index_ops
 from flambeau.core.dispatch import apply
@@ -401,12 +402,24 @@ def _data_ptr(self: Tensor) -> int:
 
 def _untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory that this tensor shares with its views."""
+    if self.layout is not strided:
+        raise NotImplementedError("Cannot access storage of SparseTensorImpl")
     return UntypedStorage.of(root_of(self))
 
 
 def _element_size(self: Tensor) -> int:
     """The bytes of one element."""
     return self._a.itemsize
+
+
+def _nbytes(self: Tensor) -> int:
+    """The bytes of all elements."""
+    if self.layout is not strided:
+        raise RuntimeError("nbytes is not defined for sparse tensors.  If you want the size of the "
+                           "constituent tensors, add the nbytes of the indices and values.  If you "
+                           "want the size of the  equivalent dense tensor, multiply numel() by "
+                           "element_size()")
+    return self._a.itemsize * self._a.size
 
 
 show(_data_ptr, "data_ptr", "Tensor")
@@ -416,8 +429,7 @@ show(_element_size, "element_size", "Tensor")
 show(UntypedStorage, "UntypedStorage", "torch")
 show(property(lambda self: self._a.itemsize, doc="The bytes of one element."), "itemsize",
      "Tensor")
-show(property(lambda self: self._a.itemsize * self._a.size, doc="The bytes of all elements."),
-     "nbytes", "Tensor")
+show(property(_nbytes), "nbytes", "Tensor")
 
 __all__ = ["AS_STRIDED", "DIAGONAL", "as_strided", "diagonal", "narrow", "places", "select",
            "strided_copy", "two_dims", "unfold"]
