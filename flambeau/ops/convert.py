@@ -211,7 +211,7 @@ show(_deepcopy, "__deepcopy__", "Tensor")
 
 def rebuild(kind: type, array: np.ndarray, name: str, requires_grad: bool, state: dict) -> Tensor:
     """A tensor from its pickled parts."""
-    t = object.__new__(kind)
+    t: Tensor = object.__new__(kind)
     t._a = array if array.dtype.kind != "u" or not name.startswith(("b", "float8")) else array
     t._node = LEAF if requires_grad else None
     t._v = None

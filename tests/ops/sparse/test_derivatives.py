@@ -1,4 +1,4 @@
-"""Derivatives by way of sparse tensors agree with measured slopes; what is refused changes nothing."""
+"""Derivatives through sparse tensors agree with measured slopes; refusals change nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import flambeau
 from flambeau.backends.numpy import sparse as kernels
 
-I = [[0, 1, 1, 0], [2, 0, 0, 1]]
+PLACES = [[0, 1, 1, 0], [2, 0, 0, 1]]
 D = flambeau.tensor([[1.0, 2.0, 0.5], [0.3, -1.0, 2.0]], dtype=flambeau.float64)
 V = flambeau.tensor([3.0, 4.0, 5.0, -2.0], dtype=flambeau.float64)
 COLUMNS = flambeau.tensor([2, 0, 1])
 
 
 def coo(values: Any) -> Any:
-    return flambeau.sparse_coo_tensor(I, values, (2, 3))
+    return flambeau.sparse_coo_tensor(PLACES, values, (2, 3))
 
 
 def csr(values: Any) -> Any:
