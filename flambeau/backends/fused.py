@@ -85,13 +85,16 @@ def pointwise(
             layouts.append((value,))
             continue
         array, layout = large.place(value, lead)
-        if layout is None:
+        if type(array) is not np.ndarray or array.dtype != lead.dtype:
             return None
         ins.append(array)
         layouts.append(layout)
-    if ("row" in layouts or "column" in layouts) and lead.shape[-1] < large.MIN_COLUMNS:
-        return None
-    kernel = _kernel(formula, lead.dtype.char, tuple(layouts), tuple(params), on)
+    names, whole = tuple(params), large.walks_rows([v for v in layouts if type(v) is str], lead)
+    if None in layouts or not whole:
+        layouts = [v if isinstance(v, tuple) else "array" for v in layouts]
+        kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
+        return None if kernel is None else large.anyhow(kernel.program, ins, kernel.outputs[0])
+    kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
     if kernel is None:
         return None
     out = memory.empty(lead.shape, kernel.outputs[0])

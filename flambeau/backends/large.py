@@ -17,6 +17,7 @@ import numpy as np
 
 from flambeau.backends import memory
 from flambeau.backends.llvm.program import INSTRUCTIONS, TRIG_LIMIT
+from flambeau.backends.memory_order import memory_axes
 
 # fewer items than this are done before a kernel on two threads has started
 MIN_ITEMS = 1 << 15
@@ -30,22 +31,6 @@ _ARITY = {
 }
 _FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == "float")
 _COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
-_CASTS = frozenset(
-    {
-        ("int32", "float32"),
-        ("int32", "float64"),
-        ("int64", "float32"),
-        ("int64", "float64"),
-        ("float32", "float64"),
-        ("float64", "float32"),
-        ("int32", "int64"),
-        ("int64", "int32"),
-        ("bool", "float32"),
-        ("bool", "float64"),
-        ("bool", "int64"),
-        ("bool", "int32"),
-    }
-)
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -61,7 +46,15 @@ def load() -> SimpleNamespace | None:
     with _start_lock:
         try:
             # llvmlite takes 30 ms to import, and may be absent
-            from flambeau.backends.llvm import calls, expressions, pool, program, reduce, rows
+            from flambeau.backends.llvm import (
+                calls,
+                expressions,
+                pool,
+                program,
+                reduce,
+                rows,
+                strided,
+            )
 
             pool.ensure_started()
             calls.launcher()
@@ -71,9 +64,8 @@ def load() -> SimpleNamespace | None:
             message = f"no generated kernels on this machine, NumPy is used instead: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
             return None
-    return SimpleNamespace(
-        calls=calls, expressions=expressions, pool=pool, program=program, reduce=reduce, rows=rows
-    )
+    modules = (calls, expressions, pool, program, reduce, rows, strided)
+    return SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
 def available() -> bool:
@@ -89,10 +81,10 @@ def started() -> bool:
 def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.ndarray | None:
     """Apply one instruction item by item; None when the case is not covered.
 
-    operands: C-contiguous ndarrays of one dtype (float32, float64, int32, int64) and one shape,
-    at least one of them of 32,768 items or more; or one-item arrays and Python numbers; or, beside
-    one of shape (..., M), a row (M,) or a column (..., 1). Comparisons give bool. `out` is
-    written where given: its shape and dtype are the result's, and it may be an operand itself.
+    operands: ndarrays of one dtype (float32, float64, int32, int64), at least one of them of 32,768
+    items or more, that broadcast to its shape, and Python numbers. Comparisons give bool. The
+    result's axes lie in memory in the order of the first operand's that is not repeated. `out` is
+    written where given: C-contiguous, of the result's shape and dtype; it may be an operand itself.
 
     >>> import numpy as np
     >>> ones = np.ones(100_000, np.float32)
@@ -117,6 +109,11 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     return _run(llvm, name, lead, operands, out)
 
 
+def takes(name: str, count: int) -> bool:
+    """Whether this is an instruction of so many numbers, right for all of them."""
+    return _ARITY.get(name) == count and name not in ("sin", "cos")
+
+
 def lead_of(operands: Sequence[Any]) -> np.ndarray | None:
     """Return the largest array: its shape is the result's."""
     best = None
@@ -136,15 +133,15 @@ def _run(
     ins, layouts = [], []
     for item in operands:
         array, layout = place(item, lead)
-        if layout is None:
+        if type(array) is not np.ndarray or array.dtype != lead.dtype:
             return None
         ins.append(array)
         layouts.append(layout)
-    if "row" in layouts or "column" in layouts:
-        if lead.shape[-1] < MIN_COLUMNS:
-            return None
-    kernel = _kernel(name, lead.dtype.char, tuple(layouts))
     dtype = np.dtype(np.bool_) if name in _COMPARE else lead.dtype
+    if not walks_rows(layouts, lead):
+        program = _kernel(name, lead.dtype.char, ("array",) * len(ins)).program
+        return None if out is not None else anyhow(program, ins, dtype)
+    kernel = _kernel(name, lead.dtype.char, tuple(layouts))
     fresh = out is None
     if out is None:
         out = memory.empty(lead.shape, dtype)
@@ -171,6 +168,40 @@ def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
     if item.shape == (*lead.shape[:-1], 1):
         return item, "column"
     return item, None
+
+
+def walks_rows(layouts: Sequence[str | None], lead: np.ndarray) -> bool:
+    """Whether the operands are whole, or laid over rows and columns of some length."""
+    if None in layouts:
+        return False
+    return not ("row" in layouts or "column" in layouts) or lead.shape[-1] >= MIN_COLUMNS
+
+
+def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray | None:
+    """Run a pointwise program whose inputs are arrays of any strides that broadcast together."""
+    llvm = load()
+    assert llvm is not None
+    if not all(a.flags.aligned for a in ins):
+        return None
+    try:
+        shape = np.broadcast_shapes(*[a.shape for a in ins])
+    except ValueError:
+        return None
+    views = [np.broadcast_to(a, shape) for a in ins]
+    order = _order([view for view, a in zip(views, ins, strict=True) if a.size > 1])
+    out = memory.empty(tuple([shape[axis] for axis in order]), dtype)
+    if not llvm.strided.run(program, (out,), [view.transpose(order) for view in views]):
+        return None
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return out.transpose(back)
+
+
+def _order(views: Sequence[np.ndarray]) -> Sequence[int]:
+    """The axes of the first operand that is not repeated, from its largest stride down."""
+    for view in views:
+        if 0 not in view.strides:
+            return memory_axes(view)
+    return range(views[0].ndim)
 
 
 def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:
@@ -320,35 +351,3 @@ def _finish(
         shape = tuple(n for axis, n in enumerate(array.shape) if axis not in reduced)
     with np.errstate(all="ignore"):
         return found.astype(dtype).reshape(shape)
-
-
-def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
-    """Return a converted copy (the same dtype: a copy); None when the case is not covered.
-
-    Covered: large C-contiguous arrays, between float32 and float64, int32 and int64, from integers
-    to floats, and from bool to any of these. Floats are not converted to integers here.
-    """
-    dtype = np.dtype(dtype)
-    if type(array) is not np.ndarray or array.size < MIN_ITEMS:
-        return None
-    if not (array.flags.c_contiguous and array.flags.aligned):
-        return None
-    same = array.dtype == dtype and dtype.type in _NUMBERS
-    if not same and (array.dtype.name, dtype.name) not in _CASTS:
-        return None
-    llvm = load()
-    if llvm is None or not (array.dtype.isnative and dtype.isnative):
-        return None
-    out = memory.empty(array.shape, dtype)
-    _cast_kernel(array.dtype.char, dtype.char).run((out,), (array,), True)
-    return out
-
-
-@functools.cache
-def _cast_kernel(source: str, target: str) -> Any:
-    llvm = load()
-    assert llvm is not None
-    program, kinds = llvm.program, llvm.calls.KINDS
-    step = program.Step("cast", (0,), None, kinds[np.dtype(target)])
-    inputs = (program.Input(kinds[np.dtype(source)]),)
-    return llvm.calls.pointwise_kernel(program.Pointwise(inputs, (step,), (1,)))

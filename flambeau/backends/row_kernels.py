@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large, memory
+from flambeau.backends import conversions, large, memory
 
 # fewer items than this are sooner done by NumPy's own loops
 MIN_ITEMS = 1 << 12
@@ -48,7 +48,7 @@ def kernel_of(formula: Formula, kind: str, layouts: tuple[str | None, ...], *cho
 
 def dense(arrays: Arrays) -> list[np.ndarray]:
     """Those that are there, C-contiguous."""
-    return [np.ascontiguousarray(a) for a in arrays if a is not None]
+    return [a if a.flags.c_contiguous else conversions.dense(a) for a in arrays if a is not None]
 
 
 def _along(formula: Formula, dim: int, *arrays: np.ndarray) -> np.ndarray | None:

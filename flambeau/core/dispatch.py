@@ -9,6 +9,7 @@ from weakref import ref
 
 import numpy as np
 
+from flambeau.backends.conversions import astype
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
@@ -118,7 +119,7 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     narrow = next((a.dtype for a in arrays if a is not None and _is_narrow(a.dtype)), None)
     if narrow is None:
         return _as_arrays(op, op.forward(*arrays, **params))
-    wide = [a.astype(np.float32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
+    wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
     out = _as_arrays(op, op.forward(*wide, **params))
     if op.multiple:
         return [_narrowed(a, narrow) for a in out]
@@ -130,7 +131,7 @@ def _is_narrow(d: np.dtype) -> bool:
 
 
 def _narrowed(a: ndarray, d: np.dtype) -> ndarray:
-    return a.astype(d) if a.dtype == np.float32 else a
+    return astype(a, d) if a.dtype == np.float32 else a
 
 
 def _as_arrays(op: Op, out: Any) -> Any:

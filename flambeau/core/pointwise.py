@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.backends.conversions import HALVES, astype, half_pointwise
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
@@ -52,6 +53,9 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
     if op.refuses:
         _check_kind(op, common)
     compute, result = computing_dtypes(op, common)
+    out = _half(op, operands, params) if common.np in HALVES else None
+    if out is not None:
+        return finish(op, [x if isinstance(x, Tensor) else Number(x) for x in operands], {}, out)
     arrays = [_operand(x, compute) for x in operands]
     try:
         out = op.forward(*arrays, **params)
@@ -61,7 +65,7 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
     if type(out) is not ndarray:
         out = np.asarray(out)
     if result is not None and out.dtype != result:
-        out = out.astype(result)
+        out = astype(out, result)
     tensors = [x if isinstance(x, Tensor) else Number(x) for x in operands]
     return finish(op, tensors, params, out)
 
@@ -109,10 +113,18 @@ def computing_dtypes(op: Op, common: dtype) -> tuple[np.dtype, np.dtype | None]:
     return common.compute, common.np
 
 
+def _half(op: Op, operands: Sequence[Any], params: dict[str, Any]) -> ndarray | None:
+    """The result of one kernel, where large arrays are of a half type."""
+    arrays = [x._a if isinstance(x, Tensor) else x for x in operands]
+    if params or not any(type(a) is ndarray and a.size >= LARGE for a in arrays):
+        return None
+    return half_pointwise(op.scalar or op.name, arrays)
+
+
 def _operand(x: Any, compute: np.dtype) -> ndarray:
     if isinstance(x, Tensor):
         a = x._a
-        return a if a.dtype is compute else a.astype(compute)
+        return a if a.dtype is compute else astype(a, compute)
     return number_array(x, compute)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.conversions import astype, dense
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import FLOAT, FROM_NUMPY, dtype
@@ -27,7 +28,7 @@ def _cast(a: np.ndarray, dtype: dtype) -> np.ndarray:
         a = a.real
     if dtype.name.startswith("uint") and a.dtype.kind == "f":
         return a.astype(np.int64).astype(dtype.np)
-    return a.astype(dtype.np)
+    return astype(a, dtype.np)
 
 
 TO_DTYPE = linear("to_dtype", _cast, lambda g: g, params=("dtype",), node="ToCopy")
@@ -69,7 +70,7 @@ _CHANNELS_LAST = {devices.channels_last: (0, 2, 3, 1), devices.channels_last_3d:
 def _contiguous(a: np.ndarray, order: Any) -> np.ndarray:
     axes = _CHANNELS_LAST.get(order)
     if axes is None:
-        return np.array(a, order="C")
+        return dense(a)
     back = tuple(int(i) for i in np.argsort(axes))
     out = np.empty([a.shape[i] for i in axes], a.dtype).transpose(back)
     out[...] = a

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.conversions import dense
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.shapes import Size, infer_size, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply, make_view
@@ -138,7 +139,7 @@ def _view_forward(a: ndarray, shape: tuple[int, ...]) -> ndarray:
 
 VIEW = view("view", _view_forward,
             lambda g, input_shape: g.reshape(input_shape), params=("shape",), batch=shifted)
-RESHAPE = linear("reshape_copy", lambda a, shape: np.array(a.reshape(shape), order="C"),
+RESHAPE = linear("reshape_copy", lambda a, shape: dense(a).reshape(shape),
                  lambda g, input_shape: g.reshape(input_shape), params=("shape",),
                  node="UnsafeView", batch=shifted)
 VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=("dtype",),

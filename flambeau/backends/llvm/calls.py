@@ -30,7 +30,7 @@ DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 CHUNK_BYTES = 1 << 17
 # from this size on an output would push its inputs out of the last cache
 STREAM_BYTES = 1 << 24
-MAX_ITEMS = 16
+MAX_ITEMS = 64
 METH_FASTCALL = 0x80
 # CPython's and NumPy's object layout, checked against a live array before it is relied on
 HEAD = object.__basicsize__
@@ -209,11 +209,15 @@ class PointwiseKernel:
 
     def __init__(self, program: Pointwise) -> None:
         self.program = program
-        self.address = self._compile(False)
         self._streaming: int | None = None
         self.by_rows = program.by_rows
         self.inputs = [(DTYPES[item.kind], item.layout) for item in program.inputs]
         self.outputs = [DTYPES[program.kinds[number]] for number in program.outputs]
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where the code is; it is compiled when first asked for."""
+        return self._compile(False)
 
     def _compile(self, streaming: bool) -> int:
         text = printer.print_pointwise(self.program, jit.host().vector_bytes, streaming)

@@ -156,7 +156,6 @@ def test_large_outputs_are_streamed(monkeypatch):
         same(large.pointwise("add", x, x), x + x)
         same(large.pointwise("lt", x, 77.0), x < 77)
         same(large.pointwise("add", x[1:], 1.0), x[1:] + 1)
-        same(large.cast(x, np.dtype(np.float64)), x.astype(np.float64))
         same(large.pointwise("add", x, x, out=x), np.arange(count, dtype=np.float32) * 2)
 
 
@@ -184,8 +183,7 @@ def test_an_out_that_does_not_fit_is_left_to_numpy():
     "operands",
     [
         ("neg", np.zeros(100, np.float32)),
-        ("neg", np.zeros((400, 200), np.float32).T),
-        ("neg", np.zeros(2 * N, np.float32)[::2]),
+        ("neg", np.zeros((3, N), np.float32)[:, ::N // 3]),
         ("neg", np.zeros(N, np.float16)),
         ("neg", np.zeros(N, ">f4")),
         ("neg", np.zeros(N, np.complex64)),
@@ -195,7 +193,6 @@ def test_an_out_that_does_not_fit_is_left_to_numpy():
         ("add", np.zeros(N, np.float32)),
         ("add", np.zeros(N, np.float32), np.zeros(N, np.float64)),
         ("add", np.zeros(N, np.float32), np.zeros(N - 1, np.float32)),
-        ("add", np.zeros((N, 1), np.float32), np.zeros((1, N), np.float32)),
         ("add", np.zeros(N, np.float32), "text"),
         ("add", np.zeros(N, np.float32), 1j),
     ],
@@ -215,34 +212,6 @@ def test_sin_and_cos_leave_huge_arguments_to_numpy():
 def test_every_name_is_reachable_or_internal():
     internal = {"logical_and", "logical_or", "logical_not", "select"}
     assert set(large._ARITY) == set(INSTRUCTIONS) - internal
-
-
-@pytest.mark.parametrize(
-    ("source", "target"),
-    [
-        ("int64", "float32"),
-        ("int32", "float64"),
-        ("float32", "float64"),
-        ("float64", "float32"),
-        ("int64", "int32"),
-        ("int32", "int64"),
-        ("bool", "float32"),
-        ("bool", "int64"),
-    ],
-)
-def test_casts(source, target):
-    x = np.random.default_rng(0).integers(-(1 << 40), 1 << 40, N)
-    x = (x % 2).astype(bool) if source == "bool" else x.astype(source)
-    same(large.cast(x, np.dtype(target)), x.astype(target))
-
-
-def test_a_cast_to_the_same_dtype_copies():
-    x = sample(np.float64)
-    copy = large.cast(x, x.dtype)
-    same(copy, x)
-    assert not np.shares_memory(copy, x)
-    assert large.cast(x, np.dtype(np.int64)) is None
-    assert large.cast(x[:10], x.dtype) is None
 
 
 def test_numpy_backend_switches_it_off(monkeypatch):

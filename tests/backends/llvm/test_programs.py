@@ -104,7 +104,7 @@ def test_launch_takes_only_contiguous_arrays_and_ints():
         with pytest.raises(TypeError):
             calls.launch(kernel.address, 8, 8, x, bad)
     with pytest.raises(TypeError):
-        calls.launch(kernel.address, 8, 8, *[x] * 40)
+        calls.launch(kernel.address, 8, 8, *[x] * 100)
     with pytest.raises(OverflowError):
         calls.launch(kernel.address, 8, 8, x, 1 << 70)
 

@@ -1,0 +1,151 @@
+"""Prints pointwise programs over arrays of any strides as LLVM text.
+
+The kernel's unit of work is a row: the elements that differ in the last index alone. Its context
+holds a pointer for every output (C-contiguous), then for every input, then the sizes of the
+dimensions, then for every input its strides, counted in items. Where an input's items of a row lie
+apart, rows are taken several at a time in strips of columns, so that cache lines serve them all.
+"""
+
+from typing import NamedTuple
+
+from flambeau.backends.llvm import printer
+from flambeau.backends.llvm.emit import Emitter, Value
+from flambeau.backends.llvm.lanes import least
+from flambeau.backends.llvm.loops import Loop
+from flambeau.backends.llvm.printer import STORED, Span, lanes_for, run_steps, splat_item
+from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise
+
+ROWS = 16
+STRIP = 128
+
+
+class Walk(NamedTuple):
+    """The number of dimensions, and how far apart an input's items of a row lie: 0, 1 or "many"."""
+
+    rank: int
+    steps: tuple[int | str, ...]
+
+
+class StridedPrinter:
+    """The state of printing one program."""
+
+    def __init__(self, program: Pointwise, e: Emitter, walk: Walk) -> None:
+        self.program = program
+        self.e = e
+        self.walk = walk
+        outs, ins = len(program.outputs), len(program.inputs)
+        words = printer.load_pointers(e, outs + ins + walk.rank * (1 + ins))
+        self.outs, self.ins = words[:outs], words[outs : outs + ins]
+        numbers = [e.assign(f"ptrtoint ptr {word} to i64") for word in words[outs + ins :]]
+        self.sizes = numbers[: walk.rank]
+        self.strides = [
+            numbers[first : first + walk.rank]
+            for first in range(walk.rank, len(numbers), walk.rank)
+        ]
+
+    def print_rows(self, row: str, first: str, last: str) -> None:
+        """The columns from `first` to `last` of one row."""
+        e, kinds = self.e, self.program.kinds
+        bases = self._row_bases(row)
+        start = e.assign(f"mul i64 {row}, {self.sizes[-1]}")
+        outs = [
+            e.assign(f"getelementptr {STORED[kinds[number]]}, ptr {base}, i64 {start}")
+            for base, number in zip(self.outs, self.program.outputs, strict=True)
+        ]
+        fixed = {
+            number: splat_item(e, item.kind, bases[number])
+            for number, item in enumerate(self.program.inputs)
+            if self.walk.steps[number] == 0
+        }
+        span = Span(e, e.fresh("span"), e.block, first, last)
+        span.enter_body()
+        self._print_step(outs, bases, fixed, span.index, None)
+        mask = span.enter_tail()
+        self._print_step(outs, bases, fixed, span.stop, mask)
+        span.leave()
+
+    def _row_bases(self, row: str) -> list[str]:
+        """Where every input's items of this row start."""
+        e, rank = self.e, self.walk.rank
+        places = []
+        left = row
+        for axis in range(rank - 2, -1, -1):
+            place = left
+            if axis:
+                place = e.assign(f"urem i64 {left}, {self.sizes[axis]}")
+                left = e.assign(f"udiv i64 {left}, {self.sizes[axis]}")
+            places.append((axis, place))
+        bases = []
+        for number, item in enumerate(self.program.inputs):
+            base = self.ins[number]
+            for axis, place in places:
+                offset = e.assign(f"mul i64 {place}, {self.strides[number][axis]}")
+                base = e.assign(f"getelementptr {STORED[item.kind]}, ptr {base}, i64 {offset}")
+            bases.append(base)
+        return bases
+
+    def _print_step(
+        self,
+        outs: list[str],
+        bases: list[str],
+        fixed: dict[int, Value],
+        index: str,
+        mask: str | None,
+    ) -> None:
+        values = []
+        for number, item in enumerate(self.program.inputs):
+            if number in fixed:
+                values.append(fixed[number])
+            elif self.walk.steps[number] == 1:
+                load = printer.load_vector(self.e, item.kind, bases[number], index, mask)
+                values.append(load)
+            else:
+                step = self.strides[number][-1]
+                values.append(gather(self.e, item.kind, bases[number], index, step, mask))
+        run_steps(self.e, self.program.steps, values)
+        for base, number in zip(outs, self.program.outputs, strict=True):
+            printer.store_vector(self.e, values[number], base, index, mask)
+
+
+def gather(e: Emitter, kind: str, base: str, index: str, step: str, mask: str | None) -> Value:
+    """Read items `step` apart, from the `index`-th on; masked lanes read the first one again."""
+    stored = STORED[kind]
+    vector = f"<{e.lanes} x {stored}>"
+    text = "poison"
+    for lane in range(e.lanes):
+        number = e.assign(f"add i64 {index}, {lane}") if lane else index
+        if mask is not None and lane:
+            active = e.assign(f"extractelement {e.type('bool')} {mask}, i64 {lane}")
+            number = e.assign(f"select i1 {active}, i64 {number}, i64 {index}")
+        offset = e.assign(f"mul i64 {number}, {step}")
+        place = e.assign(f"getelementptr {stored}, ptr {base}, i64 {offset}")
+        item = e.assign(f"load {stored}, ptr {place}, align {ITEM_BYTES[kind]}")
+        text = e.assign(f"insertelement {vector} {text}, {stored} {item}, i64 {lane}")
+    if kind == "bool":
+        text = e.assign(f"icmp ne {vector} {text}, zeroinitializer")
+    return Value(text, kind)
+
+
+def print_strided(program: Pointwise, vector_bytes: int, walk: Walk) -> str:
+    """Return the module of a program, whose inputs' layouts the walk replaces."""
+    stored = [item.kind for item in program.inputs]
+    stored += [program.kinds[number] for number in program.outputs]
+    e = Emitter(lanes_for(tuple(stored), vector_bytes))
+    e.label("entry")
+    strided = StridedPrinter(program, e, walk)
+    columns = strided.sizes[-1]
+    if "many" in walk.steps:
+        blocks = Loop(e, "%begin", "%end", ROWS)
+        last_row = least(e, e.assign(f"add i64 {blocks.index}, {ROWS}"), "%end")
+        strips = Loop(e, 0, columns, STRIP)
+        last = least(e, e.assign(f"add i64 {strips.index}, {STRIP}"), columns)
+        rows = Loop(e, blocks.index, last_row)
+        strided.print_rows(rows.index, strips.index, last)
+        for loop in (rows, strips, blocks):
+            loop.close()
+    else:
+        rows = Loop(e, "%begin", "%end")
+        strided.print_rows(rows.index, "0", columns)
+        rows.close()
+    e.line("ret void")
+    return printer.module_text(e, vector_bytes)

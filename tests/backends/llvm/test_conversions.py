@@ -1,0 +1,82 @@
+"""Copies in another dtype or order, and half types computed in float32."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from flambeau.backends import conversions, large
+
+N = large.MIN_ITEMS + 17
+BF16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def bits(a):
+    return a.view(np.uint16) if a.dtype.itemsize == 2 else a
+
+
+@pytest.mark.parametrize(("source", "target"), sorted(conversions._CASTS))
+def test_casts(source, target):
+    source, target = (BF16 if n == "bfloat16" else np.dtype(n) for n in (source, target))
+    rng = np.random.default_rng(0)
+    if source.kind == "i":
+        x = rng.integers(-(1 << 40), 1 << 40, N).astype(source)
+    else:
+        x = (rng.normal(size=N) * 10.0 ** rng.integers(-9, 9, N)).astype(source)
+    found = conversions.astype(x, target)
+    want = x.astype(target)
+    assert found.dtype == target and not np.shares_memory(found, x)
+    np.testing.assert_array_equal(bits(found), bits(want))
+    turned = conversions.astype(x[: 180 * 180].reshape(180, 180).T, target)
+    np.testing.assert_array_equal(bits(turned), bits(want)[: 180 * 180].reshape(180, 180).T)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BF16])
+def test_every_half_and_every_kind_of_rounding(dtype):
+    every = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    wide = conversions.astype(every, np.dtype(np.float32))
+    np.testing.assert_array_equal(wide, every.astype(np.float32))
+    middle = np.arange(1 << 20, dtype=np.uint32) << 12 | np.tile([0, 1, 2047, 2048], 1 << 18)
+    given = middle.astype(np.uint32).view(np.float32)
+    found, want = conversions.astype(given, dtype), given.astype(dtype)
+    known = ~np.isnan(given)
+    np.testing.assert_array_equal(bits(found)[known], bits(want)[known])
+    assert np.isnan(found[~known].astype(np.float32)).all()
+
+
+def test_other_casts_are_numpy_s():
+    x = np.random.default_rng(1).normal(size=N)
+    np.testing.assert_array_equal(conversions.astype(x, np.dtype(np.int64)), x.astype(np.int64))
+    np.testing.assert_array_equal(conversions.astype(x[:3], BF16), x[:3].astype(BF16))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "?", "f2", BF16, "c8", "u1"])
+def test_dense_copies(dtype):
+    base = (np.random.default_rng(2).normal(size=(40, 50, 60)) * 9).astype(dtype)
+    for view in (base.transpose(2, 0, 1), base[:, ::2], base[..., ::-1], base[3:], base):
+        found = conversions.dense(view)
+        assert found.flags.c_contiguous and not np.shares_memory(found, base)
+        np.testing.assert_array_equal(bits(found), bits(np.array(view, order="C")))
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BF16])
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "maximum", "lt", "eq"])
+def test_half_types_are_rounded_once(name, dtype):
+    rng = np.random.default_rng(3)
+    x, y = (rng.normal(size=(200, 210)).astype(dtype) for _ in range(2))
+    ufunc = getattr(np, {"sub": "subtract", "mul": "multiply", "div": "divide", "lt": "less",
+                         "eq": "equal"}.get(name, name))
+    for a, b in ((x, y), (x, y[:1]), (x[:, :1], y), (x.T, y.T), (x, 0.1), (3, y)):
+        found = conversions.half_pointwise(name, (a, b))
+        wide = [v.astype("f4") if isinstance(v, np.ndarray) else np.float32(v) for v in (a, b)]
+        want = ufunc(*wide)
+        want = want if want.dtype == bool else want.astype(dtype)
+        assert found.dtype == want.dtype and found.strides == want.strides
+        np.testing.assert_array_equal(bits(found), bits(want))
+
+
+def test_half_cases_that_are_not_covered():
+    x = np.zeros(N, np.float16)
+    cases = [("add", (x, x.astype(BF16))), ("add", (x, "text")), ("sin", (x,)), ("add", (x,)),
+             ("add", (x[:9], x[:9])), ("nothing", (x,)), ("neg", (x.astype("f4"),))]
+    for name, operands in cases:
+        assert conversions.half_pointwise(name, operands) is None
