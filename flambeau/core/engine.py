@@ -336,7 +336,7 @@ def add(a: Tensor, b: Tensor) -> Tensor:
 def add_gradients(old: Any, new: ndarray) -> Any:
     """The sum of what a node has, an array or a tensor, and an array."""
     if type(old) is ndarray and old.size < LARGE and new.dtype is old.dtype:
-        return old + new
+        return np.add(old, new, out=...)  # a sum of two would be no array where it is 0-dim
     old = wrap(old) if type(old) is ndarray else old
     total = add(old, wrap(new))
     return total._a if type(total._a) is ndarray else total
