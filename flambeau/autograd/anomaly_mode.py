@@ -71,5 +71,15 @@ def is_anomaly_check_nan_enabled() -> bool:
     return MODES.anomaly_nan
 
 
+def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
+    """Anomaly detection on or off in this thread."""
+    for at, (name, value) in enumerate((("enabled", enabled), ("check_nan", check_nan))):
+        if not isinstance(value, bool):
+            raise TypeError(f"set_anomaly_enabled(): argument '{name}' (position {at + 1}) must be "
+                            f"bool, not {type(value).__name__}")
+    MODES.anomaly, MODES.anomaly_nan = enabled, check_nan
+
+
 FACES["torch"].update(is_anomaly_enabled=is_anomaly_enabled,
-                      is_anomaly_check_nan_enabled=is_anomaly_check_nan_enabled)
+                      is_anomaly_check_nan_enabled=is_anomaly_check_nan_enabled,
+                      set_anomaly_enabled=set_anomaly_enabled)

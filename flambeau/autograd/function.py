@@ -30,7 +30,7 @@ class FunctionMeta(type):
             "function": cls, "__module__": "flambeau.autograd.function"})
 
 
-class Function(metaclass=FunctionMeta):
+class Function(FunctionCtx, metaclass=FunctionMeta):
     """A function whose backward is written by hand; call it by ``apply``.
 
     ``forward`` takes ``ctx`` and the arguments, or the arguments alone where ``setup_context(ctx,

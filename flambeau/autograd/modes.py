@@ -13,7 +13,7 @@ from flambeau.core.face import FACES
 from flambeau.core.modes import INFERENCE, MODES
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled",
-           "no_grad", "set_grad_enabled"]
+           "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
 
 class Mode:
@@ -204,3 +204,26 @@ FACES["torch"].update(no_grad=no_grad, enable_grad=enable_grad, set_grad_enabled
                       is_inference_mode_enabled=is_inference_mode_enabled)
 for _class in (no_grad, enable_grad, set_grad_enabled, inference_mode):
     _class.__module__ = "flambeau.autograd.grad_mode"
+
+
+class set_multithreading_enabled(Mode):
+    """Whether backward may use threads of devices: kept, and of no effect on the CPU.
+
+    Backward runs in the thread that calls it, as PyTorch's does there.
+    """
+
+    enabled = True
+
+    def __init__(self, mode: bool) -> None:
+        self.before = set_multithreading_enabled.enabled
+        self.mode = mode
+        set_multithreading_enabled.enabled = mode
+
+    def clone(self) -> Any:
+        return type(self)(self.mode)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        set_multithreading_enabled.enabled = self.before
