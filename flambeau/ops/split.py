@@ -39,7 +39,10 @@ def _batch_apart(op: Any, inputs: Sequence[Any], bdims: Sequence[Any], **params:
 
 
 def _unbind_forward(a: np.ndarray, dim: int) -> list[np.ndarray]:
-    lines = a.swapaxes(0, dim) if a.ndim < 3 else np.moveaxis(a, dim, 0)
+    if dim == 0:
+        lines = a
+    else:
+        lines = a.swapaxes(0, dim) if a.ndim < 3 else np.moveaxis(a, dim, 0)
     return [lines[i, ...] for i in range(a.shape[dim])]
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.backends import recurrence
+
 __all__ = ["Weights", "gru_backward", "gru_forward", "lstm_backward", "lstm_forward",
            "rnn_backward", "rnn_forward", "steps_of"]
 
@@ -81,6 +83,13 @@ def _start(g: ndarray | None, batch: int, like: ndarray) -> ndarray:
     return np.zeros(shape, like.dtype) if g is None else np.array(g, like.dtype, order="C")
 
 
+def _filled(arrays: dict[str, Any], like: ndarray) -> dict[str, Any]:
+    """The arrays with zeros for a gradient that is not there, and each of them dense."""
+    g = arrays["g_out"]
+    arrays["g_out"] = np.zeros_like(like) if g is None else np.ascontiguousarray(g)
+    return arrays
+
+
 # Long short-term memory: gates i, f, g, o
 
 
@@ -106,10 +115,14 @@ def lstm_forward(x: ndarray, h: ndarray, c: ndarray, w: Weights,
     gates = _inputs(x, w)
     rows, width = len(x), c.shape[1]
     state_weight = w.hh.T
-    h, c = h.copy(), c.copy()
+    h, c = np.array(h, order="C"), np.array(c, order="C")
     before_h, before_c = np.empty((rows, h.shape[1]), x.dtype), np.empty((rows, width), x.dtype)
     raw = np.empty((rows, width), x.dtype)
     out = raw if w.hr is None else np.empty((rows, h.shape[1]), x.dtype)
+    arrays = {"gates": gates, "part": np.empty((len(h), 4 * width), x.dtype), "h": h, "c": c,
+              "before_h": before_h, "before_c": before_c, "out": out}
+    if w.hr is None and recurrence.run("lstm", arrays, state_weight, steps, len(h)):
+        return out, h, c, gates, before_h, before_c
     for at, n in steps:
         now = slice(at, at + n)
         before_h[now], before_c[now] = h[:n], c[:n]
@@ -146,6 +159,10 @@ def lstm_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
     dh, dc = _start(g_h, batch, before_h), _start(g_c, batch, before_c)
     d_gates = np.empty_like(gates)
     d_out = np.empty_like(before_h if w.hr is not None else before_h[:0])
+    arrays = {"gates": gates, "before_c": before_c, "g_out": g_out, "h": dh, "c": dc,
+              "d_gates": d_gates}
+    if w.hr is None and recurrence.run("lstm_back", _filled(arrays, before_h), w.hh, steps, batch):
+        steps = ()
     for at, n in reversed(steps):
         now = slice(at, at + n)
         d = dh[:n]
@@ -195,8 +212,13 @@ def gru_forward(x: ndarray, h: ndarray, w: Weights, steps: Steps) -> tuple[ndarr
     """Results (rows, H), last h, and for backward: gates, the state's part of n, h before."""
     rows, width = len(x), h.shape[1]
     gates, bias = gru_inputs(x, w)
-    h = h.copy()
+    h = np.array(h, order="C")
     out, news, before = (np.empty((rows, width), x.dtype) for _ in range(3))
+    arrays = {"gates": gates, "part": np.empty((len(h), 3 * width), x.dtype), "h": h,
+              "bias": np.zeros(width, x.dtype) if bias is None else np.ascontiguousarray(bias),
+              "news": news, "before_h": before, "out": out}
+    if recurrence.run("gru", arrays, w.hh.T, steps, len(h)):
+        return out, h, gates, news, before
     for at, n in steps:
         now = slice(at, at + n)
         before[now] = h[:n]
@@ -232,6 +254,10 @@ def gru_backward(grads: Sequence[ndarray | None], x: ndarray, w: Weights,
     g_out, g_h = grads
     dh = _start(g_h, batch, before)
     d_in, d_state = np.empty_like(gates), np.empty_like(gates)
+    arrays = {"gates": gates, "news": news, "before_h": before, "g_out": g_out, "h": dh,
+              "d_in": d_in, "d_gates": d_state}
+    if recurrence.run("gru_back", _filled(arrays, before), w.hh, steps, batch):
+        steps = ()
     for at, n in reversed(steps):
         now = slice(at, at + n)
         d = dh[:n]
@@ -250,8 +276,12 @@ def rnn_forward(relu: bool, x: ndarray, h: ndarray, w: Weights,
                 steps: Steps) -> tuple[ndarray, ...]:
     """Results (rows, H), last h, and for backward: the results again, h before each step."""
     held = _inputs(x, w)
-    h = h.copy()
+    h = np.array(h, order="C")
     before = np.empty((len(x), h.shape[1]), x.dtype)
+    name, out = "rnn_relu" if relu else "rnn_tanh", np.empty_like(held)
+    arrays = {"gates": held, "part": np.empty_like(h), "h": h, "before_h": before, "out": out}
+    if recurrence.run(name, arrays, w.hh.T, steps, len(h)):
+        return out, h, held, before
     for at, n in steps:
         now = slice(at, at + n)
         before[now] = h[:n]
@@ -272,9 +302,14 @@ def rnn_backward(relu: bool, grads: Sequence[ndarray | None], x: ndarray, w: Wei
     held, before = kept
     g_out, g_h = grads
     dh = _start(g_h, batch, before)
-    slope: Any = (held > 0).astype(x.dtype) if relu else 1 - held * held.conj()
     d_gate = np.empty_like(held)
     back = w.hh.conj()
+    arrays = {"gates": held, "g_out": g_out, "h": dh, "d_gates": d_gate}
+    name = "rnn_relu_back" if relu else "rnn_tanh_back"
+    if recurrence.run(name, _filled(arrays, before), back, steps, batch):
+        steps, slope = (), held
+    else:
+        slope = (held > 0).astype(x.dtype) if relu else 1 - held * held.conj()
     for at, n in reversed(steps):
         now = slice(at, at + n)
         d = dh[:n]
