@@ -10,7 +10,7 @@ from flambeau.core.generator import Generator, default_generator
 from flambeau.ops.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
 __all__ = ["Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed",
-           "manual_seed", "seed", "set_rng_state"]
+           "manual_seed", "seed", "set_rng_state", "thread_safe_generator"]
 
 
 @contextlib.contextmanager
@@ -39,3 +39,18 @@ def fork_rng(devices: Iterable[device] | None = None, enabled: bool = True,
         yield
     finally:
         set_rng_state(state)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of a DataLoader's worker thread; None elsewhere, which means the default one.
+
+    >>> import flambeau as torch
+    >>> torch.random.thread_safe_generator() is None
+    True
+    """
+    # Here, for only workers need what loads data.
+    from flambeau.utils.data import get_worker_info
+    info = get_worker_info()
+    if info is None or info.worker_method != "thread" or info.rng is None:
+        return None
+    return info.rng.torch_generator
