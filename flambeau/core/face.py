@@ -95,9 +95,9 @@ def with_out(function: Callable, apart: bool = False, places: Sequence[str] = ()
             out = kwargs.pop("out", None)
             if apart and out is not None:
                 refuse_shared(out, args)
+            if not kwargs.keys().isdisjoint(_SPELLINGS):
+                kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
             if out is None:
-                if not kwargs.keys().isdisjoint(_SPELLINGS):
-                    kwargs = {_spelling(function, k): v for k, v in kwargs.items()}
                 return function(*args, **kwargs)
             if name in OUT_SAYS_DTYPE and isinstance(out, Tensor) and kwargs.get("dtype") is None:
                 kwargs["dtype"] = out.dtype
