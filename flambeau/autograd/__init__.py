@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from flambeau.autograd import (
     anomaly_mode,
     forward_ad,
@@ -25,6 +28,17 @@ from flambeau.autograd.modes import (
     set_multithreading_enabled,
 )
 from flambeau.autograd.variable import Variable
+from flambeau.base.missing import missing_attribute as _missing
+
+# Loaded when first asked for: few programs are profiled.
+_LATER = ("profiler", "profiler_util")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        return _import_module(f"flambeau.autograd.{name}")
+    raise _missing(__name__, name, [*globals(), *_LATER])
+
 
 __all__ = ["Function", "Variable", "anomaly_mode", "backward", "detect_anomaly", "enable_grad",
            "explain", "forward_ad", "function", "functional", "grad", "grad_mode", "gradcheck",
