@@ -83,6 +83,7 @@ newaxis = None
 _LATER = frozenset(
     (
         "accelerator",
+        "amp",
         "backends",
         "compiler",
         "cpu",
@@ -98,6 +99,7 @@ _LATER = frozenset(
         "multiprocessing",
         "nn",
         "optim",
+        "profiler",
         "random",
         "return_types",
         "serialization",

@@ -1,0 +1,80 @@
+"""Calling something in a function's place, wherever the function is known, and undoing it.
+
+Whoever holds the function object (a module, a class, a program's own ``from ... import``) runs its
+code, so the code is exchanged. While nothing is exchanged a call costs what it always costs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+__all__ = ["Exchange"]
+
+_CALL = "flambeau_call_"
+_VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
+class Exchange:
+    """``function`` runs what ``replace(original)`` returns, until ``undo``."""
+
+    def __init__(self, function: FunctionType,
+                 replace: Callable[[Callable], Callable]) -> None:
+        self.function = function
+        self.code = function.__code__
+        original = FunctionType(self.code, function.__globals__, function.__name__,
+                                function.__defaults__, function.__closure__)
+        original.__kwdefaults__ = function.__kwdefaults__
+        function.__code__ = _calling(self.code, replace(original))
+
+    def undo(self) -> None:
+        """Give the function its own code back."""
+        self.function.__code__ = self.code
+
+
+def _calling(code: CodeType, call: Callable) -> CodeType:
+    """Code of the same parameters as ``code`` that hands all its arguments on to ``call``.
+
+    Whoever looks at the code finds its parameters and the names that it uses, as before.
+    """
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    template = _template(code.co_varnames[:count], code.co_posonlyargcount, code.co_argcount,
+                         code.co_kwonlyargcount, code.co_flags & _VARIADIC, code.co_freevars)
+    constants = tuple([call if value == _CALL else value for value in template.co_consts])
+    return template.replace(co_consts=constants, co_names=(*template.co_names, *code.co_names),
+                            co_name=code.co_name, co_qualname=code.co_qualname)
+
+
+@functools.cache
+def _template(names: tuple[str, ...], positional: int, count: int, by_name: int, variadic: int,
+              free: tuple[str, ...]) -> CodeType:
+    given = list(names[:count])
+    parameters = [*given[:positional], *["/"] * bool(positional), *given[positional:]]
+    rest = list(names[count + by_name:])
+    if variadic & inspect.CO_VARARGS:
+        parameters.append(f"*{rest[0]}")
+        given.append(f"*{rest.pop(0)}")
+    elif by_name:
+        parameters.append("*")
+    for name in names[count:count + by_name]:
+        parameters.append(name)
+        given.append(f"{name}={name}")
+    if rest:
+        parameters.append(f"**{rest[0]}")
+        given.append(f"**{rest[0]}")
+    mention = f"if 0: ({', '.join(free)},)" if free else "pass"
+    source = (f"def outer({', '.join(free)}):\n"
+              f"  def call({', '.join(parameters)}):\n"
+              f"    {mention}\n"
+              f"    {_CALL} = {_CALL!r}\n"
+              f"    return {_CALL}({', '.join(given)})\n"
+              f"  return call\n")
+    scope: dict[str, Any] = {}
+    # Named as a file beside this one, so that errors do not take it for the program's.
+    exec(compile(source, os.path.join(os.path.dirname(__file__), "recorded call"), "exec"), scope)
+    return scope["outer"](*range(len(free))).__code__
