@@ -18,6 +18,7 @@ from flambeau.nn.modules.module_attributes import (
     PARAMETER_HOOKS,
     Attributes,
 )
+from flambeau.nn.modules.module_members import CALLED, attributes_of, hooks_of
 
 __all__ = ["HookedModule", "WrappedHook"]
 
@@ -220,8 +221,10 @@ class HookedModule(Attributes):
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         """A call that looks for hooks."""
-        if not (self._backward_hooks or self._backward_pre_hooks or self._forward_hooks
-                or self._forward_pre_hooks or HOOKED and _any_global()):
+        held = attributes_of(self)
+        if "_parameters" not in held:
+            self._backward_hooks  # noqa: B018 (says that __init__ never ran)
+        if not any([held.get(name) for name in CALLED]) and not (HOOKED and _any_global()):
             return self.forward(*args, **kwargs)
         call = _HookedCall(self, args, kwargs)
         try:
@@ -241,7 +244,7 @@ def backward_hooks_by_kind(module: Any) -> tuple[list, list]:
     full: list[Callable] = []
     old: list[Callable] = []
     for hooks, kind in ((BACKWARD_HOOKS, _GlobalKind.full),
-                        (module._backward_hooks, module._is_full_backward_hook)):
+                        (hooks_of(module, "_backward_hooks"), module._is_full_backward_hook)):
         if kind is not None:
             (full if kind else old).extend(hooks.values())
     return full, old
@@ -260,15 +263,16 @@ class _HookedCall:
     def run(self) -> Any:
         module = self.module
         full, old = backward_hooks_by_kind(module)
-        before = [*BACKWARD_PRE_HOOKS.values(), *module._backward_pre_hooks.values()]
+        before = [*BACKWARD_PRE_HOOKS.values(), *hooks_of(module, "_backward_pre_hooks").values()]
         self._run_pre_hooks()
         around = None
         if full or before:
             around = BackwardHook(module, full, before)
             self.args = around.setup_input_hook(self.args)
         self.result = module.forward(*self.args, **self.kwargs)
-        for at, hook in (*FORWARD_HOOKS.items(), *module._forward_hooks.items()):
-            if at in module._forward_hooks_always_called or at in ALWAYS_CALLED:
+        always = hooks_of(module, "_forward_hooks_always_called")
+        for at, hook in (*FORWARD_HOOKS.items(), *hooks_of(module, "_forward_hooks").items()):
+            if at in always or at in ALWAYS_CALLED:
                 self.called.add(at)
             self._run_hook(at, hook)
         if around is not None:
@@ -283,8 +287,9 @@ class _HookedCall:
 
     def _run_pre_hooks(self) -> None:
         module = self.module
-        for at, hook in (*FORWARD_PRE_HOOKS.items(), *module._forward_pre_hooks.items()):
-            if at in module._forward_pre_hooks_with_kwargs:
+        for at, hook in (*FORWARD_PRE_HOOKS.items(),
+                         *hooks_of(module, "_forward_pre_hooks").items()):
+            if at in hooks_of(module, "_forward_pre_hooks_with_kwargs"):
                 found = hook(module, self.args, self.kwargs)
                 if found is None:
                     continue
@@ -299,7 +304,7 @@ class _HookedCall:
 
     def _run_hook(self, at: int, hook: Callable) -> None:
         module = self.module
-        if at in module._forward_hooks_with_kwargs or at in WITH_KWARGS:
+        if at in WITH_KWARGS or at in hooks_of(module, "_forward_hooks_with_kwargs"):
             found = hook(module, self.args, self.kwargs, self.result)
         else:
             found = hook(module, self.args, self.result)
@@ -311,7 +316,8 @@ class _HookedCall:
         module = self.module
         for hooks, always, what in (
                 (FORWARD_HOOKS, ALWAYS_CALLED, "global module"),
-                (module._forward_hooks, module._forward_hooks_always_called, "module")):
+                (hooks_of(module, "_forward_hooks"),
+                 hooks_of(module, "_forward_hooks_always_called"), "module")):
             for at, hook in hooks.items():
                 if at not in always or at in self.called:
                     continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["AttributeView", "HOOKS", "Holder", "Members", "PRIVATE", "SLOTS", "SPECIAL",
-           "adopt_members", "attributes_of", "find_member", "replace_attributes", "set_special",
-           "visible"]
+           "adopt_members", "attributes_of", "find_member", "hooks_of", "replace_attributes",
+           "set_special", "visible"]
 
 SLOTS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
@@ -21,6 +23,10 @@ FULL = "_is_full_backward_hook"
 ORDER = ("training", "_parameters", "_buffers", "_non_persistent_buffers_set", *HOOKS[:2], FULL,
          *HOOKS[2:], "_modules")
 PRIVATE = "_module_has_hooks"
+# Hooks that a call must look for.
+CALLED = frozenset(("_backward_pre_hooks", "_backward_hooks", "_forward_hooks",
+                    "_forward_pre_hooks"))
+NO_HOOKS: Mapping[int, Any] = MappingProxyType({})
 SPECIAL = frozenset((*SLOTS, *HOOKS, "_compiled_call_impl"))
 ABSENT: Any = object()
 
@@ -122,6 +128,12 @@ class Members(dict):
         self.update(other)
         return self
 
+    def __deepcopy__(self, memo: dict) -> dict:
+        found = memo[id(self)] = {}
+        for name, value in self.items():
+            found[name] = copy.deepcopy(value, memo)
+        return found
+
     def __reduce_ex__(self, protocol: Any) -> tuple:
         return dict, (), None, None, iter(self.items())
 
@@ -143,7 +155,8 @@ def find_member(self: Any, name: str) -> Any:
         if members is not None and name in members:
             return members[name]
     if name in HOOKS and "_parameters" in held:
-        held[PRIVATE] = True
+        if name in CALLED:
+            held[PRIVATE] = True
         held[name] = OrderedDict()
         return held[name]
     raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'",
@@ -153,6 +166,21 @@ def find_member(self: Any, name: str) -> Any:
 def _stands_for_member(held: dict, name: str, value: Any) -> bool:
     """Whether an attribute is there only to show a member."""
     return any(name in held[s] and held[s][name] is value for s in SLOTS if s in held)
+
+
+def hooks_of(owner: Any, name: str) -> Mapping[int, Any]:
+    """The hooks of one kind, to be read only; none are made where there are none."""
+    return attributes_of(owner).get(name, NO_HOOKS)
+
+
+class NoHooks(OrderedDict):
+    """Stands in a module's state for hooks that it has none of; copying it takes no time."""
+
+    def __deepcopy__(self, memo: dict) -> NoHooks:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return OrderedDict, ()
 
 
 def visible(owner: Any) -> dict:
@@ -168,7 +196,7 @@ def visible(owner: Any) -> dict:
         if name in held:
             found[name] = held[name]
         elif name in HOOKS:
-            found[name] = OrderedDict()
+            found[name] = NoHooks()
         elif name == FULL:
             found[name] = None
     for name, value in held.items():
@@ -262,7 +290,7 @@ def set_special(owner: Any, name: str, value: Any) -> None:
         set_members(owner, name, value)
         return
     held[name] = value
-    if name in SPECIAL and "_parameters" in held:
+    if name in (*CALLED, "_compiled_call_impl") and "_parameters" in held:
         held[PRIVATE] = True
 
 

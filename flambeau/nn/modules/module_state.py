@@ -7,11 +7,15 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from numpy import ndarray
+
 from flambeau.autograd.modes import no_grad
+from flambeau.core.inplace import store
 from flambeau.core.node import RemovableHandle
 from flambeau.core.tensor import Tensor
 from flambeau.nn.modules.module_attributes import Attributes
 from flambeau.nn.modules.module_hooks import WrappedHook
+from flambeau.nn.modules.module_members import hooks_of
 from flambeau.nn.parameter import Parameter, is_lazy
 
 __all__ = ["StatefulModule"]
@@ -75,14 +79,14 @@ class StatefulModule(Attributes):
         metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = metadata
-        for hook in self._state_dict_pre_hooks.values():
+        for hook in hooks_of(self, "_state_dict_pre_hooks").values():
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=destination, prefix=f"{prefix}{name}.",
                                   keep_vars=keep_vars)
-        for hook in self._state_dict_hooks.values():
+        for hook in hooks_of(self, "_state_dict_hooks").values():
             other = hook(self, destination, prefix, metadata)
             if other is None:
                 continue
@@ -136,7 +140,7 @@ class StatefulModule(Attributes):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: dict,
                               strict: bool, missing_keys: list[str], unexpected_keys: list[str],
                               error_msgs: list[str]) -> None:
-        for hook in self._load_state_dict_pre_hooks.values():
+        for hook in hooks_of(self, "_load_state_dict_pre_hooks").values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                  error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
@@ -214,7 +218,7 @@ def _load(module: Any, given: Any, prefix: str, metadata: Any, assign: bool,
             inner = f"{prefix}{name}."
             part = {k: v for k, v in given.items() if k.startswith(inner)}
             _load(child, part, inner, metadata, assign, found)
-    for hook in module._load_state_dict_post_hooks.values():
+    for hook in hooks_of(module, "_load_state_dict_post_hooks").values():
         if hook(module, _IncompatibleKeys(missing, unexpected)) is not None:
             raise AssertionError(
                 "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to "
@@ -223,12 +227,14 @@ def _load(module: Any, given: Any, prefix: str, metadata: Any, assign: bool,
 
 
 def knows(module: Any, key: str, own: dict) -> bool:
+    """Whether a key of a state belongs to the module or to one below it."""
     first, dot, _ = key.partition(".")
     return first in (module._modules if dot else own)
 
 
 def load_one(module: Any, name: str, key: str, param: Any, given: Any, assign: bool,
-              errors: list[str]) -> None:
+             errors: list[str]) -> None:
+    """Copy ``given`` into ``param``, or put it in its place; say in ``errors`` why not."""
     if not isinstance(given, Tensor):
         errors.append(f'While copying the parameter named "{key}", expected torch.Tensor or '
                       f"Tensor-like object from checkpoint but received {type(given)}")
@@ -244,6 +250,8 @@ def load_one(module: Any, name: str, key: str, param: Any, given: Any, assign: b
         with no_grad():
             if assign:
                 take(module, name, param, given)
+            elif _is_plain(param, given):
+                store(param, given._a)
             else:
                 param.copy_(given)
     except Exception as error:
@@ -253,7 +261,16 @@ def load_one(module: Any, name: str, key: str, param: Any, given: Any, assign: b
             f"exception occurred : {error.args}.")
 
 
+def _is_plain(param: Any, given: Any) -> bool:
+    """Whether copying is no more than writing an array into another."""
+    a, b = param._a, given._a
+    return (type(a) is ndarray is type(b) and a.dtype is b.dtype
+            and (param._v is None or type(param._v) is list)
+            and type(param).copy_ is Tensor.copy_)
+
+
 def take(module: Any, name: str, param: Any, given: Any) -> None:
+    """Put ``given`` in the place of ``param``."""
     if isinstance(param, Parameter):
         if isinstance(given, Parameter):
             given.requires_grad_(param.requires_grad)
