@@ -211,7 +211,8 @@ def histogramdd(input: Tensor, bins: Any, range: Any = None, weight: Tensor | No
         raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension "
                            "of the input.")
     found = _histogram((BY_COUNTS, BY_EDGES), input, tuple(bins), range, weight, density)
-    return return_types.ALL["histogramdd"]((found[0], tuple(found[1:])))
+    edges = bins if len(bins) and isinstance(bins[0], Tensor) else found[1:]
+    return return_types.ALL["histogramdd"]((found[0], tuple(edges)))
 
 
 __all__ = ["histogram", "histogramdd"]

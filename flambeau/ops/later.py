@@ -9,6 +9,11 @@ __all__ = ["FILES"]
 TORCH, TENSOR, LINALG = ("torch",), ("Tensor",), ("linalg",)
 FFT, WINDOWS = ("fft",), ("signal.windows",)
 BOTH, ALL = ("torch", "Tensor"), ("torch", "Tensor", "linalg")
+AUTOCAST = ("autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache "
+            "get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
+            "is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
+            "set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled "
+            "set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype")
 STORAGES = ("BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage "
             "ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage "
             "ShortStorage")
@@ -33,6 +38,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "files": (("from_file", TORCH),),
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
     "flambeau.compiler.entry": (("compile", TORCH),),
+    "flambeau.amp.autocast_mode": ((AUTOCAST, TORCH),),
     "flambeau.serialization": (("load save", TORCH),),
     "flambeau.ops.sparse": (
         (SPARSE, TORCH), (SPARSE_PARTS, TENSOR), ("resize_as_sparse_", BOTH),
