@@ -17,7 +17,8 @@ from flambeau.nn.parameter import (
 from flambeau.ops.linear_loss import LinearCrossEntropyOptions
 
 # Loaded when first asked for.
-_LATER = {"DataParallel": "parallel", "attention": "attention", "parallel": "parallel", "utils": "utils"}
+_LATER = {"DataParallel": "parallel", "attention": "attention", "parallel": "parallel",
+          "utils": "utils"}
 
 __all__ = ["Buffer", "LinearCrossEntropyOptions", "Parameter", "UninitializedBuffer",
            "UninitializedParameter", "factory_kwargs", "functional", "init", "modules",

@@ -266,7 +266,7 @@ def _is_plain(param: Any, given: Any) -> bool:
     a, b = param._a, given._a
     return (type(a) is ndarray is type(b) and a.dtype is b.dtype
             and (param._v is None or type(param._v) is list)
-            and type(param).copy_ is Tensor.copy_)
+            and type(param).copy_ is Tensor.copy_)  # type: ignore[attr-defined]
 
 
 def take(module: Any, name: str, param: Any, given: Any) -> None:
