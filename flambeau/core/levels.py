@@ -28,14 +28,16 @@ from flambeau.core.printing import sparse_str, tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
-__all__ = ["Batched", "Dual", "Handle", "Level", "RULES", "SPARSE", "TRACED", "Tracked", "filled",
-           "lower", "mark", "rerun", "standing"]
+__all__ = ["Batched", "Dual", "Handle", "Level", "MANY_DIMS", "RULES", "SPARSE", "TRACED",
+           "Tracked", "filled", "lower", "mark", "rerun", "standing"]
 
 ndarray = np.ndarray
 # The level of what is traced for compilation: below every transform.
 TRACED = 0.25
 # The level of sparse tensors, which any transform stands above.
 SPARSE = 0.125
+# The level of tensors of more dimensions than an array can have.
+MANY_DIMS = 0.0625
 _marked: dict[np.dtype, np.dtype] = {}
 
 
@@ -195,6 +197,17 @@ def lower(t: Any, level: int) -> Any:
     return t.value if type(t) is Number else t
 
 
+def values_of(t: Any) -> Any:
+    """The array of ``t``, for code that needs its values; None inside a transform.
+
+    Of a traced tensor too: its trace then ends with the hope for one graph.
+    """
+    a = t._a
+    if type(a) is ndarray:
+        return a
+    return a.read() if a.level == TRACED else None
+
+
 def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """``op`` on inputs of lower levels."""
     if op.kind == "pointwise":
@@ -213,7 +226,7 @@ def process(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         return MODES.tracer.process(op, inputs, params)
     top = next(t._a for t in inputs if _level_of(t) == level)
     results = RULES[type(top)](op, inputs, params, level)
-    if op.view and not op.multiple and level != SPARSE:
+    if op.view and not op.multiple and level > SPARSE:
         _link_view(op, inputs[0], results, params)
     return results
 
@@ -563,6 +576,8 @@ def text_of(t: Tensor) -> str:
         return MODES.tracer.text_of(t)
     if handle.level == SPARSE:
         return sparse_str(t)
+    if handle.level == MANY_DIMS:
+        return f"{tensor_str(handle.value)[:-1]}, size={handle.shape})"
     inside = textwrap.indent(text_of(handle.value), "    ")
     if type(handle) is Batched:
         return f"BatchedTensor(lvl={handle.level}, bdim={handle.dim}, value=\n{inside}\n)"

@@ -12,7 +12,7 @@ from flambeau.base.device import device, strided
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.base.errors import told
 from flambeau.core.face import public, show
-from flambeau.core.levels import SPARSE, Batched, text_of
+from flambeau.core.levels import MANY_DIMS, SPARSE, Batched, text_of
 from flambeau.core.node import LEAF
 from flambeau.core.printing import format_tensor
 from flambeau.core.tensor import Tensor, wrap
@@ -52,6 +52,8 @@ def plain(t: Tensor, what: str) -> np.ndarray:
     while type(a) is not np.ndarray:
         if a.level == SPARSE:
             return _sparse_array(t, what)
+        if a.level == MANY_DIMS and what in (".numpy()", ".tolist()"):
+            raise ValueError("number of dimensions must be within [0, 64]")
         if what == ".numpy()":
             raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
         if isinstance(a, Batched):
