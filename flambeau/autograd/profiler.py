@@ -17,9 +17,15 @@ from flambeau.autograd.profiler_util import (
 from flambeau.autograd.record_flops import flops_of
 from flambeau.autograd.record_session import USER, Record, Session, active
 from flambeau.autograd.record_targets import watch_all
+from flambeau.base.missing import missing_attribute
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval", "kineto_available",
            "profile", "record_function"]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_attribute(__name__, name, globals())
+
 
 _F = TypeVar("_F", bound=Callable)
 STEP = "ProfilerStep#"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -50,6 +51,16 @@ class _Running:
 def active() -> Session | None:
     """The recording that is going on, if any."""
     return _Running.session
+
+
+def _forget() -> None:
+    """In a child of the process nobody asks for what it runs."""
+    if _Running.session is not None:
+        _Running.session.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Session:

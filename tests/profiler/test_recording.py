@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import flambeau as fl
 from flambeau import nn
 from flambeau.autograd.profiler import EventList, profile, record_function
 from flambeau.autograd.record_code import Exchange
+from flambeau.autograd.record_session import active
 from flambeau.core import dispatch, engine
 from flambeau.core.face import FACES
 from flambeau.core.tensor import Tensor
@@ -135,6 +137,25 @@ def test_other_threads_are_not_recorded() -> None:
         thread.join()
         fl.zeros(1)
     assert names(prof.function_events) == ["aten::zeros"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_forked_processes_are_not_recorded() -> None:
+    from flambeau.utils.data import DataLoader
+
+    class Asking:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> bool:
+            return active() is None and fl.exp.__code__.co_filename.endswith("py")
+
+    with profile() as prof:
+        found = list(DataLoader(Asking(), num_workers=2, multiprocessing_context="fork"))
+    assert [bool(x) for x in found] == [True] * 4
+    counts = {e.key: e.count for e in prof.key_averages()}
+    assert counts["enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"] == 5
 
 
 def test_files_that_are_imported_meanwhile(python: Any) -> None:

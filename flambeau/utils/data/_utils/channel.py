@@ -71,7 +71,7 @@ def _reduce_tensor(t: Tensor) -> Any:
 
 
 def _packed(a: np.ndarray) -> tuple[np.ndarray, tuple]:
-    """The elements of ``a`` without gaps, in the order of memory, and its strides over them."""
+    """The elements of ``a`` without gaps, in the order of memory, and its strides over it."""
     # Dimensions that repeat elements are cut to one.
     core = a[tuple([slice(0, 1) if n > 1 and s == 0 else slice(None)
                     for n, s in zip(a.shape, a.strides)])]
