@@ -82,8 +82,8 @@ def _packed(a: np.ndarray) -> tuple[np.ndarray, tuple]:
 
 
 def _dispatch_table() -> dict:
-    return {**copyreg.dispatch_table, **ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
-            Tensor: _reduce_tensor}
+    shared: dict = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    return {**copyreg.dispatch_table, **shared, Tensor: _reduce_tensor}
 
 
 class WorkerEnd:
