@@ -70,6 +70,10 @@ def _apply(view: Value, base: Access) -> Access | None:
     extent = sum((n - 1) * abs(s) for n, s in zip(base.shape, base.strides)) + 1
     if math.prod(base.shape) == 0:
         return None
+    (source,) = view.node.values()
+    if view.node.name == "as_strided" and source.strides != tuple(
+            [s * item for s in base.strides]):
+        return None
     # Never written or read: the system gives no pages for it.
     memory = np.empty(extent * item, np.uint8)
     array = np.ndarray(base.shape, base.root.dtype, memory,

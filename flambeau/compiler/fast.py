@@ -150,7 +150,7 @@ class _Writer:
         for at, made in self.trace.moved.items():
             self.line(f"    {self._capture(at)}._a = {self._array(made.memory)}")
         for at, (before, after) in self.trace.grads.items():
-            if before is after and type(before) is Capture or before is None and after is None:
+            if before is after:
                 continue
             t = self._capture(at)
             self.line(f"    x = {t}._x")

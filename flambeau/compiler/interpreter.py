@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.backends import large
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.core.dispatch import run_forward
+from flambeau.core.op import Op
 from flambeau.core.pointwise import LARGE, computing_dtypes
 from flambeau.core.promote import number_array, result_type
 from flambeau.core.tensor import Tensor, wrap
@@ -178,6 +179,8 @@ def _check(node: Node) -> Step:
 def _general(node: Node) -> Step:
     op, params = node.op, node.params
     assert op is not None
+    if op.name in _BY_LAYOUT:
+        return _strided(node, op)
     at = [x.number if type(x) is Value else None for x in node.inputs]
     outs = [v.number for v in node.outputs]
 
@@ -189,6 +192,23 @@ def _general(node: Node) -> Step:
                 values[n] = a
         else:
             values[outs[0]] = found
+
+    return step
+
+
+# Views that depend on how their input lies, which need not be as it lay in the trace.
+_BY_LAYOUT = frozenset(("as_strided", "view", "view_dtype"))
+
+
+def _strided(node: Node, op: Op) -> Step:
+    (x,), (out,), params = node.values(), node.outputs, node.params
+
+    def step(values: list) -> None:
+        a = values[x.number]
+        if op.name == "view":
+            values[out.number] = a.reshape(out.shape)
+        else:
+            values[out.number] = op.forward(laid_out(a, x.strides, True), **params)
 
     return step
 

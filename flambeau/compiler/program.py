@@ -338,8 +338,10 @@ class _Commit:
             self.node = self.program.back.node_type(self.tensors, self.arrays, kept)
         for at, made in trace.moved.items():
             self.tensors[at]._a = self._array(made)
-        for at, (_, after) in trace.grads.items():
+        for at, (before, after) in trace.grads.items():
             t = self.tensors[at]
+            if after is before:
+                continue
             if after is not None or t._x is not None:
                 t._meta().grad = None if after is None else self._tensor(after)
         return tree_unflatten([self._leaf(x) for x in trace.outputs], trace.spec)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from flambeau.compiler.graph import Value
 from flambeau.core.levels import TRACED, Handle, mark
@@ -63,7 +65,7 @@ class _Read:
         self._a = array
 
 
-class Traced(Handle):
+class Traced(Handle, NDArrayOperatorsMixin):
     """The array ``array``, seen through the views ``chain`` of a memory.
 
     Each step of ``chain`` is (op, params, number of the output). What an operator does to it is
@@ -81,6 +83,7 @@ class Traced(Handle):
         self.seen: Value | None = None
         self.at = -1
 
+    __hash__ = object.__hash__
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: mark(self.array.dtype))
     itemsize = property(lambda self: self.array.itemsize)
@@ -110,6 +113,15 @@ class Traced(Handle):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         real = [x.read() if type(x) is Traced else x for x in inputs]
         return getattr(ufunc, method)(*real, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.read())
+
+    def __bool__(self) -> bool:
+        return bool(self.read())
 
     def __getitem__(self, index: Any) -> Any:
         return self.read()[index]

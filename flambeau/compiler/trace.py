@@ -176,7 +176,13 @@ def _plain_saved(saved: Any) -> Any:
 
 def _described(tracer: Tracer, result: Any) -> Trace:
     """The trace of a call that has returned ``result``; tensors still hold stand-ins."""
+    leaves, spec = tree_flatten(result)
+    for t in leaves:
+        # Even where only its being there was looked at: a later call returns another one.
+        if isinstance(t, Tensor) and type(get_array(t)) is ndarray:
+            tracer.capture(t, get_array(t))
     trace = Trace(tracer)
+    trace.spec = spec
     tracer.paused = 1
     described: dict[int, Any] = {}
 
@@ -187,7 +193,6 @@ def _described(tracer: Tracer, result: Any) -> Trace:
             described[id(x)] = _describe(tracer, x)
         return described[id(x)]
 
-    leaves, trace.spec = tree_flatten(result)
     trace.outputs = [describe(x) for x in leaves]
     metas = {}
     for capture in trace.captures:
@@ -198,7 +203,14 @@ def _described(tracer: Tracer, result: Any) -> Trace:
         after = meta.__dict__.get("grad")
         at = metas.get(id(meta))
         if at is not None:
-            trace.grads[at] = (describe(before), describe(after))
+            same = before is after
+            before = describe(before)
+            after = before if same else describe(after)
+            if isinstance(after, Tensor) and not same:
+                tracer.breaks_at("escape", shape=list(get_array(after).shape))
+            # Of a gradient that was not read only its being there counts.
+            before = ... if isinstance(before, Tensor) else before
+            trace.grads[at] = (before, before if same else after)
         elif before is not after:
             trace.met_grads.append(meta)
     trace.written = [m for m in {id(c.memory): c.memory for c in trace.captures}.values()

@@ -23,7 +23,9 @@ from flambeau.base.errors import call_site, user_frame
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
+from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
+from flambeau.backends.memory import is_owner
 from flambeau.backends.mt19937 import Engine
 from flambeau.core.inplace import OVERLAP, overlaps
 from flambeau.core.modes import INFERENCE, MODES
@@ -302,6 +304,19 @@ class Tracer:
         node = self.graph.add("input", None, (), {"at": -self.tangents}, (array,))
         t = plain_tensor(array)
         set_array(t, Traced(array, Memory(self, array, node.outputs[0])))
+        return t
+
+    def owned(self, g: Tensor, leaf: Tensor, shared: bool) -> Tensor:
+        """A gradient as a leaf keeps it: in memory of its own that lies as the leaf's does."""
+        handle, like = g._a, leaf._a
+        if type(handle) is not Traced or type(like) is not Traced:
+            return g
+        a = handle.array
+        if not (shared or handle.chain) and a.strides == like.array.strides and is_owner(a):
+            return g
+        copy = engine.copy_like(a, like.array)
+        t = plain_tensor(copy)
+        t._a = Traced(copy, Memory(self, copy, self.value_of(handle)))
         return t
 
     def text_of(self, t: Tensor) -> str:

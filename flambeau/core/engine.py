@@ -276,10 +276,13 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
         if old is None:
             if meta.gathered_at:
                 meta.gathered_at = meta.gathered = 0
-            if create_graph or shared and MODES.tracer is not None:
+            if create_graph:
                 meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
-            elif type(array) is np.ndarray and (shared or not is_owner(array)):
-                meta.grad = wrap(np.array(array))
+            elif MODES.tracer is not None:
+                meta.grad = MODES.tracer.owned(g, leaf, shared)
+            elif type(array) is np.ndarray and (
+                    shared or array.strides != leaf._a.strides or not is_owner(array)):
+                meta.grad = wrap(copy_like(array, leaf._a))
             else:
                 meta.grad = g
         elif create_graph or type(old._a) is not np.ndarray or type(array) is not np.ndarray:
@@ -294,6 +297,15 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
     if meta.post_hooks:
         for hook in list(meta.post_hooks.values()):
             hook(leaf)
+
+
+def copy_like(array: ndarray, like: ndarray) -> ndarray:
+    """A copy that lies in memory as ``like`` does; row by row where that leaves gaps."""
+    made = np.empty_like(like, array.dtype)
+    if made.strides != like.strides:
+        return np.array(array, order="C")
+    made[...] = array
+    return made
 
 
 def count_gathered(meta: Any, grad: Tensor) -> None:

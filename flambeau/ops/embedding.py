@@ -11,6 +11,7 @@ from flambeau.base import dtypes, naming
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.inplace import store
+from flambeau.core.levels import values_of
 from flambeau.core.kinds import linear, opaque
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
@@ -168,6 +169,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return wrap(np.zeros((*a.shape, num_classes), np.int64))
+    if num_classes == -1 and type(a) is not ndarray:
+        a = values_of(input)
     if type(a) is not ndarray:
         if num_classes == -1:
             raise RuntimeError("one_hot: vmap cannot infer num_classes; give it")

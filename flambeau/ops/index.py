@@ -16,7 +16,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.index_ops import linear_jvp, put_index
 from flambeau.core.kinds import linear, opaque
-from flambeau.core.levels import front
+from flambeau.core.levels import front, values_of
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
@@ -284,10 +284,11 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 def _need_values(t: Tensor, what: str) -> np.ndarray:
-    if type(t._a) is not np.ndarray:
+    found = values_of(t)
+    if found is None:
         raise RuntimeError(f"vmap: It looks like you're attempting to use {what}, whose result "
                            "has a shape that depends on values; that cannot be batched.")
-    return t._a
+    return found
 
 
 def _masked_back(g: Tensor, input_shape: tuple, mask: Tensor) -> Tensor:
