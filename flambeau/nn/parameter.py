@@ -67,7 +67,10 @@ class Parameter(Tensor, metaclass=_Marked):
 
     def __repr__(self, *,  # type: ignore[override]
                  tensor_contents: str | None = None) -> str:
-        return "Parameter containing:\n" + super().__repr__()
+        inside = super().__repr__()
+        if type(self) is not Parameter:
+            inside = f"Parameter({inside})"
+        return "Parameter containing:\n" + inside
 
 
 class Buffer(Tensor, metaclass=_Marked):

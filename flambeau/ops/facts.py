@@ -175,6 +175,14 @@ def as_subclass(self: Tensor, cls: type) -> Tensor:
     return t
 
 
+def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+    """A leaf of ``cls``, a class derived from Tensor, over the memory of ``data``."""
+    return as_subclass(data.detach(), cls).requires_grad_(require_grad)
+
+
+show(staticmethod(_make_subclass), "_make_subclass", "Tensor")
+
+
 @public("Tensor")
 def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
     """What ``load_state_dict`` puts in this tensor's place: itself, overwritten, or ``other``."""

@@ -34,6 +34,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("get_device is_distributed is_inference is_nonzero is_signed result_type", TORCH),
         ("addmv_ as_strided_ detach_ square_ xlogy_", TORCH), ("is_same_size", BOTH),
         ("__delitem__ __idiv__ __long__ __nonzero__ as_subclass const_data_ptr cuda", TENSOR),
+        ("_make_subclass", TENSOR),
         ("dim_order is_nonzero is_pinned is_set_to module_load pin_memory", TENSOR)),
     "files": (("from_file", TORCH),),
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
