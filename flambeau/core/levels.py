@@ -7,7 +7,6 @@ inside; those may belong to lower levels, down to plain arrays.
 
 from __future__ import annotations
 
-import textwrap
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -24,7 +23,6 @@ from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise
-from flambeau.core.printing import sparse_str, tensor_str
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
@@ -563,25 +561,6 @@ def _between_layouts(t: Tensor, result: Tensor) -> RuntimeError:
 
 def _zeros(t: Tensor) -> Tensor:
     return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
-
-
-def text_of(t: Tensor) -> str:
-    """What ``repr`` shows: of a tensor of a transform, its level and the value inside."""
-    handle = t._a
-    if type(handle) is ndarray:
-        return tensor_str(t)
-    if type(handle) is Dual and handle.eager:
-        return tensor_str(handle.value, tangent=repr(handle.tangent))
-    if handle.level == TRACED:
-        return MODES.tracer.text_of(t)
-    if handle.level == SPARSE:
-        return sparse_str(t)
-    if handle.level == MANY_DIMS:
-        return f"{tensor_str(handle.value)[:-1]}, size={handle.shape})"
-    inside = textwrap.indent(text_of(handle.value), "    ")
-    if type(handle) is Batched:
-        return f"BatchedTensor(lvl={handle.level}, bdim={handle.dim}, value=\n{inside}\n)"
-    return f"GradTrackingTensor(lvl={handle.level}, value=\n{inside}\n)"
 
 
 def filled(array: ndarray, draw: Callable[[ndarray], None]) -> Any:

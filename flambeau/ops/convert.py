@@ -12,9 +12,10 @@ from flambeau.base.device import device, strided
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.base.errors import told
 from flambeau.core.face import public, show
-from flambeau.core.levels import MANY_DIMS, SPARSE, Batched, text_of
+from flambeau.core.levels import MANY_DIMS, SPARSE, Batched
 from flambeau.core.node import LEAF
 from flambeau.core.printing import format_tensor
+from flambeau.core.stand_in_text import text_of
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast, detach
 
