@@ -1,0 +1,255 @@
+"""Convolutions on the pool: geometry as tables, packed weights, scratch memory for each thread.
+
+Arrays are (N, C, depth, height, width); functions for fewer axes are for the caller. The three maps
+are those of `backends.numpy.conv`: forward, input gradient, weight gradient.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flambeau.backends import memory, threads
+from flambeau.backends.llvm import calls, conv_text, jit
+from flambeau.backends.llvm.tiles import Tile, best_tile
+
+Three = tuple[int, int, int]
+# units of work that give threads enough to share
+UNITS = 8
+
+
+class Geometry(NamedTuple):
+    """Sizes of the input, of the kernel and of the result, and how windows lie."""
+
+    size: Three
+    kernel: Three
+    out: Three
+    stride: Three
+    dilation: Three
+    before: Three
+    groups: int
+
+
+class Planes(NamedTuple):
+    """Padded planes of a source: their sizes, phases used on each axis, and items of a channel."""
+
+    size: Three
+    phases: tuple[Three, ...]
+    pitch: int
+    table: tuple[int, ...]
+
+
+class Window(NamedTuple):
+    """One tap as a product sees it: its number in the kernel, its phase, its place in the plane."""
+
+    tap: int
+    phase: Three
+    place: Three
+
+
+def registers() -> int:
+    """How many vector registers the host has."""
+    host = jit.host()
+    return 32 if host.vector_bytes == 64 or not host.triple.startswith("x86") else 16
+
+
+def _product(sizes: Sequence[int]) -> int:
+    return math.prod(sizes)
+
+
+def _planes(source: Three, stride: Three, before: Three, windows: list[Window], reach: Three,
+            channels: int) -> Planes:
+    """Planes of which every window covers `reach` positions."""
+    phases = tuple(sorted({window.phase for window in windows}))
+    size = tuple(max(w.place[axis] for w in windows) + reach[axis] for axis in range(3))
+    entries = []
+    for phase in phases:
+        starts = [phase[axis] - before[axis] for axis in range(3)]
+        first = max(0, -(starts[2] // stride[2]))
+        last = (source[2] - 1 - starts[2]) // stride[2] + 1
+        entries += [*starts, min(first, size[2]), max(min(first, size[2]), min(last, size[2]))]
+    pitch = len(phases) * _product(size)
+    # neighbouring channels a page apart would share their places in the caches
+    pitch += 16 if pitch % 1024 < 16 else 0
+    table = (channels, _product(source), pitch, *source, *size, *stride, len(phases), *entries)
+    return Planes(size, phases, pitch, table)  # type: ignore[arg-type]
+
+
+def _offsets(planes: Planes, windows: list[Window], channels: int) -> list[int]:
+    """Where the window of every channel and tap starts, channel by channel."""
+    _, height, width = planes.size
+    plane = _product(planes.size)
+    taps = []
+    for window in windows:
+        z, y, x = window.place
+        first = planes.phases.index(window.phase) * plane
+        taps.append(first + (z * height + y) * width + x)
+    return [channel * planes.pitch + tap for channel in range(channels) for tap in taps]
+
+
+def _forward_windows(geo: Geometry) -> list[Window]:
+    found = []
+    for tap, at in enumerate(itertools.product(*[range(k) for k in geo.kernel])):
+        reach = [i * d for i, d in zip(at, geo.dilation, strict=True)]
+        phase = tuple(r % s for r, s in zip(reach, geo.stride, strict=True))
+        place = tuple(r // s for r, s in zip(reach, geo.stride, strict=True))
+        found.append(Window(tap, phase, place))  # type: ignore[arg-type]
+    return found
+
+
+class Plan(NamedTuple):
+    """Tables of one geometry: what `conv_text.convolve_text` reads."""
+
+    offsets: np.ndarray
+    planes: np.ndarray
+    results: np.ndarray
+    taps: tuple[tuple[int, ...], ...]
+    plane_items: int
+    depth: int
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_plan(geo: Geometry, channels: int, rows: int) -> Plan:
+    windows = _forward_windows(geo)
+    planes = _planes(geo.size, geo.stride, geo.before, windows, geo.out, channels)
+    offsets = _offsets(planes, windows, channels)
+    _, height, width = geo.out
+    result = (0, 0, len(offsets), rows, *geo.out, *planes.size[1:], 0, _product(geo.out),
+              height * width, width, 1, 1)
+    return Plan(np.array(offsets, np.int64), np.array(planes.table, np.int64),
+                np.array(result, np.int64), (tuple(range(len(windows))),),
+                channels * planes.pitch, len(offsets))
+
+
+@functools.lru_cache(maxsize=256)
+def _gradient_plan(geo: Geometry, channels: int, rows: int) -> Plan:
+    """Of the input gradient: `channels` and `rows` are those of the gradient and of the input."""
+    phases = [_gradient_phase(geo, start) for start in itertools.product(*map(range, geo.stride))]
+    phases = [phase for phase in phases if _product(phase[1])]
+    margin = tuple(max(0, *[-w.place[axis] for windows, _, _ in phases for w in windows], 0)
+                   for axis in range(3))
+    shifted = [([w._replace(place=tuple(p + m for p, m in zip(w.place, margin, strict=True)))
+                 for w in windows], count, start) for windows, count, start in phases]
+    every = [w for windows, _, _ in shifted for w in windows] or [Window(0, (0, 0, 0), margin)]
+    reach = tuple(max(count[axis] for _, count, _ in shifted) for axis in range(3))
+    planes = _planes(geo.out, (1, 1, 1), margin, every, reach, channels)
+    offsets: list[int] = []
+    results: list[int] = []
+    weights = 0
+    height, width = geo.size[1:]
+    unit = (height * width, width, 1)
+    for windows, count, start in shifted:
+        own = _offsets(planes, windows, channels)
+        first = sum(s * u for s, u in zip(start, unit, strict=True))
+        steps = tuple(u * s for u, s in zip(unit, geo.stride, strict=True))
+        dense = int(geo.stride == (1, 1, 1))
+        results += [weights, len(offsets), len(own), rows, *count, *planes.size[1:], first,
+                    _product(geo.size), *steps, dense]
+        weights += len(own)
+        offsets += own
+    taps = tuple(tuple(w.tap for w in windows) for windows, _, _ in shifted)
+    depth = max(len(windows) for windows, _, _ in shifted) * channels
+    return Plan(np.array(offsets, np.int64), np.array(planes.table, np.int64),
+                np.array(results, np.int64), taps, channels * planes.pitch, depth)
+
+
+def _gradient_phase(geo: Geometry, start: Three) -> tuple[list[Window], Three, Three]:
+    """The taps that reach the inputs start, start + stride, ..., and how many inputs these are."""
+    found = []
+    for tap, at in enumerate(itertools.product(*[range(k) for k in geo.kernel])):
+        shifts = [s + b - i * d for s, b, i, d in
+                  zip(start, geo.before, at, geo.dilation, strict=True)]
+        if all(shift % s == 0 for shift, s in zip(shifts, geo.stride, strict=True)):
+            place = tuple(shift // s for shift, s in zip(shifts, geo.stride, strict=True))
+            found.append(Window(tap, (0, 0, 0), place))  # type: ignore[arg-type]
+    count = tuple(max(0, -(-(n - first) // s)) for n, first, s in
+                  zip(geo.size, start, geo.stride, strict=True))
+    return found, count, start  # type: ignore[return-value]
+
+
+@functools.cache
+def _kernel(tile: Tile) -> int:
+    text = conv_text.print_convolve(tile, jit.host().vector_bytes)
+    return jit.load(text, ("kernel",)).address("kernel")
+
+
+def _packed(matrix: np.ndarray, tile: Tile) -> np.ndarray:
+    """A matrix (groups, rows, depth) in blocks of a tile's rows: (groups, blocks, depth, rows)."""
+    groups, rows, depth = matrix.shape
+    blocks = -(-rows // tile.rows)
+    if rows % tile.rows:
+        padded = np.zeros((groups, blocks * tile.rows, depth), matrix.dtype)
+        padded[:, :rows] = matrix
+        matrix = padded
+    split = matrix.reshape(groups, blocks, tile.rows, depth)
+    return np.ascontiguousarray(split.transpose(0, 1, 3, 2))
+
+
+def _convolve(
+    result: np.ndarray,
+    source: np.ndarray,
+    weights: np.ndarray,
+    start: np.ndarray | None,
+    plan: Plan,
+    tile: Tile,
+    groups: int,
+) -> None:
+    images = source.shape[0]
+    rows, channels = result.shape[1] // groups, source.shape[1] // groups
+    start_rows = -(-rows // tile.rows) * tile.rows
+    starts = np.zeros((groups, start_rows), source.dtype)
+    if start is not None:
+        starts[:, :rows] = start.reshape(groups, rows)
+    parts = max(1, -(-UNITS // (images * groups)))
+    panel_at = -(-(plan.plane_items + 2 * tile.lanes) // 16) * 16
+    slot = -(-(panel_at + plan.depth * tile.columns + 2 * tile.columns) // 16) * 16
+    slots = threads.get_num_threads() + 1
+    work = np.array([
+        groups, parts, source[0].size, channels * _product(source.shape[2:]), result[0].size,
+        rows * _product(result.shape[2:]), weights[0].size, start_rows,
+        plan.results.size // len(conv_text.RESULT), panel_at, slot], np.int64)
+    scratch = memory.empty((slots * slot,), source.dtype)
+    calls.launch(_kernel(tile), images * groups * parts, 1, result, source, weights, starts,
+                 plan.offsets, plan.planes, plan.results, work, scratch,
+                 np.zeros(slots, np.int64))
+
+
+def forward(
+    x: np.ndarray, w: np.ndarray, geo: Geometry, bias: np.ndarray | None = None
+) -> np.ndarray:
+    """Cross-correlate x (N, C, *size) with w (O, C / groups, *kernel): (N, O, *out)."""
+    rows, channels = w.shape[0] // geo.groups, w.shape[1]
+    tile = _tile(x.dtype, rows)
+    plan = _forward_plan(geo, channels, rows)
+    weights = _packed(w.reshape(geo.groups, rows, -1), tile)
+    out = memory.empty((x.shape[0], w.shape[0], *geo.out), x.dtype)
+    _convolve(out, np.ascontiguousarray(x), weights, bias, plan, tile, geo.groups)
+    return out
+
+
+def input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
+    """The transpose of `forward` in x: g (N, O, *out) gives (N, C, *size)."""
+    groups, rows = geo.groups, w.shape[1]
+    channels = w.shape[0] // groups
+    tile = _tile(g.dtype, rows)
+    plan = _gradient_plan(geo, channels, rows)
+    turned = w.reshape(groups, channels, rows, -1).swapaxes(1, 2)
+    pieces = [_packed(turned[..., list(taps)].reshape(groups, rows, -1), tile)
+              .reshape(groups, -1) for taps in plan.taps]
+    weights = np.concatenate(pieces, axis=1)
+    results = plan.results.reshape(-1, len(conv_text.RESULT)).copy()
+    results[:, 0] *= -(-rows // tile.rows) * tile.rows
+    shape = (g.shape[0], groups * rows, *geo.size)
+    out = memory.empty(shape, g.dtype)
+    _convolve(out, np.ascontiguousarray(g), weights, None,
+              plan._replace(results=results.reshape(-1)), tile, groups)
+    return out
+
+
+def _tile(dtype: np.dtype, rows: int) -> Tile:
+    return best_tile(calls.KINDS[dtype], jit.host().vector_bytes, registers(), True, rows)
+
+
