@@ -173,6 +173,21 @@ TEXTS: dict[str, dict[str, str]] = {
     "explain_module": {
         "en": "{name} has {count} parameters, {learn} of which require gradients.",
         "zh": "{name} 有 {count} 个参数，其中 {learn} 个需要梯度。"},
+    "no_tensorboard": {
+        "en": "writing for TensorBoard takes the package tensorboard: pip install tensorboard",
+        "zh": "为 TensorBoard 写文件需要 tensorboard 包：pip install tensorboard"},
+    "no_pillow": {
+        "en": "adding a picture takes the package pillow: pip install pillow",
+        "zh": "添加图片需要 pillow 包：pip install pillow"},
+    "no_matplotlib": {
+        "en": "adding a figure takes the package matplotlib: pip install matplotlib",
+        "zh": "添加图形需要 matplotlib 包：pip install matplotlib"},
+    "no_graph": {
+        "en": "A graph is drawn of what autograd records while the model runs. Let the model "
+              "compute floating-point results from its parameters or inputs, outside of "
+              "{prefix}.no_grad().",
+        "zh": "图是根据模型运行时 autograd 记录的内容画出的。请让模型在 {prefix}.no_grad() 之外，"
+              "用参数或输入算出浮点结果。"},
     "explain_frozen": {
         "en": "{name}, shape {shape}: frozen (requires_grad is False); training does not move it.",
         "zh": "{name}，形状 {shape}：已冻结（requires_grad 为 False），训练不会改变它。"},

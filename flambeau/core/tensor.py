@@ -105,9 +105,11 @@ class Tensor:
             return self._a.shape[dim]
         except IndexError:
             n = self._a.ndim
-            low, high = (-n, n - 1) if n else (-1, 0)
+            if not n:
+                raise IndexError(f"Dimension specified as {dim} but tensor has no "
+                                 "dimensions") from None
             raise IndexError("Dimension out of range (expected to be in range of "
-                             f"[{low}, {high}], but got {dim})") from None
+                             f"[{-n}, {n - 1}], but got {dim})") from None
 
     @property
     def dtype(self) -> dtype:

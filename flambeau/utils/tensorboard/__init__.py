@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from flambeau.base.messages import text
+
 try:
     # An optional package, which reads and writes the files.
     from tensorboard.summary.writer.record_writer import RecordWriter
 except ImportError as error:
-    raise ImportError("writing for TensorBoard takes the package tensorboard: "
-                      "pip install tensorboard", name=error.name) from error
+    raise ImportError(text("no_tensorboard"), name=error.name) from error
 
 from flambeau.utils.tensorboard.writer import FileWriter, SummaryWriter
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import BY_NAME
+from flambeau.base.messages import text
 from flambeau.core.tensor import Tensor
 from flambeau.ops.copy import cast, detach
 
@@ -93,8 +94,7 @@ def figure_pixels(figure: Any, close: bool = True) -> np.ndarray:
         import matplotlib.pyplot as plt
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError as error:
-        raise ImportError("adding a figure takes the package matplotlib: pip install matplotlib",
-                          name=error.name) from error
+        raise ImportError(text("no_matplotlib"), name=error.name) from error
     if isinstance(figure, list):
         return np.stack([figure_pixels(one, close) for one in figure])
     canvas = FigureCanvasAgg(figure)

@@ -16,6 +16,8 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 
 from flambeau.autograd.modes import enable_grad
+from flambeau.base import naming
+from flambeau.base.messages import text
 from flambeau.base.pytree import tree_leaves, tree_map
 from flambeau.core.node import AccumulateGrad, Node, next_sequence
 from flambeau.core.tensor import Tensor
@@ -24,10 +26,7 @@ __all__ = ["model_graph"]
 
 # The version of graphs that the plugin expects.
 PRODUCER = 22
-NOTHING_RECORDED = (
-    "the graph of this model cannot be drawn: none of its results has a history.\n\n"
-    "  A graph is drawn of what autograd records while the model runs. Let the model compute "
-    "floating-point results from its parameters or inputs, outside of torch.no_grad().")
+NOTHING_RECORDED = "the graph of this model cannot be drawn: none of its results has a history."
 
 
 class _Scopes:
@@ -82,7 +81,8 @@ def model_graph(model: Any, inputs: Any, verbose: bool = False) -> tuple[Any, An
             hooks.enter_context(module.register_forward_hook(scopes.leave))
         results = [x for x in tree_leaves(_values(model(*arguments))) if isinstance(x, Tensor)]
     if not any(x.grad_fn is not None for x in results):
-        raise RuntimeError(NOTHING_RECORDED)
+        advice = text("no_graph", prefix=naming.prefix())
+        raise RuntimeError(f"{NOTHING_RECORDED}\n\n  {advice}")
     leaves = [x for x in tree_leaves(arguments) if isinstance(x, Tensor)]
     nodes = _Drawing(model, scopes, leaves).drawn(results)
     if verbose:

@@ -19,6 +19,7 @@ from tensorboard.plugins.mesh.plugin_data_pb2 import MeshPluginData
 from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
 from tensorboard.plugins.text.plugin_data_pb2 import TextPluginData
 
+from flambeau.base import messages
 from flambeau.core.tensor import Tensor
 from flambeau.ops.complex import view_as_real
 from flambeau.utils.tensorboard.arrays import as_array, frames, pixels, rgb
@@ -155,8 +156,7 @@ def pillow(name: str) -> Any:
         from importlib import import_module
         return import_module(f"PIL.{name}")
     except ImportError as error:
-        raise ImportError("adding a picture takes the package pillow: pip install pillow",
-                          name=error.name) from error
+        raise ImportError(messages.text("no_pillow"), name=error.name) from error
 
 
 def _draw_boxes(picture: Any, boxes: np.ndarray, labels: Sequence[str] | None) -> None:
