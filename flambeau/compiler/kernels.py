@@ -49,7 +49,10 @@ class Kernel:
             walk = row_printer.Walk(together=4 if count >= 4 else 1, vectors=1)
         else:
             walk = row_printer.Walk(1, 2 if plan.has_sums else 4, fetches=count > 1)
-        height = plan._height(count, columns, walk.together)
+        height = max(1, rows.UNIT_BYTES // (columns * max(plan.item_bytes, 1)))
+        if plan.has_sums:
+            height = max(height, -(-count // rows.SUM_UNITS))
+        height = -(-height // walk.together) * walk.together
         self.sizes = [count, columns, height]
         self.count, self.chunk = -(-count // height), 1
         self.text = row_printer.print_rows(program, jit.host().vector_bytes, walk)
@@ -85,9 +88,13 @@ def kernel_of(group: Group, kept: set[int]) -> Kernel:
                     inputs[key] = b.input(KINDS[x.access.root.dtype], x.layout)
                     ins.append((x.access.root, x.access.offset))
     made: dict[int, Symbol] = {}
+    # The values that differ along a row.
+    along = {id(s) for (_, _, layout), s in inputs.items() if layout in ("array", "row")}
     for node in group.nodes:
         symbols = [_symbol(x, inputs, made) for x in group.operands[id(node)]]
-        made[node.outputs[0].number] = _result(node, symbols, b)
+        found = made[node.outputs[0].number] = _result(node, symbols, b, along)
+        if reduction_of(node) is None and any([id(s) in along for s in symbols]):
+            along.add(id(found))
     outs = [n.outputs[0] for n in group.nodes if n.outputs[0].number in kept]
     layouts = [group.layouts[v.number] for v in outs]
     if group.reduces:
@@ -106,16 +113,23 @@ def _symbol(x: Any, inputs: dict[tuple, Symbol], made: dict[int, Symbol]) -> Any
     return inputs[root.number, x.access.offset, x.layout] if found is None else found
 
 
-def _result(node: Node, symbols: list[Any], b: Builder) -> Symbol:
+def _result(node: Node, symbols: list[Any], b: Builder, along: set[int]) -> Symbol:
     found = reduction_of(node)
     assert node.op is not None
     if found is None or node.op.kind == "pointwise":
         return steps_of(node, symbols, b)
     step, columns, by_rows = found
+    x = symbols[0] if id(symbols[0]) in along else _along_row(symbols[0], b)
     if by_rows:
-        return symbols[0]
-    total = b.step(step, symbols[0])
+        return x
+    total = b.step(step, x)
     return total / float(columns) if node.op.name.startswith("mean") else total
+
+
+def _along_row(x: Symbol, b: Builder) -> Symbol:
+    """``x``, the same all along a row, as a value of every element: to be reduced."""
+    column = b.make("column_number", (), "i32")
+    return b.on.where(column >= 0, x, x)
 
 
 def address_of(text: str) -> int:
