@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -285,7 +286,13 @@ def _executor(graph: Graph, inputs: int, targets: Sequence[tuple]) -> Any:
     if not large.available():
         return Interpreter(graph, [value for value, _, _ in targets])
     from flambeau.compiler.plan import Plan, Target  # loads llvmlite
-    return Plan(graph, inputs, [Target(*t) for t in targets])
+    try:
+        return Plan(graph, inputs, [Target(*t) for t in targets])
+    except (ValueError, RuntimeError, ArithmeticError, LookupError):
+        # A kernel that cannot be made is no reason for the program to fail.
+        if os.environ.get("FLAMBEAU_DEBUG"):
+            raise
+        return Interpreter(graph, [value for value, _, _ in targets])
 
 
 def _same(leaves: Sequence[Any]) -> list[int]:

@@ -46,7 +46,7 @@ def lanes_for(program: Rows, vector_bytes: int, vectors: int) -> int:
     """So many native vectors of the widest kind that is stored element by element."""
     stored = [item.kind for item in program.inputs if item.layout in ("array", "row")]
     stored += [program.kinds[o.value] for o in program.outputs if o.layout != "column"]
-    widest = max(ITEM_BYTES[kind] for kind in stored)
+    widest = max([ITEM_BYTES[kind] for kind in stored], default=4)
     return max(ROW_LANES, vectors * vector_bytes // max(4, widest))
 
 
