@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flambeau.backends import memory, threads
-from flambeau.backends.llvm import calls, conv_text, jit
+from flambeau.backends.llvm import calls, conv_text, conv_weight_text, jit
 from flambeau.backends.llvm.tiles import Tile, best_tile
 
 Three = tuple[int, int, int]
@@ -253,3 +253,66 @@ def _tile(dtype: np.dtype, rows: int) -> Tile:
     return best_tile(calls.KINDS[dtype], jit.host().vector_bytes, registers(), True, rows)
 
 
+
+
+# positions packed at once, chunks of images, bytes of a result that is kept for every chunk, and
+# rows of the gradient in a part
+BLOCK = 256
+CHUNKS = 8
+CHUNK_BYTES = 1 << 20
+PART_ROWS = 32
+
+
+@functools.cache
+def _weight_kernel(tile: Tile) -> int:
+    text = conv_weight_text.print_weigh(tile, jit.host().vector_bytes)
+    return jit.load(text, ("kernel",)).address("kernel")
+
+
+def _shares(images: int, rows: int, bytes_of_result: int, tile: Tile) -> tuple[int, int, int]:
+    """Images in a chunk, rows in a part and parts: small results are made by images."""
+    chunk = images
+    if bytes_of_result <= CHUNK_BYTES:
+        chunk = -(-images // CHUNKS)
+    if chunk * 2 <= images or rows <= tile.rows:
+        return chunk, -(-rows // tile.rows) * tile.rows, 1
+    part = max(tile.rows, PART_ROWS // tile.rows * tile.rows)
+    return chunk, part, -(-rows // part)
+
+
+def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
+    """The transpose of `forward` in w: g (N, O, *out) and x give (O, C / groups, *kernel).
+
+    Which sums are added to which depends on the shapes alone.
+    """
+    groups, images = geo.groups, x.shape[0]
+    rows, channels = g.shape[1] // groups, x.shape[1] // groups
+    tile = _tile(x.dtype, rows)
+    plan = _forward_plan(geo, channels, rows)
+    weights, positions = plan.depth, _product(geo.out)
+    pitch = -(-weights // tile.columns) * tile.columns
+    offsets = np.zeros(pitch, np.int64)
+    offsets[:weights] = plan.offsets
+    chunk, part_rows, parts = _shares(images, rows, groups * rows * pitch * x.itemsize, tile)
+    result_rows = part_rows * parts
+    chunks = -(-images // chunk)
+    result = np.zeros((chunks, groups, result_rows, pitch), x.dtype)
+    block = min(BLOCK, positions)
+    together = max(1, min(chunk, BLOCK // positions))
+    plane_items = -(-(plan.plane_items + 2 * tile.lanes) // 16) * 16
+    depth = block * together
+    left_at = plane_items * together
+    panel_at = left_at + -(-part_rows * depth // 16) * 16
+    slot = panel_at + -(-(depth + tile.lanes) * tile.columns // 16) * 16
+    slots = threads.get_num_threads() + 1
+    work = np.array([
+        images, chunk, together, groups, parts, part_rows, rows, x[0].size,
+        channels * _product(geo.size), g[0].size, rows * positions, positions, block, weights,
+        plane_items, left_at, panel_at, slot, pitch, result_rows], np.int64)
+    sizes = plan.results[[conv_text.RESULT.index(name) for name in conv_text.SIZES]]
+    calls.launch(_weight_kernel(tile), chunks * groups * parts, 1, result, np.ascontiguousarray(x),
+                 np.ascontiguousarray(g), offsets, plan.planes, sizes, work,
+                 memory.empty((slots * slot,), x.dtype), np.zeros(slots, np.int64))
+    total = result[0] if chunks == 1 else np.add.reduce(result, axis=0)
+    return np.ascontiguousarray(total[:, :rows, :weights]).reshape(
+        groups * rows, channels, *geo.kernel)

@@ -123,7 +123,7 @@ def _copy_row(
 SIZES = ("out_height", "out_width", "plane_height", "plane_width")
 
 
-def _plane_place(w: Writer, position: str, t: dict[str, str]) -> tuple[str, str]:
+def plane_place(w: Writer, position: str, t: dict[str, str]) -> tuple[str, str]:
     """Where a position of the result lies in a plane, and how many follow in its row."""
     row = w.op("udiv", position, t["out_width"])
     column = w.op("urem", position, t["out_width"])
@@ -166,7 +166,7 @@ def _list_pieces(w: Writer, table: str, t: dict[str, str]) -> str:
     counter = e.assign("alloca i64")
     e.line(f"store i64 0, ptr {counter}")
     loop = Loop(e, 0, "%count")
-    at, left = _plane_place(w, w.add("%position", loop.index), t)
+    at, left = plane_place(w, w.add("%position", loop.index), t)
     length = ln.least(e, left, w.op("sub", "%count", loop.index))
     number = w.read(counter, 0)
     for i, value in enumerate((at, loop.index, length)):
