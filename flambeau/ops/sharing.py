@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import sys
 import warnings
 import weakref
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.shared_memory import Segment, is_available, segment_of, shares_memory
+from flambeau.base.device import strided
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.face import public
 from flambeau.core.node import LEAF
@@ -51,11 +53,17 @@ def share_memory_(self: Tensor) -> Tensor:
     >>> torch.zeros(2).share_memory_().is_shared()
     True
     """
-    plain(self, "share_memory_()")
+    _check_storage(self)
     if not is_shared(self):
         register(type(self))
         _move(self)
     return self
+
+
+def _check_storage(t: Tensor) -> None:
+    if getattr(t, "layout", strided) is not strided:
+        raise NotImplementedError("Cannot access storage of SparseTensorImpl")
+    plain(t, "share_memory_()")
 
 
 def _move(t: Tensor) -> None:
@@ -115,7 +123,7 @@ def register(kind: type = Tensor) -> None:
         ForkingPickler.register(kind, reduce_tensor)
 
 
-def reduce_tensor(t: Tensor) -> tuple:
+def reduce_tensor(t: Tensor) -> Any:
     """How ``multiprocessing`` sends a tensor: its memory's descriptor, and where in it it lies."""
     # Only where processes talk to each other.
     from multiprocessing.reduction import DupFd  # type: ignore[attr-defined]
@@ -125,6 +133,9 @@ def reduce_tensor(t: Tensor) -> tuple:
     for hook in (t._x.hooks or {}).values() if t._x is not None else ():
         if not hasattr(hook, "__torch_unserializable__"):
             warnings.warn(HOOK_IS_LEFT.format(hook), stacklevel=2)
+    if getattr(t, "layout", strided) is not strided:
+        # Its parts are tensors, which are sent in shared memory.
+        return t.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     plain(t, "pickle")
     segment = segment_of(root_of(t))
     if segment is None and not root_of(t).size:

@@ -128,6 +128,22 @@ def test_moving(name: str, torch_oracle: ModuleType) -> None:
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("convert", ["to_sparse", "to_sparse_csr"])
+def test_sparse_tensors(convert: str, torch_oracle: ModuleType) -> None:
+    def sent(t: Any) -> Any:
+        t.multiprocessing  # noqa: B018
+        return pickle.loads(ForkingPickler.dumps(getattr(t.eye(3), convert)())).to_dense()
+
+    assert_same(torch_oracle, sent)
+
+
+def test_a_sparse_tensor_has_no_storage_to_move() -> None:
+    with pytest.raises(NotImplementedError, match="Cannot access storage of SparseTensorImpl"):
+        fl.eye(3).to_sparse().share_memory_()
+
+
+@pytest.mark.parity
 def test_what_is_not_sent(torch_oracle: ModuleType) -> None:
     assert_same(torch_oracle, lambda t: ForkingPickler.dumps(t.ones(2, requires_grad=True) * 2))
 

@@ -93,7 +93,7 @@ SAMPLES: dict[str, Run] = {
     "sets": lambda t: [{1}, {2}],
     "objects in a list": lambda t: [[1, object], [2, object]],
     "nothing": lambda t: [],
-    "sparse": lambda t: [complex(1, 2)],
+    "complex numbers": lambda t: [complex(1, 2)],
 }
 
 
@@ -115,6 +115,14 @@ def test_convert(name: str, torch_oracle: ModuleType) -> None:
                                    np.array([None]), Point(np.zeros(1), 1)], ids=repr)
 def test_convert_single(value: Any, torch_oracle: ModuleType) -> None:
     assert_same(torch_oracle, lambda t: t.utils.data.default_convert(value))
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("convert", ["to_sparse", "to_sparse_csr"])
+def test_sparse_tensors(convert: str, torch_oracle: ModuleType) -> None:
+    assert_same(torch_oracle, lambda t: t.utils.data.default_collate(
+        [getattr(t.eye(3), convert)()] * 2))
 
 
 @pytest.mark.parity

@@ -15,6 +15,7 @@ import numpy as np
 
 from flambeau.backends import memory
 from flambeau.base import dtypes
+from flambeau.base.device import strided
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.create import as_tensor, tensor
 from flambeau.ops.join import stack
@@ -30,6 +31,8 @@ default_collate_err_msg_format = (
     "default_collate: batch must contain tensors, numpy arrays, numbers, "
     "dicts or lists; found {}"
 )
+NO_SPARSE = ("Batches of sparse tensors are not currently supported by the default collate_fn; "
+             "please provide a custom collate_fn to handle them appropriately.")
 # Byte strings, void, text and objects, by NumPy's letters for them.
 np_str_obj_array_pattern = re.compile(r"[SaUO]")
 
@@ -132,7 +135,11 @@ def _same_sequence(like: Any, items: Callable[[], list]) -> Any:
 def collate_tensor_fn(batch: Any, *, collate_fn_map: FunctionMap | None = None) -> Tensor:
     """The tensors stacked along a new first dimension."""
     arrays = _plain_arrays(batch)
-    return stack(batch, 0) if arrays is None else wrap(_stacked(arrays))
+    if arrays is not None:
+        return wrap(_stacked(arrays))
+    if batch[0].layout is not strided:
+        raise RuntimeError(NO_SPARSE)
+    return stack(batch, 0)
 
 
 def _plain_arrays(batch: Any) -> list[np.ndarray] | None:
