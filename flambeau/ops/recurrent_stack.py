@@ -123,7 +123,9 @@ def _run(op: Op, gates: int, a: _Arguments, states: Sequence[Sequence[Tensor]],
         x = outs[0] if len(outs) == 1 else cat(outs, -1)
         if a.dropout and a.train and layer < a.layers - 1:
             x = drop(x, a.dropout, True)
-    x = transpose(x, 0, 1) if a.batch_first else x
+    if a.batch_first:
+        # The others than LSTM turn their results in place, which the name of the node tells.
+        x = transpose(x, 0, 1) if op is LSTM else x.transpose_(0, 1)
     return (x, *[stack(s) for s in zip(*last)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import warnings
@@ -19,6 +20,7 @@ from flambeau.core.index_ops import basic
 from flambeau.core.inplace import bump, check_inplace
 from flambeau.core.kinds import linear, view
 from flambeau.core.levels import front
+from flambeau.core.node import OpNode
 from flambeau.core.tensor import Tensor
 
 ndarray = np.ndarray
@@ -453,6 +455,14 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return found
 
 
+@functools.cache
+def _of_in_place(kind: type) -> type:
+    """The node type of a view made in place: PyTorch numbers it after those of all others."""
+    stem, number = kind.__name__.rsplit("Backward", 1)
+    others = 3 if kind.__name__.startswith("Squeeze") else 1
+    return type(f"{stem}Backward{int(number) + others}", (kind,), {})
+
+
 def _in_place(function: Callable, name: str) -> None:
     """The method that turns a tensor itself into a view of its memory."""
 
@@ -461,6 +471,8 @@ def _in_place(function: Callable, name: str) -> None:
         found = function(self, *args, **kwargs)
         meta = self._x
         self._a, self._node = found._a, found._node
+        if isinstance(self._node, OpNode):
+            self._node.__class__ = _of_in_place(type(self._node))
         if meta is not None and meta.base is not None:
             meta.replay = found._x.replay
         bump(self)
