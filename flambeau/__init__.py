@@ -99,6 +99,7 @@ _LATER = frozenset(
         "multiprocessing",
         "nn",
         "optim",
+        "overrides",
         "profiler",
         "random",
         "return_types",

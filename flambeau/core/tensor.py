@@ -86,6 +86,21 @@ class Tensor:
             __setitem__ = __iter__ = __bool__ = __int__ = __float__ = __index__ = \
             __lshift__ = __rshift__ = _derived
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not getattr(cls, "__module__", "").startswith("flambeau."):
+            # Imported here, for few programs derive classes from Tensor.
+            from flambeau.core.overrides import install
+            install(cls)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: tuple = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        """Run ``func`` as on plain tensors; its results become tensors of this class."""
+        # Imported here, for few programs derive classes from Tensor.
+        from flambeau.core.overrides import default_torch_function
+        return default_torch_function(cls, func, types, args, kwargs)
+
     def _meta(self) -> Meta:
         meta = self._x
         if meta is None:
