@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.backends.numpy.conv import conv_nd, conv_nd_input_grad, conv_nd_weight_grad
+from flambeau.backends.conv_kernels import conv_nd, conv_nd_input_grad, conv_nd_weight_grad
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply

@@ -16,7 +16,8 @@ from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, conv_text, conv_weight_text, jit
 from flambeau.backends.llvm.tiles import Tile, best_tile
 
-Three = tuple[int, int, int]
+# always three numbers
+Three = tuple[int, ...]
 # units of work that give threads enough to share
 UNITS = 8
 
@@ -75,7 +76,7 @@ def _planes(source: Three, stride: Three, before: Three, windows: list[Window], 
     # neighbouring channels a page apart would share their places in the caches
     pitch += 16 if pitch % 1024 < 16 else 0
     table = (channels, _product(source), pitch, *source, *size, *stride, len(phases), *entries)
-    return Planes(size, phases, pitch, table)  # type: ignore[arg-type]
+    return Planes(size, phases, pitch, table)
 
 
 def _offsets(planes: Planes, windows: list[Window], channels: int) -> list[int]:
@@ -96,7 +97,7 @@ def _forward_windows(geo: Geometry) -> list[Window]:
         reach = [i * d for i, d in zip(at, geo.dilation, strict=True)]
         phase = tuple(r % s for r, s in zip(reach, geo.stride, strict=True))
         place = tuple(r // s for r, s in zip(reach, geo.stride, strict=True))
-        found.append(Window(tap, phase, place))  # type: ignore[arg-type]
+        found.append(Window(tap, phase, place))
     return found
 
 
@@ -164,10 +165,10 @@ def _gradient_phase(geo: Geometry, start: Three) -> tuple[list[Window], Three, T
                   zip(start, geo.before, at, geo.dilation, strict=True)]
         if all(shift % s == 0 for shift, s in zip(shifts, geo.stride, strict=True)):
             place = tuple(shift // s for shift, s in zip(shifts, geo.stride, strict=True))
-            found.append(Window(tap, (0, 0, 0), place))  # type: ignore[arg-type]
+            found.append(Window(tap, (0, 0, 0), place))
     count = tuple(max(0, -(-(n - first) // s)) for n, first, s in
                   zip(geo.size, start, geo.stride, strict=True))
-    return found, count, start  # type: ignore[return-value]
+    return found, count, start
 
 
 @functools.cache

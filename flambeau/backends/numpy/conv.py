@@ -123,7 +123,7 @@ def _windows(padded: np.ndarray, layout: Layout) -> np.ndarray:
     return np.ndarray(layout.windows, padded.dtype, padded, 0, strides)
 
 
-def _geometry(
+def geometry_of(
     size: Sequence[int],
     kernel: Sequence[int],
     stride: Ints,
@@ -167,7 +167,7 @@ def conv_nd(
     >>> conv_nd(np.arange(5.0).reshape(1, 1, 5), np.ones((1, 1, 2)))
     array([[[1., 3., 5., 7.]]])
     """
-    geo = _geometry(x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    geo = geometry_of(x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
     dtype = x.dtype
     x, w = widen(x), widen(w)
     shape = (x.shape[0], w.shape[0], *geo.out)
@@ -267,7 +267,7 @@ def conv_nd_input_grad(
     >>> conv_nd_input_grad(np.ones((1, 1, 4)), np.ones((1, 1, 2)), (1, 1, 5))
     array([[[1., 2., 2., 2., 1.]]])
     """
-    geo = _geometry(input_shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    geo = geometry_of(input_shape[2:], w.shape[2:], stride, padding, dilation, groups)
     if geo.out != g.shape[2:]:
         geo = geo._replace(out=g.shape[2:])  # as many windows as g has: more may fit
     dtype = g.dtype
@@ -340,7 +340,7 @@ def conv_nd_weight_grad(
     >>> conv_nd_weight_grad(np.ones((1, 1, 4)), np.arange(5.0).reshape(1, 1, 5), (1, 1, 2))
     array([[[ 6., 10.]]])
     """
-    geo = _geometry(x.shape[2:], weight_shape[2:], stride, padding, dilation, groups)
+    geo = geometry_of(x.shape[2:], weight_shape[2:], stride, padding, dilation, groups)
     if geo.out != g.shape[2:]:
         geo = geo._replace(out=g.shape[2:])
     dtype = g.dtype
