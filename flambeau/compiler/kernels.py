@@ -57,6 +57,13 @@ class Kernel:
         self.count, self.chunk = -(-count // height), 1
         self.text = row_printer.print_rows(program, jit.host().vector_bytes, walk)
 
+    def stream(self) -> None:
+        """Write past the caches, where outputs are large; they are aligned and no inputs."""
+        program = self.program
+        if isinstance(program, Pointwise) and not program.by_rows:
+            if all([v.nbytes >= calls.STREAM_BYTES for v in self.outs]):
+                self.text = printer.print_pointwise(program, jit.host().vector_bytes, True)
+
     @property
     def address(self) -> int:
         """Where its code is; compiled if need be."""

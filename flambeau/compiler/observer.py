@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FrameType
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from flambeau.base.errors import call_site
@@ -31,8 +30,9 @@ _STANDARD = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
 _KERNEL = tuple([_PACKAGE + name + os.sep for name in (
     "base", "backends", "core", "ops", "autograd", "func", "compiler", "interop")])
 
-_NUMERIC = tuple([os.path.dirname(os.path.realpath(m.__file__)) + os.sep
-                  for m in (np, ml_dtypes)])
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.realpath(np.__file__)))
+_NUMERIC = tuple([os.path.join(_PACKAGES, name) + os.sep
+                  for name in ("numpy", "ml_dtypes", "llvmlite", "scipy")])
 
 # Flambeau's layers below nn; the rest of it; the standard library and NumPy; everything else.
 KERNEL, LIBRARY, STANDARD, PROGRAM = "kernel", "library", "standard", "program"
@@ -113,6 +113,15 @@ def _kind_of(file: str) -> str:
     return PROGRAM
 
 
+def _kind_by_module(module: str) -> str:
+    """The kind of code that was made from text, by the module it was made for."""
+    if module.startswith("namedtuple_"):
+        return STANDARD
+    if module.startswith("flambeau."):
+        return _kind_of(_PACKAGE + module.partition(".")[2].replace(".", os.sep) + ".py")
+    return PROGRAM
+
+
 def _caller_kind(frame: FrameType) -> str:
     """The kind of the nearest caller that is not the standard library's."""
     above = frame.f_back
@@ -165,6 +174,8 @@ class Observer:
     def _note(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
         kind = _kind_of(code.co_filename)
+        if kind is PROGRAM and code.co_filename.startswith("<"):
+            kind = _kind_by_module(frame.f_globals.get("__name__") or "")
         if kind is STANDARD and _caller_kind(frame) is KERNEL:
             return
         if kind is not KERNEL and code not in self.seen:

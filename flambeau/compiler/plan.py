@@ -62,7 +62,7 @@ class Plan:
         self.known: dict[int, Access] = {}
         self.consts: dict[int, ndarray] = {}
         self.units, self.known = grouped(graph)
-        self.slots = inputs
+        self.inputs = self.slots = inputs
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []
         self.written: set[int] = set()
@@ -192,8 +192,12 @@ class Plan:
         products = {u.number: p for u in self.order if not isinstance(u, Group)
                     for p in [self._product(u)] if p is not None}
         self.kernels, self.products = kernels, products
-        compile_all([k.text for k in kernels.values()])
         self._place_made(kernels, products)
+        for kernel in kernels.values():
+            if all([self.places[v.number].kind == "arena" or self.places[v.number].at >= self.inputs
+                    for v in kernel.outs]):
+                kernel.stream()
+        compile_all([k.text for k in kernels.values()])
         writer = _Writer(self)
         for unit in self.order:
             if unit.number in kernels:
