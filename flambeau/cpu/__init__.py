@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from importlib import import_module
+from types import ModuleType
 
 from flambeau.base.missing import missing_attribute
 
@@ -38,5 +39,7 @@ def synchronize(device: object = None) -> None:
     """Nothing to wait for: every operator has its result when it returns."""
 
 
-def __getattr__(name: str) -> NoReturn:
+def __getattr__(name: str) -> ModuleType:
+    if name == "amp":
+        return import_module("flambeau.cpu.amp")
     raise missing_attribute(__name__, name, globals())

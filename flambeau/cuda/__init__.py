@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from types import TracebackType
+from importlib import import_module
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from flambeau.base.device import as_device
@@ -170,5 +171,7 @@ class Event:
         _refuse()
 
 
-def __getattr__(name: str) -> NoReturn:
+def __getattr__(name: str) -> ModuleType:
+    if name == "amp":
+        return import_module("flambeau.cuda.amp")
     raise missing_attribute(__name__, name, globals())

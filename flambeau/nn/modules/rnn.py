@@ -32,6 +32,12 @@ def apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tens
     return _apply_permutation(tensor, permutation, dim)
 
 
+def _autocast_is_on() -> bool:
+    # only asked where dtypes differ: not every program needs autocast
+    from flambeau.amp.state import STATE
+    return any(STATE.enabled.values())
+
+
 class RNNBase(Module):
     """What recurrent layers share; ``mode`` is "LSTM", "GRU", "RNN_TANH" or "RNN_RELU".
 
@@ -55,6 +61,7 @@ class RNNBase(Module):
     dropout: float
     bidirectional: bool
     proj_size: int
+    weight_ih_l0: Tensor
 
     def __init__(self, mode: str, input_size: int, hidden_size: int, num_layers: int = 1,
                  bias: bool = True, batch_first: bool = False, dropout: float = 0.0,
@@ -130,7 +137,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raise where dtype, rank or size do not fit."""
         held = self.weight_ih_l0.dtype
-        if input.dtype is not held:
+        if input.dtype is not held and not _autocast_is_on():
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({held}). Convert "
                 f"input: input.to({held}), or convert model: model.to({input.dtype})")
