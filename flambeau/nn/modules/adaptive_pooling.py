@@ -132,6 +132,7 @@ class _FractionalMaxPoolNd(Module):
     __constants__ = ["kernel_size", "return_indices", "output_size", "output_ratio"]
     _axes: int
     _pool: Callable[..., Any]
+    _random_samples: Tensor | None
 
     def _set(self, kernel_size: Any, output_size: Any, output_ratio: Any, return_indices: bool,
              samples: Tensor | None) -> None:

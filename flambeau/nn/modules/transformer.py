@@ -65,6 +65,9 @@ class Transformer(Module):
     torch.Size([20, 3, 8])
     """
 
+    encoder: Any
+    decoder: Any
+
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6,
                  num_decoder_layers: int = 6, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: Activation = F.relu, custom_encoder: Any | None = None,

@@ -39,6 +39,11 @@ class _TransformerLayer(Module):
 
     __constants__ = ["norm_first"]
     activation: Any
+    self_attn: Any
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
     def _add_attention(self, name: str, d_model: int, nhead: int, dropout: float, bias: bool,
                        batch_first: bool, options: dict[str, Any]) -> None:
@@ -128,6 +133,10 @@ class TransformerDecoderLayer(_TransformerLayer):
     >>> layer(torch.rand(20, 3, 8), torch.rand(10, 3, 8)).shape
     torch.Size([20, 3, 8])
     """
+
+    multihead_attn: Any
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048,
                  dropout: float = 0.1, activation: Activation = F.relu,
