@@ -35,8 +35,8 @@ class autocast:
     >>> with torch.autocast("cpu"):
     ...     y = layer(x)
     ...     loss = torch.nn.functional.mse_loss(y, x)
-    >>> y.dtype, loss.dtype
-    (flambeau.bfloat16, flambeau.float32)
+    >>> y.dtype is torch.bfloat16, loss.dtype is torch.float32
+    (True, True)
     """
 
     def __init__(self, device_type: str, dtype: dtype | None = None, enabled: bool = True,

@@ -111,7 +111,10 @@ def _widest(args: tuple, kwargs: dict) -> dtype | None:
 
 def _as_input(args: tuple, kwargs: dict) -> dtype | None:
     """The lower precision where the input has it: states stay wider than gates otherwise."""
-    return STATE.lower if args and args[0].dtype is STATE.lower else None
+    found = args[0].dtype
+    if found is STATE.lower:
+        return found
+    return dtypes.float32 if found in (dtypes.float16, dtypes.bfloat16) else None
 
 
 def _unless_indices(args: tuple, kwargs: dict) -> dtype | None:

@@ -104,7 +104,7 @@ def test_dtypes(name: str, dtype: str, lower: str, torch_oracle: T) -> None:
         with t.autocast("cpu", getattr(t, lower)):
             try:
                 found.append(kinds(CALLS[name](t, dtype)))
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 if t is torch_oracle and ("primitive" in str(error) or name[:3] in ("GRU", "LST")):
                     pytest.skip("PyTorch cannot do it, on this CPU or with two half types")
                 found.append(str(error).split("\n")[0].replace("flambeau", "torch"))
