@@ -226,6 +226,18 @@ TEXTS: dict[str, dict[str, str]] = {
     "compile_call": {
         "en": "it calls {name}, which must run every time",
         "zh": "它调用了 {name}，这个调用每次都必须执行"},
+    "explain_unit": {
+        "en": "{name}: {programs} programs, traced {traces} times, run compiled {runs} times",
+        "zh": "{name}：{programs} 个程序，跟踪了 {traces} 次，编译后运行了 {runs} 次"},
+    "explain_retrace": {"en": "traced again: {why}", "zh": "重新跟踪：{why}"},
+    "explain_eager": {"en": "not compiled: {reason}", "zh": "没有编译：{reason}"},
+    "explain_program": {"en": "program {number}", "zh": "程序 {number}"},
+    "explain_graph": {"en": "graph:", "zh": "计算图："},
+    "explain_kernels": {"en": "runs, in this order:", "zh": "按以下顺序运行："},
+    "explain_back": {"en": "going back runs:", "zh": "反向运行："},
+    "explain_kernel": {"en": "{name}: {bytes} bytes, {flops} operations",
+                       "zh": "{name}：{bytes} 字节，{flops} 次运算"},
+    "explain_checks": {"en": "checks at every call:", "zh": "每次调用时检查："},
     "compile_disabled": {
         "en": "it calls {name}, which compiler.disable() keeps from being compiled",
         "zh": "它调用了 {name}，而 compiler.disable() 禁止编译该函数"},

@@ -40,6 +40,7 @@ from flambeau.compiler.controls import (
     wrap_numpy,
 )
 from flambeau.compiler.entry import compile
+from flambeau.compiler.explain import explain
 from flambeau.compiler.stance import default_backend as get_default_backend
 from flambeau.compiler.stance import reset, set_default_backend, set_stance
 
@@ -49,6 +50,7 @@ __all__ = [
     "compile",
     "cudagraph_mark_step_begin",
     "disable",
+    "explain",
     "get_default_backend",
     "is_compiling",
     "is_dynamo_compiling",
