@@ -290,7 +290,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
-    "fma": lambda x, y, z: x * y + z,
+    "fma": lambda x, y, z: z + x * y,  # a sparse gradient is added to a dense parameter
     "neg": operator.neg,
     "abs": abs,
     "sqrt": lambda x: x.sqrt(),
