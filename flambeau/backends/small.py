@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import large
 from flambeau.backends.numpy.total import ORDERED, total
 
 __all__ = ["ORDERED", "mean_of", "sum_of"]
@@ -58,11 +59,9 @@ def _count() -> None:
 
 def load() -> None:
     """Use generated code from now on, where there is any."""
-    # llvmlite is slow to import, and may be absent
-    from flambeau.backends import large
-
     if not large.available():
         return
+    # llvmlite is slow to import, and may be absent
     from flambeau.backends.llvm.ordered_sum import ordered_sum
 
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from flambeau.cli.lesson import show
         return show.main(words[1:])
     if words[:1] == ["inspect"]:
+        # Start-up, too.
         from flambeau.cli import inspect
         return inspect.main(words[1:])
     _parser().parse_args(words)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.base import device as devices
 from flambeau.base.dtypes import BY_NAME
 from flambeau.base.dtypes import dtype as Dtype
+from flambeau.core.face import FACES
 from flambeau.core.node import LEAF
 from flambeau.core.storage import UntypedStorage, restrided
 from flambeau.core.tensor import Tensor, wrap
@@ -125,7 +127,6 @@ def _rebuild_from_type_v2(func: Callable, new_type: type, args: tuple, state: An
 
 
 def _rebuild_sparse_tensor(layout: Any, data: tuple) -> Tensor:
-    from flambeau.core.face import FACES  # sparse tensors are loaded when first asked for
     kind = str(layout).rpartition(".")[2]
     if kind == "sparse_coo":
         indices, values, size, *rest = data
@@ -161,7 +162,6 @@ class _Layout:
 
 def _get_layout(name: str) -> Any:
     """The layout of a name such as ``torch.strided``."""
-    import flambeau.base.device as devices
     found = getattr(devices, name.rpartition(".")[2], None)
     if not isinstance(found, devices.layout):
         raise RuntimeError(f"unknown layout {name!r}")

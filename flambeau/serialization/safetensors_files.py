@@ -56,6 +56,7 @@ def save_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike,
 def load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name."""
     _package()
+    # an optional dependency
     from safetensors import deserialize
 
     with open(path, "rb") as file:

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Calls ``run`` of an example in a process in which torch is flambeau; gives what it returned."""
+    """Calls ``run`` of an example where torch is flambeau, and gives what it returned."""
 
     def call(name: str, **settings: Any) -> Any:
         program = (f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})\n"
