@@ -24,7 +24,8 @@ def _bits(a: ndarray) -> ndarray:
 
 
 def _forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
-    return np.asarray(np.bitwise_xor.reduce(_bits(a), axis=dims, keepdims=keepdim))
+    found = np.bitwise_xor.reduce(_bits(a), dims, keepdims=keepdim)  # type: ignore[call-overload]
+    return np.asarray(found)
 
 
 HASH = reduction("hash_tensor", _forward, None, widen=False)

@@ -56,7 +56,7 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2,
     >>> import flambeau as torch
     >>> U, S, V = torch.svd_lowrank(torch.ones(4, 3), q=1)
     >>> S.shape, V.shape
-    (flambeau.Size([1]), flambeau.Size([3, 1]))
+    (torch.Size([1]), torch.Size([3, 1]))
     """
     return _decomposed(A, 6 if q is None else q, 2 if niter is None else niter, M)
 
@@ -69,7 +69,7 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True,
     >>> import flambeau as torch
     >>> U, S, V = torch.pca_lowrank(torch.eye(5), q=2)
     >>> U.shape
-    flambeau.Size([5, 2])
+    torch.Size([5, 2])
     """
     m, n = A._a.shape[-2:]
     if q is None:

@@ -128,7 +128,7 @@ def tensorinv(input: Tensor, ind: int = 2) -> Tensor:
 
     >>> import flambeau as torch
     >>> torch.linalg.tensorinv(torch.eye(4).reshape(4, 2, 2), ind=1).shape
-    flambeau.Size([2, 2, 4])
+    torch.Size([2, 2, 4])
     """
     shape = input._a.shape
     if ind <= 0:

@@ -116,7 +116,7 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
     >>> import flambeau as torch
     >>> x, window = torch.ones(16), torch.hann_window(8)
     >>> torch.stft(x, 8, window=window, return_complex=True).shape
-    flambeau.Size([5, 9])
+    torch.Size([5, 9])
     """
     if center:
         if align_to_window is not None:
