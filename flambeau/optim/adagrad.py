@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flambeau.autograd.modes import no_grad
 from flambeau.backends.updates import Memory, Value, Writer
 from flambeau.core.tensor import Tensor
 from flambeau.ops.create import full_like
 from flambeau.optim.elementwise import Elementwise
 from flambeau.optim.optimizer import ParamsT
 from flambeau.optim.stepping import (
+    add_at,
+    are_sparse,
     check_at_least_zero,
     check_fused,
     check_learning_rate,
+    number_of,
     scalar_state,
     scaled_group,
 )
@@ -98,6 +102,9 @@ class Adagrad(Elementwise):
         state["step"] = scalar_state(fused=group["fused"])
         state["sum"] = full_like(p, complex(start, start) if p.dtype.is_complex else start)
 
+    def _sparse(self) -> None:
+        return None
+
     def share_memory(self) -> None:
         """Move the sums to memory that processes share."""
         for group in self.param_groups:
@@ -115,9 +122,39 @@ class Adagrad(Elementwise):
             check_fused(columns[0])
             if group["differentiable"]:
                 raise RuntimeError("adagrad with fused=True does not support differentiable=True")
+        if are_sparse(columns[1]):
+            if group["fused"]:
+                raise RuntimeError("`fused` does not support sparse grad or complex param")
+            _update_each(cls, columns, group)
+            return
         scaled = scaled_group(columns[0], group, grad_scale, found_inf)
         if scaled is not None:
             super()._update(columns, scaled, memory)
+
+
+def _update_each(cls: type[Adagrad], columns: Sequence[list], group: Mapping[str, Any]) -> None:
+    """Parameter after parameter, as some gradients are sparse."""
+    if group["weight_decay"] != 0:
+        raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+    for row in zip(*columns):
+        if row[1].is_sparse:
+            _update_sparse(*row, group)
+        else:
+            cls._update([[t] for t in row], group)
+
+
+@no_grad()
+def _update_sparse(param: Tensor, grad: Tensor, total: Tensor, step: Tensor,
+                   group: Mapping[str, Any]) -> None:
+    """The rule at the places of a sparse gradient; the other elements rest."""
+    step.add_(1)
+    rate = number_of(group["lr"]) / (1 + (step.item() - 1) * group["lr_decay"])
+    # the update is not linear: every place may come up but once
+    merged = (-grad if group["maximize"] else grad).coalesce()
+    values, places = merged._values(), tuple(merged._indices())
+    sums = add_at(total, places, lambda old: values.pow(2))
+    way = values.div(sums.sqrt_().add_(group["eps"])).mul_(-float(rate))
+    add_at(param, places, lambda old: way)
 
 
 def adagrad(params: list[Tensor], grads: list[Tensor], state_sums: list[Tensor],

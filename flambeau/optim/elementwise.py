@@ -59,7 +59,8 @@ class Elementwise(Optimizer):
         """What a gradient scaler tells a fused step."""
         return {}
 
-    def _sparse(self) -> str:
+    def _sparse(self) -> str | None:
+        """The error's text for sparse gradients; None where there are steps along them."""
         return self.sparse_text or f"{type(self).__name__} does not support sparse gradients"
 
     @classmethod

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flambeau.autograd.modes import no_grad
 from flambeau.backends.updates import Memory, Value, Writer
 from flambeau.core.tensor import Tensor
 from flambeau.ops.create import full_like
 from flambeau.optim.optimizer import Optimizer, ParamsT
 from flambeau.optim.stepping import (
+    are_sparse,
     check_fused,
     check_learning_rate,
     drive,
     evaluate,
     gather,
+    number_of,
     scaled_group,
 )
 
@@ -139,6 +142,11 @@ def _no_state(p: Tensor, state: dict, group: Mapping[str, Any]) -> None:
 def _update(params: list, grads: list, buffers: list, group: Mapping[str, Any],
             memory: Memory | None, grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
     rounds = not group["fused"]
+    if are_sparse(grads):
+        if group["fused"]:
+            raise RuntimeError("`_fused_sgd` does not support sparse gradients")
+        _update_sparse(params, grads, buffers, group)
+        return
     scaled = scaled_group(params, group, grad_scale, found_inf)
     if scaled is None:
         return
@@ -152,6 +160,24 @@ def _update(params: list, grads: list, buffers: list, group: Mapping[str, Any],
         _start(columns, new, {**options, "starts": True}, rounds)
         columns = [[x for n, x in enumerate(c) if n not in new] for c in columns]
     drive(rule, plan, columns, (), options, memory, rounds)
+
+
+@no_grad()
+def _update_sparse(params: list, grads: list, buffers: list, group: Mapping[str, Any]) -> None:
+    """The rule in operators on tensors: momenta of sparse gradients are sparse themselves."""
+    momentum, decay = group["momentum"], number_of(group["weight_decay"])
+    for n, (p, g) in enumerate(zip(params, grads)):
+        if group["maximize"]:
+            g = -g
+        if decay != 0:
+            g = g.add(p, alpha=float(decay))
+        if momentum != 0:
+            if buffers[n] is None:
+                buffers[n] = g.detach().clone()
+            else:
+                buffers[n].mul_(momentum).add_(g, alpha=1 - group["dampening"])
+            g = g.add(buffers[n], alpha=momentum) if group["nesterov"] else buffers[n]
+        p.add_(g, alpha=-float(number_of(group["lr"])))
 
 
 def _start(columns: list[list], new: list[int], options: Mapping[str, Any], rounds: bool) -> None:

@@ -10,7 +10,7 @@ from flambeau.autograd.modes import no_grad
 from flambeau.core.tensor import Tensor
 from flambeau.ops.create import full_like
 from flambeau.optim.optimizer import Optimizer, ParamsT
-from flambeau.optim.stepping import check_betas, evaluate, gather, number_of
+from flambeau.optim.stepping import add_at, check_betas, evaluate, gather, number_of
 
 __all__ = ["SparseAdam", "sparse_adam"]
 
@@ -93,22 +93,8 @@ def sparse_adam(params: list[Tensor], grads: list[Tensor], exp_avgs: list[Tensor
         if values.numel() == 0:
             continue
         places = tuple(merged._indices())
-        m = _add_at(mean, places, lambda old, g=values: g.sub(old).mul_(1 - beta1))
-        v = _add_at(square, places, lambda old, g=values: g.pow(2).sub_(old).mul_(1 - beta2))
+        m = add_at(mean, places, lambda old, g=values: g.sub(old).mul_(1 - beta1))
+        v = add_at(square, places, lambda old, g=values: g.pow(2).sub_(old).mul_(1 - beta2))
         size = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
         way = m.div_(v.sqrt_().add_(eps)).mul_(-float(size))
-        _add_at(param, places, lambda old, way=way: way)
-
-
-def _add_at(t: Tensor, places: tuple[Tensor, ...], change: Callable[..., Tensor]) -> Tensor:
-    """Add a change, a function of what is there, at places of ``t``; returns what is there then.
-
-    Without places, of a tensor without sparse dimensions, all of it is one element.
-    """
-    held = t[places] if places else t.unsqueeze(0)
-    new = held + change(held)
-    if places:
-        t[places] = new
-    else:
-        t.copy_(new[0])
-    return new
+        add_at(param, places, lambda old, way=way: way)

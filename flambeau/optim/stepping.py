@@ -23,8 +23,8 @@ from flambeau.ops.complex import view_as_real
 from flambeau.ops.extrema import maximum, minimum
 from flambeau.ops.where import where
 
-__all__ = ["Plan", "Rule", "apply_to_lists", "check_at_least_zero", "check_betas",
-           "check_capturable", "check_foreach", "check_fused", "check_learning_rate",
+__all__ = ["Plan", "Rule", "add_at", "apply_to_lists", "are_sparse", "check_at_least_zero",
+           "check_betas", "check_capturable", "check_foreach", "check_fused", "check_learning_rate",
            "check_step_tensors", "drive", "evaluate", "gather", "is_near", "number_of",
            "scalar_state", "scaled_group"]
 
@@ -75,6 +75,25 @@ def gather(optimizer: Any, group: Mapping[str, Any], names: Sequence[str],
         grads.append(grad)
         states.append(state)
     return [params, grads, *[[s[name] for s in states] for name in names]]
+
+
+def are_sparse(grads: Iterable[Tensor]) -> bool:
+    """Whether a gradient is sparse."""
+    return any(type(g._a) is not ndarray and g.is_sparse for g in grads)
+
+
+def add_at(t: Tensor, places: tuple[Tensor, ...], change: Callable[..., Tensor]) -> Tensor:
+    """Add a change, a function of what is there, at places of ``t``; returns what is there then.
+
+    Without places, of a tensor without sparse dimensions, all of it is one element.
+    """
+    held = t[places] if places else t.unsqueeze(0)
+    new = held + change(held)
+    if places:
+        t[places] = new
+    else:
+        t.copy_(new[0])
+    return new
 
 
 def scalar_state(value: float = 0.0, fused: Any = False) -> Tensor:
