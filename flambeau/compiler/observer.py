@@ -145,14 +145,13 @@ class Observer:
 
     ``codes`` maps each code object of the program's own to its globals, ``names`` are all names
     that can have been looked up in objects (None: any name), ``calls`` the calls that cannot be
-    left out, ``touched`` the objects that methods of builtin types have changed.
+    left out, ``stores`` whether anything that ran can have changed an object.
     """
 
     def __init__(self) -> None:
         self.codes: dict[CodeType, dict[str, Any]] = {}
         self.names: set[str] | None = set()
         self.calls: list[Call] = []
-        self.touched: list[Any] = []
         self.stores = False
         self.seen: set[CodeType] = set()
         self.before: Any = None
@@ -216,7 +215,8 @@ class Observer:
             return True
         if isinstance(owner, _PURE_TYPES):
             if name in _CHANGES:
-                self.touched.append(owner)
+                # Not the object: what it holds must be free to go.
+                self.stores = True
             return True
         return False
 

@@ -159,7 +159,7 @@ class Unit:
         reasons = _reasons(observer, trace, env)
         # What a first call sets up, later ones find done.
         passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
-        if observer.stores or observer.touched:
+        if observer.stores:
             passing += self._side_effects(known, before, observer, objects)
         self.observer = observer
         state = state_of(observer, self.function, objects)
