@@ -26,9 +26,9 @@ _INPUT = "dot matmul vdot"
 _SELF = "index_select masked_select"
 _PLACES = "bucketize searchsorted"
 
+_MUST = "Expected out tensor to have dtype {want_c}, but got {have_c} instead"
 _SAYS: dict[str, str] = {
-    **dict.fromkeys(_EXPECTED.split(), "Expected out tensor to have dtype {want_c}, but got "
-                                       "{have_c} instead"),
+    **dict.fromkeys(_EXPECTED.split(), _MUST),
     **dict.fromkeys(_FOUND.split(), "Found dtype {have} but expected {want}"),
     **dict.fromkeys(_PARAMETER.split(), "dtype {want} does not match dtype of out parameter "
                                         "({have})"),
@@ -51,6 +51,14 @@ _SAYS: dict[str, str] = {
     "nonzero": "nonzero: Expected out tensor to have scalar type {want} but got scalar type{have}",
     "tensordot": "tensordot: Expected the output tensor to have dtype {want}, but got an output "
                  "tensor with dtype {have}",
+    "ormqr": "torch.ormqr: Expected input and result to have the same dtype, but input has "
+             "dtype{want} and result has dtype {have}",
+    "solve_triangular": "expected scalar type {want} but found {have}",
+    "matrix_norm": "linalg.matrix_norm expected out tensor dtype {want} but got: {have}",
+    "histogram": "torch.histogram: input tensor and its results should have the same dtype, but got "
+                 "input {want_c} and {have_c}",
+    **dict.fromkeys("inverse ldl_factor ldl_factor_ex ldl_solve lu lu_factor lu_factor_ex lu_solve "
+                    "lu_unpack matrix_power triangular_solve".split(), _MUST),
     "hash_tensor": "Expected result to be of dtype uint64, but got {have}",
     "signbit": "signbit does not support non-boolean outputs.",
     "isposinf": "isposinf does not support non-boolean outputs.",
