@@ -299,8 +299,10 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
             hook(leaf)
 
 
-def copy_like(array: ndarray, like: ndarray) -> ndarray:
-    """A copy that lies in memory as ``like`` does; row by row where that leaves gaps."""
+def copy_like(array: ndarray, like: Any) -> ndarray:
+    """A copy that lies in memory as ``like`` does; row by row where that has gaps or no array."""
+    if type(like) is not ndarray:
+        return np.array(array, order="C")
     made = np.empty_like(like, array.dtype)
     if made.strides != like.strides:
         return np.array(array, order="C")

@@ -39,7 +39,7 @@ def bytes_of(root: np.ndarray) -> np.ndarray:
 
 def start_of(t: Tensor) -> int:
     """How many elements of its storage lie before the first of ``t``."""
-    if not t._a.size:
+    if not t._a.size or type(t._a) is not np.ndarray:
         return 0
     return (address(t._a) - address(root_of(t))) // t._a.itemsize
 

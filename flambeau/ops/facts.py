@@ -37,13 +37,17 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     return promote.result_type((tensor1, tensor2))
 
 
+def _need_tensor(name: str, argument: str, value: Any, at: int = 1) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}(): argument '{argument}' (position {at}) must be Tensor, not "
+                        f"{type(value).__name__}")
+
+
 def _ask(name: str, method: str | None = None) -> None:
     """Show the method ``name`` of tensors as a function of torch as well."""
 
     def function(input: Tensor) -> Any:
-        if not isinstance(input, Tensor):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
-                            f"{type(input).__name__}")
+        _need_tensor(name, "input", input)
         return getattr(input, method or name)()
 
     function.__doc__ = f"As ``Tensor.{name}``."
@@ -63,18 +67,21 @@ def is_nonzero(self: Tensor) -> bool:
 @public("torch")
 def is_distributed(input: Tensor) -> bool:
     """False: a tensor is never spread over several devices."""
+    _need_tensor("is_distributed", "input", input)
     return False
 
 
 @public()
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape."""
+    _need_tensor("is_same_size", "other", other)
     return input._a.shape == other._a.shape
 
 
 @public("Tensor")
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether two tensors are the same memory, seen by the same size and strides."""
+    _need_tensor("is_set_to", "tensor", tensor)
     a, b = self._a, tensor._a
     return (a.shape == b.shape and a.dtype == b.dtype and a.strides == b.strides
             and address(a) == address(b) and address(root_of(self)) == address(root_of(tensor)))

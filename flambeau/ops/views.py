@@ -414,7 +414,7 @@ def _element_size(self: Tensor) -> int:
 
 def _nbytes(self: Tensor) -> int:
     """The bytes of all elements."""
-    if self.layout is not strided:
+    if self.is_sparse:
         raise RuntimeError("nbytes is not defined for sparse tensors.  If you want the size of the "
                            "constituent tensors, add the nbytes of the indices and values.  If you "
                            "want the size of the  equivalent dense tensor, multiply numel() by "

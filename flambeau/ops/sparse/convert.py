@@ -21,7 +21,7 @@ from flambeau.core.tensor import Tensor
 from flambeau.ops.copy import cast
 from flambeau.ops.sparse import layouts
 from flambeau.ops.sparse.layouts import coalesced, dense_array, layout_name
-from flambeau.ops.sparse.parts import need_coo, picked, with_values
+from flambeau.ops.sparse.parts import need_coo, need_tensor, picked, with_values
 
 __all__ = ["coalesce", "same_pattern", "sparse_mask", "to_dense", "to_layout", "to_sparse"]
 
@@ -189,6 +189,7 @@ def _mask_grad(g: Tensor, input: Tensor, pattern: Sparse) -> Tensor:
 @public("Tensor")
 def sparse_mask(self: Tensor, mask: Tensor) -> Tensor:
     """The elements of this tensor at the places of ``mask``, a sparse tensor of the same shape."""
+    need_tensor("sparse_mask", "mask", mask)
     if not is_sparse(mask):
         raise RuntimeError("sparse_mask(): expects mask to be sparse, but got layout "
                            f"{layout_name(mask.layout)}")

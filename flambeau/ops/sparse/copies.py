@@ -14,7 +14,7 @@ from flambeau.core.op import Op
 from flambeau.core.sparse_tensor import BY_ROW, Compressed, Coo, Sparse, finish, is_sparse, rule
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.sparse.make import empty_coo
-from flambeau.ops.sparse.parts import need_coo
+from flambeau.ops.sparse.parts import need_coo, need_tensor
 
 __all__ = ["empty_sparse", "rebuild_sparse", "reduced_sparse"]
 
@@ -33,6 +33,9 @@ def empty_sparse(size: Sequence[int], held: np.dtype, kind: layout,
     """A sparse value of any layout without elements."""
     if kind is sparse_coo:
         return empty_coo(tuple(size), held, sparse_dim)
+    if len(size) < 2:
+        raise RuntimeError(f"{kind.name} tensors have two dimensions or more, but the size is "
+                           f"{list(size)}")
     lines = size[-2] if kind in BY_ROW else size[-1]
     return Compressed(kind, np.zeros((*size[:-2], lines + 1), np.int64),
                       np.zeros((*size[:-2], 0), np.int64), np.zeros((*size[:-2], 0), held), size)
@@ -44,7 +47,8 @@ def _zero(op: Op, inputs: Any, params: Any) -> Tensor:
     if isinstance(handle, Coo):
         return finish(op, inputs, params, empty_coo(handle.sizes, handle.values.dtype,
                                                     handle.sparse_dim))
-    return finish(op, inputs, params, handle.with_values(np.zeros_like(handle.values)))
+    none = empty_sparse(handle.sizes, handle.values.dtype, handle.kind)
+    return finish(op, inputs, params, none)
 
 
 @rule("copy")
@@ -104,6 +108,7 @@ def sparse_resize_and_clear_(self: Tensor, size: Sequence[int], sparse_dim: int,
 @public("torch", "Tensor")
 def resize_as_sparse_(input: Tensor, the_template: Tensor) -> Tensor:
     """Give a sparse tensor the size of another, in place."""
+    need_tensor("resize_as_sparse_", "the_template", the_template)
     theirs = need_coo("resize_as_sparse_", the_template)
     dense = len(theirs.sizes) - theirs.sparse_dim
     return sparse_resize_(input, theirs.sizes, theirs.sparse_dim, dense)

@@ -12,7 +12,14 @@ from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.sparse import layouts
 from flambeau.ops.sparse.layouts import layout_name
 
-__all__ = ["PICK", "WITH_VALUES", "need_coo", "picked", "with_values"]
+__all__ = ["PICK", "WITH_VALUES", "need_coo", "need_tensor", "picked", "with_values"]
+
+def need_tensor(name: str, argument: str, value: Any) -> None:
+    """Raise where the first argument of a method is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}(): argument '{argument}' (position 1) must be Tensor, not "
+                        f"{type(value).__name__}")
+
 
 def need_coo(name: str, t: Tensor) -> Coo:
     """The handle of ``t``; RuntimeError where it is not in coordinates."""
