@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from flambeau.backends import memory, threads
-from flambeau.backends.llvm import attention_text, calls, jit
+from flambeau.backends.llvm import attention_back_text, attention_text, calls, jit
 from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.tiles import Tile, best_tile
 
@@ -73,29 +73,85 @@ def forward(
     mask: as `prepared_mask` takes it, for heads of (outer, inner_heads). Causal: query i sees keys
     up to i. A query that sees no key gives zeros.
     """
-    heads, queries, width = q.shape
-    keys, value_width = v.shape[1:]
-    tile = tile_for(q.dtype)
     turned, outer, inner = prepared_mask(mask, q)
+    tile = tile_for(q.dtype)
+    layout, places = _places(q, v, tile)
+    heads, queries = q.shape[:2]
     parts = min(max(1, -(-UNITS // heads)), -(-queries // tile.columns))
-    layout = Layout()
-    places = {
-        "left_at": layout.area(rounded(keys, tile.rows) * width),
-        "right_at": layout.area(rounded(value_width, tile.rows) * keys),
-        "panel_at": layout.area((width + tile.lanes) * tile.columns),
-        "scores_at": layout.area(rounded(keys, tile.rows) * tile.columns),
-        "result_at": layout.area((rounded(value_width, tile.rows) + tile.lanes) * tile.columns),
-        "slot_items": 0,
-    }
-    places["slot_items"] = layout.items
-    named = {"heads": heads, "inner_heads": inner_heads, "queries": queries, "keys": keys,
-             "width": width, "value_width": value_width, "causal": int(causal), "parts": parts,
-             "mask_outer": outer, "mask_inner": inner, "masked": int(mask is not None),
-             "blocks_of_keys": 0, **places}
-    sizes = np.array([named[name] for name in attention_text.SIZES], np.int64)
+    settings = {"causal": int(causal), "parts": parts, "mask_outer": outer, "mask_inner": inner,
+                "masked": int(mask is not None), "inner_heads": inner_heads}
     slots = threads.get_num_threads() + 1
-    out = memory.empty((heads, queries, value_width), q.dtype)
+    out = memory.empty((heads, queries, v.shape[2]), q.dtype)
     calls.launch(_kernel(tile), heads * parts, 1, out, q, k, v, turned,
-                 np.array([scale], q.dtype), sizes,
+                 np.array([scale], q.dtype), _sizes(q, v, {**places, **settings}, layout.items),
                  memory.empty((slots * layout.items,), q.dtype), np.zeros(slots, np.int64))
     return out
+
+
+def _places(q: np.ndarray, v: np.ndarray, tile: Tile) -> tuple[Layout, dict[str, int]]:
+    """The areas of scratch memory that both kernels have."""
+    keys, value_width = v.shape[1:]
+    widest = rounded(max(q.shape[2], value_width), tile.rows) + tile.lanes
+    layout = Layout()
+    places = {
+        "left_at": layout.area(rounded(keys, tile.rows) * q.shape[2]),
+        "right_at": layout.area(rounded(value_width, tile.rows) * keys),
+        "panel_at": layout.area(widest * tile.columns),
+        "scores_at": layout.area(rounded(keys, tile.rows) * tile.columns),
+        "result_at": layout.area(widest * tile.columns),
+    }
+    return layout, places
+
+
+def _sizes(q: np.ndarray, v: np.ndarray, settings: dict[str, int], items: int) -> np.ndarray:
+    heads, queries, width = q.shape
+    named = {"heads": heads, "queries": queries, "keys": v.shape[1], "width": width,
+             "value_width": v.shape[2], "slot_items": items, **settings}
+    return np.array([named[name] for name in attention_text.SIZES], np.int64)
+
+
+@functools.cache
+def _gradient_kernel(tile: Tile) -> int:
+    text = attention_back_text.print_gradients(tile, jit.host().vector_bytes)
+    return jit.load(text, ("kernel",)).address("kernel")
+
+
+def gradients(
+    g: np.ndarray,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None,
+    scale: float,
+    causal: bool,
+    inner_heads: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The gradients of q, k and v of `forward`, for g (heads, L, V)."""
+    turned, outer, inner = prepared_mask(mask, q)
+    tile = tile_for(q.dtype)
+    layout, places = _places(q, v, tile)
+    keys, value_width = v.shape[1:]
+    width, columns = q.shape[2], tile.columns
+    pitch = rounded(keys, columns)
+    sums = [rounded(n, tile.rows) * pitch + columns for n in (width, value_width)]
+    areas = {
+        "value_left": layout.area(rounded(keys, tile.rows) * value_width),
+        "key_right": layout.area(rounded(width, tile.rows) * keys),
+        "gradient_panel": layout.area((value_width + tile.lanes) * columns),
+        "slopes": layout.area(rounded(keys, tile.rows) * columns),
+        "turned": layout.area(columns * columns),
+        "query_left": layout.area(rounded(width, tile.rows) * columns),
+        "gradient_left": layout.area(rounded(value_width, tile.rows) * columns),
+        "key_sums": layout.area(sums[0]),
+        "value_sums": layout.area(sums[1]),
+        "pitch": pitch,
+    }
+    settings = {"causal": int(causal), "parts": 1, "mask_outer": outer, "mask_inner": inner,
+                "masked": int(mask is not None), "inner_heads": inner_heads}
+    slots = threads.get_num_threads() + 1
+    outs = tuple([memory.empty(a.shape, a.dtype) for a in (q, k, v)])
+    calls.launch(_gradient_kernel(tile), q.shape[0], 1, *outs, q, k, v, g, turned,
+                 np.array([scale], q.dtype), _sizes(q, v, {**places, **settings}, layout.items),
+                 memory.empty((slots * layout.items,), q.dtype), np.zeros(slots, np.int64),
+                 np.array([areas[name] for name in attention_back_text.AREAS], np.int64))
+    return outs  # type: ignore[return-value]

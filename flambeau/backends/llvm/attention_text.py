@@ -18,7 +18,7 @@ from flambeau.backends.llvm.tiles import Tile, tile_text
 # sizes and steps (in items) that both kernels read; a head is one matrix of queries, keys, values
 SIZES = ("heads", "inner_heads", "queries", "keys", "width", "value_width", "causal", "parts",
          "mask_outer", "mask_inner", "masked", "slot_items", "scores_at", "left_at", "right_at",
-         "panel_at", "result_at", "blocks_of_keys")
+         "panel_at", "result_at")
 FORWARD = ("out", "query", "key", "value", "mask", "scale", "sizes", "scratch", "flags")
 
 
