@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import random
 import re
 import warnings
@@ -44,9 +45,9 @@ def outcome(t: Any, run: Run) -> Any:
             result = plain(run(t))
         except Exception as error:
             result = type(error).__name__, [*str(error).splitlines(), ""][0]
-    if isinstance(result, tuple) and isinstance(result[1], str):
-        # An iterator in the error's frames would else be found dead by a worker forked later,
-        # where PyTorch waits for processes that are not the worker's own.
+    if multiprocessing.active_children():
+        # An iterator in an error's frames: a worker forked later would find it dead, and PyTorch
+        # would wait there for processes that are not the worker's own.
         gc.collect()
     said = sorted({(w.category.__name__, str(w.message)) for w in caught
                    if not re.search("fork|[Ss]parse", str(w.message))})

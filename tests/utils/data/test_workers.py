@@ -96,6 +96,7 @@ RUNS: dict[str, Run] = {
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", RUNS)
 def test_same_as_torch(name: str, torch_oracle: ModuleType) -> None:
     assert_same(torch_oracle, RUNS[name])
