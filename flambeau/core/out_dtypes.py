@@ -55,8 +55,8 @@ _SAYS: dict[str, str] = {
              "dtype{want} and result has dtype {have}",
     "solve_triangular": "expected scalar type {want} but found {have}",
     "matrix_norm": "linalg.matrix_norm expected out tensor dtype {want} but got: {have}",
-    "histogram": "torch.histogram: input tensor and its results should have the same dtype, but got "
-                 "input {want_c} and {have_c}",
+    "histogram": "torch.histogram: input tensor and its results should have the same dtype, but "
+                 "got input {want_c} and {have_c}",
     **dict.fromkeys("inverse ldl_factor ldl_factor_ex ldl_solve lu lu_factor lu_factor_ex lu_solve "
                     "lu_unpack matrix_power triangular_solve".split(), _MUST),
     "hash_tensor": "Expected result to be of dtype uint64, but got {have}",

@@ -26,13 +26,30 @@ def _flipped(a: ndarray) -> ndarray:
     return np.swapaxes(a, -1, -2).conj()
 
 
-def _full_rank(a: ndarray, b: ndarray) -> ndarray:
-    """By the triangle of A, or of A^H where A is wide."""
+def _full_rank(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
+    """By the triangle of A, or of A^H where A is wide; and that triangle."""
     if a.shape[-2] >= a.shape[-1]:
         q, r = np.linalg.qr(a)
-        return factor.solve_triangular(r, _flipped(q) @ b, True, False)
+        return factor.solve_triangular(r, _flipped(q) @ b, True, False), r
     q, r = np.linalg.qr(_flipped(a))
-    return q @ factor.solve_triangular(_flipped(r), b, False, False)
+    return q @ factor.solve_triangular(_flipped(r), b, False, False), r
+
+
+def _surely_full(r: ndarray, rcond: float) -> bool:
+    """Whether a bound on the condition of triangles shows all singular values to count."""
+    if not r.size:
+        return False
+    back = factor.solve_triangular(r, np.eye(r.shape[-1], dtype=r.dtype), True, False)
+    bound = np.linalg.norm(r, axis=(-2, -1)) * np.linalg.norm(back, axis=(-2, -1))
+    return bool((bound * rcond < 1).all())
+
+
+def _quickly(a: ndarray, b: ndarray, rcond: float) -> tuple[ndarray, ndarray, ndarray]:
+    """``_any_rank``, sooner where the rank is full."""
+    found, r = _full_rank(a, b)
+    if not _surely_full(r, rcond):
+        return _any_rank(a, b, rcond)
+    return found, np.full(a.shape[:-2], min(a.shape[-2:])), np.empty(0, a.real.dtype)
 
 
 def _any_rank(a: ndarray, b: ndarray, rcond: float) -> tuple[ndarray, ndarray, ndarray]:
@@ -50,10 +67,11 @@ def _forward(a: ndarray, b: ndarray, rcond: float, driver: str) -> tuple:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     values = np.empty(0, real)
     if driver == "gels":
-        found, rank = _full_rank(a, b), np.empty(0, np.int64)
+        found, rank = _full_rank(a, b)[0], np.empty(0, np.int64)
     else:
         a = np.broadcast_to(a, (*batch, m, n))
-        found, rank, s = _any_rank(a, b, rcond)
+        solve = _quickly if driver == "gelsy" else _any_rank
+        found, rank, s = solve(a, b, rcond)
         values = s if driver in ("gelsd", "gelss") else values
     rest = np.empty(0, real)
     if m > n and driver != "gelsy" and (rank == n).all():
