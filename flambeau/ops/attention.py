@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from flambeau.backends import products
+from flambeau.backends import attention_kernels, products
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -47,6 +47,15 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     return where(mask, 0.0, -math.inf).to(like.dtype)
 
 
+def _causal_mask(q: Tensor, k: Tensor) -> Tensor:
+    return wrap(np.tri(q._a.shape[-2], k._a.shape[-2], dtype=np.bool_))
+
+
+def _compose(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float,
+             causal: bool) -> Tensor:
+    return _attend(q, k, v, _causal_mask(q, k) if causal else mask, scale)
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float,
             dropout_p: float = 0.0) -> Tensor:
     weights = _weights(q, k, mask, scale)
@@ -67,14 +76,26 @@ def _weights_of_arrays(q: ndarray, k: ndarray, mask: ndarray | None, scale: floa
 
 
 def _attend_arrays(q: ndarray, k: ndarray, v: ndarray, mask: ndarray | None,
-                   scale: float) -> ndarray:
+                   scale: float, causal: bool) -> ndarray:
+    found = attention_kernels.attend(q, k, v, mask, scale, causal)
+    if found is not None:
+        return found
+    if causal:
+        mask = np.tri(q.shape[-2], k.shape[-2], dtype=np.bool_)
     return products.matmul(_weights_of_arrays(q, k, mask, scale), v)
 
 
 def _attend_joint(g: Tensor, needs: tuple, query: Tensor, key: Tensor, value: Tensor,
-                  mask: Tensor | None, scale: float) -> list:
+                  mask: Tensor | None, scale: float, causal: bool) -> list:
     q, k, m = query._a, key._a, None if mask is None else mask._a
     plain = type(q) is ndarray and type(k) is ndarray and q.dtype.itemsize >= 4
+    if plain and not MODES.grad and type(g._a) is type(value._a) is ndarray:
+        grads = attention_kernels.gradients(g._a, q, k, value._a, m, scale, causal)
+        if grads is not None:
+            return [wrap(a) if need else None for a, need in zip(grads, needs)] + [None]
+    if causal:
+        mask = _causal_mask(query, key)
+        m = mask._a
     if plain and not MODES.grad:
         p = wrap(_weights_of_arrays(q, k, m, scale))
     else:
@@ -93,8 +114,8 @@ def _attend_joint(g: Tensor, needs: tuple, query: Tensor, key: Tensor, value: Te
 
 
 ATTENTION = composite(
-    "scaled_dot_product_attention", _attend, _attend_arrays, joint=_attend_joint,
-    inputs=("query", "key", "value", "mask"), params=("scale",),
+    "scaled_dot_product_attention", _compose, _attend_arrays, joint=_attend_joint,
+    inputs=("query", "key", "value", "mask"), params=("scale", "causal"),
     node="ScaledDotProductFlashAttentionForCpu")
 
 
@@ -154,10 +175,11 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
     size = query._a.shape[-1]
     if scale is None:
         scale = 1 / math.sqrt(size) if size else 1.0
-    if is_causal:
-        attn_mask = wrap(np.tri(query._a.shape[-2], key._a.shape[-2], dtype=np.bool_))
     if not dropout_p and _in_one_node(query, key, value, attn_mask):
-        return apply(ATTENTION, (query, key, value, attn_mask), {"scale": scale})
+        return apply(ATTENTION, (query, key, value, attn_mask),
+                     {"scale": scale, "causal": is_causal})
+    if is_causal:
+        attn_mask = _causal_mask(query, key)
     if query.dtype.itemsize < 4:
         q, k, v = (t.to(dtypes.float32) for t in (query, key, value))
         return _attend(q, k, v, attn_mask, scale, dropout_p).to(query.dtype)
