@@ -35,19 +35,22 @@ def _full_rank(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
     return q @ factor.solve_triangular(_flipped(r), b, False, False), r
 
 
-def _surely_full(r: ndarray, rcond: float) -> bool:
-    """Whether a bound on the condition of triangles shows all singular values to count."""
-    if not r.size:
+def _is_full(r: ndarray, rcond: float) -> bool:
+    """Whether all singular values of triangles count: by a bound, else by the values alone."""
+    if not r.size or not np.isfinite(r).all():
         return False
     back = factor.solve_triangular(r, np.eye(r.shape[-1], dtype=r.dtype), True, False)
     bound = np.linalg.norm(r, axis=(-2, -1)) * np.linalg.norm(back, axis=(-2, -1))
-    return bool((bound * rcond < 1).all())
+    if (bound * rcond < 1).all():
+        return True
+    s = np.linalg.svd(r, compute_uv=False)
+    return bool((s[..., -1] > rcond * s[..., 0]).all())
 
 
 def _quickly(a: ndarray, b: ndarray, rcond: float) -> tuple[ndarray, ndarray, ndarray]:
     """``_any_rank``, sooner where the rank is full."""
     found, r = _full_rank(a, b)
-    if not _surely_full(r, rcond):
+    if not _is_full(r, rcond):
         return _any_rank(a, b, rcond)
     return found, np.full(a.shape[:-2], min(a.shape[-2:])), np.empty(0, a.real.dtype)
 
