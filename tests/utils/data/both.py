@@ -45,9 +45,12 @@ def outcome(t: Any, run: Run) -> Any:
             result = plain(run(t))
         except Exception as error:
             result = type(error).__name__, [*str(error).splitlines(), ""][0]
-    if multiprocessing.active_children():
-        # An iterator in an error's frames: a worker forked later would find it dead, and PyTorch
-        # would wait there for processes that are not the worker's own.
+    left = multiprocessing.active_children()
+    for worker in left:
+        worker.terminate()
+    if left:
+        # An iterator in an error's frames, for whose workers PyTorch would wait ten seconds, here
+        # or, worse, in a process forked later whose own they are not.
         gc.collect()
     said = sorted({(w.category.__name__, str(w.message)) for w in caught
                    if not re.search("fork|[Ss]parse", str(w.message))})
