@@ -89,6 +89,7 @@ _LATER = frozenset(
         "cpu",
         "cuda",
         "distributed",
+        "distributions",
         "fft",
         "func",
         "hub",

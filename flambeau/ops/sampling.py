@@ -425,4 +425,42 @@ def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tens
     return input.new_tensor(made)
 
 
+def _marginal_slope(drawn: ndarray, shapes: ndarray, totals: ndarray) -> ndarray:
+    """How a beta variate moves with its first shape while the probability below it stays.
+
+    Divided by 1 - x. The series of the incomplete beta function with terms of one sign,
+    (a + b)_n / (a + 1)_n x^n, differentiated by a; above the mean that of the other tail.
+    """
+    x, a, total = [v.astype(np.float64) for v in np.broadcast_arrays(drawn, shapes, totals)]
+    b = total - a
+    low = x * total <= a
+    psi = digamma.op.forward
+    log_x = np.log(x)
+    other, part = np.where(low, a, b), np.where(low, x, 1 - x)
+    psi_total, psi_other = psi(total), np.where(low, psi(a + 1), psi(a))
+    weight = np.ones_like(x)
+    slope = weight * (log_x + psi_total - psi_other)
+    for n in range(_SERIES_END):
+        weight = weight * ((total + n) / (other + n + 1) * part)
+        psi_total = psi_total + 1 / (total + n)
+        psi_other = np.where(low, psi_other + 1 / (a + n + 1), psi_other)
+        slope = slope + weight * (log_x + psi_total - psi_other)
+        left = weight * (n + 1 + total) * (1 + np.abs(log_x))
+        if not (left > _SMALL * np.abs(slope)).any():
+            break
+    return np.where(low, -x / a * slope, x / b * slope).astype(drawn.dtype)
+
+
+MARGINAL_SLOPE = opaque("dirichlet_grad", _marginal_slope, inputs=("x", "alpha", "total"))
+
+
+@public("torch")
+def _dirichlet_grad(x: Tensor, alpha: Tensor, total: Tensor) -> Tensor:
+    """How Dirichlet variates ``x`` move with their concentrations ``alpha``, of sum ``total``.
+
+    As beta variates, and divided by 1 - x (arXiv:1806.01851).
+    """
+    return apply(MARGINAL_SLOPE, (x, alpha, total))
+
+
 __all__ = ["bernoulli", "binomial", "multinomial", "normal", "poisson"]
