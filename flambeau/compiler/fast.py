@@ -13,6 +13,7 @@ from flambeau.backends.llvm import chores, pool
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.gate import Gate, native_step, run_of
 from flambeau.compiler.history import Spent, spent_like
+from flambeau.compiler.live import place_of
 from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.trace import Made
@@ -71,6 +72,7 @@ class _Writer:
 
     def __init__(self, program: Any, gate: Gate, step: Callable) -> None:
         self.program = program
+        self.gate = gate
         self.trace = program.trace
         self.names: dict[str, Any] = {
             "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
@@ -80,6 +82,7 @@ class _Writer:
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
+        self.lives: list[str] = []
 
     def source(self, releases: bool) -> str:
         """The text of ``call``."""
@@ -93,11 +96,15 @@ class _Writer:
             self.line("        return MISSED")
         if releases:
             self.line("    ready()")
+        for at, (_, array) in enumerate(self.program.lives):
+            held = np.empty((), array.dtype)
+            self.lives.append(self._name("l", held))
         for slot, target in self.program.executor.fresh:
             self._new_array(slot, target)
-        passed = ", ".join(["table", *self.arrays.values(), *args])
-        if releases:
+        passed = ", ".join(["table", *self.lives, *self.arrays.values(), *args])
+        if releases or self.program.places:
             self.line("    with lock:")
+            self._update_lives()
             self.line(f"        done = step({passed})")
         else:
             self.line(f"    done = step({passed})")
@@ -106,6 +113,47 @@ class _Writer:
         self._commit()
         self.line(f"    return {self._tree(self.trace.spec, iter(self.trace.outputs))}")
         return "\n".join(self.lines)
+
+    def _update_lives(self) -> None:
+        """Read the numbers that keep changing, check what was compared, and put them in place."""
+        program = self.program
+        if not program.places:
+            return
+        names = []
+        for number, place in enumerate(program.places):
+            name = f"u{number}"
+            names.append(name)
+            self.line("        try:")
+            if place.kind == "argument":
+                self.line(f"            {name} = a{place.key}")
+            elif place.kind == "cell":
+                self.line(f"            {name} = {self._name('w', place.owner)}.cell_contents")
+            else:
+                owner, key = self._name("w", place.owner), self._name("k", place.key)
+                self.line(f"            {name} = {owner}[{key}]")
+            self.line("        except (KeyError, IndexError, ValueError):")
+            self.line("            return MISSED")
+            self.line(f"        if type({name}) is not float:")
+            self.line("            return MISSED")
+            for word in self._words(place):
+                self.line(f"        table[{word}] = id({name})")
+        self.line(f"        values = ({''.join([n + ', ' for n in names])})")
+        for left, right, compare, found in program.checks:
+            a, b, c = (self._name("e", x) for x in (left, right, compare))
+            self.line(f"        if {c}({a}(values), {b}(values)) is not {found}:")
+            self.line("            return MISSED")
+        for name, (expression, _) in zip(self.lives, program.lives):
+            self.line(f"        {name}[()] = {self._name('e', expression)}(values)")
+
+    def _words(self, place: Any) -> list[int]:
+        """Where the table expects a number."""
+        found = []
+        for entry in self.program.state.entries:
+            for i in range(len(entry.held)):
+                key = (id(entry), i)
+                if key in self.gate.words and place_of(entry, i).mark == place.mark:
+                    found.append(self.gate.words[key])
+        return found
 
     def line(self, text: str) -> None:
         """Add a line."""

@@ -75,12 +75,15 @@ class Gate:
 
     def __init__(self, program: Any, run: np.ndarray) -> None:
         self.kept: list[Any] = []
+        self.marks: dict[tuple[int, int], int] = {}
+        self.loose = program.loose
+        self.words: dict[tuple[int, int], int] = {}
         self.table: np.ndarray | None = None
         checks = self._checks(program)
         if checks is None or _offsets() is None:
             return
         slots = program.slots
-        fresh = len(program.executor.fresh)
+        fresh = len(program.lives) + len(program.executor.fresh)
         words = [0] * HEAD_WORDS
         words[ARGS] = 1 + fresh + len(program.constants)
         words[SLOTS], words[FRESH] = len(slots), fresh
@@ -98,6 +101,9 @@ class Gate:
         words += self._spans(program)
         words[RUN] = len(words)
         self.table = np.concatenate([np.array(words, np.int64), run])
+        # Where the table has the number that keeps changing, per (entry, number in it).
+        self.words = {key: int(np.flatnonzero(self.table == mark)[0])
+                      for key, mark in self.marks.items()}
 
     @property
     def runs(self) -> int:
@@ -107,6 +113,14 @@ class Gate:
     def _keep(self, x: Any) -> int:
         self.kept.append(x)
         return id(x)
+
+    def _expected(self, entry: Entry, i: int, held: Any) -> int:
+        """The word for what number ``i`` of an entry holds: written at each call if it changes."""
+        key = (id(entry), i)
+        if key not in self.loose:
+            return self._keep(held)
+        self.marks[key] = -(1 << 62) - len(self.marks)
+        return self.marks[key]
 
     # Checks: code, length, then what they are about.
 
@@ -134,6 +148,8 @@ class Gate:
     def _slots(self, program: Any) -> Iterator[list[int]]:
         used = {s.where for s in program.slots if s.source == "arg"}
         for i, look in enumerate(program.looks):
+            if look is None and i in program.moving:
+                continue
             if look is None:
                 yield [IDENTITY, i, self._keep(program.constants[i])]
             elif i not in used:
@@ -155,7 +171,7 @@ class Gate:
         if entry.kind == "cell":
             held = entry.held[0]
             return None if held is MISSING else [
-                [CELL, self._keep(entry.owner), self._keep(held)]]
+                [CELL, self._keep(entry.owner), self._expected(entry, 0, held)]]
         if entry.kind == "slot":
             if any([x is MISSING for x in entry.held]):
                 return None
@@ -163,7 +179,7 @@ class Gate:
                      self._keep(x)] for name, x in zip(entry.key, entry.held)]
         if entry.kind == "items":
             return self._items(entry)
-        objects = [self._keep(x) for x in entry.held]
+        objects = [self._expected(entry, i, x) for i, x in enumerate(entry.held)]
         if entry.kind == "dict" and isinstance(entry.owner, dict):
             return [[DICT, self._keep(entry.owner), len(objects) // 2, *objects]]
         if entry.kind == "list" and type(entry.owner) is list:
@@ -178,10 +194,10 @@ class Gate:
         elif not isinstance(owner, dict):
             return None
         pairs = []
-        for key, held in zip(entry.key, entry.held):
+        for i, (key, held) in enumerate(zip(entry.key, entry.held)):
             # None also stands for what is not there.
             there = key in owner
-            pairs += [self._keep(key), self._keep(held) if there else 0]
+            pairs += [self._keep(key), self._expected(entry, i, held) if there else 0]
         found = [[ITEMS, address, len(entry.key), *pairs]]
         if entry.size >= 0:
             found.append([SIZE, address, entry.size])

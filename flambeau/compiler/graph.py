@@ -58,7 +58,8 @@ class Node:
     (what is bound at call ``params["at"]``), "const" (``params["array"]``), "draw" (random
     numbers, ``params["draw"](array)``), "write" (the first input with the view ``params[
     "chain"]`` of it overwritten by the second) or "check" (the run is off where an integer of the
-    input is not in [low, high) and not ``ignored``).
+    input is not in [low, high) and not ``ignored``) or "live" (a number that is computed anew at
+    every call).
     """
 
     __slots__ = ("inputs", "kind", "line", "op", "outputs", "params")

@@ -153,6 +153,8 @@ class Observer:
         self.names: set[str] | None = set()
         self.calls: list[Call] = []
         self.stores = False
+        # Whether functions of math ran, which see a float's value and nothing else.
+        self.maths = False
         self.seen: set[CodeType] = set()
         self.before: Any = None
 
@@ -180,8 +182,11 @@ class Observer:
         if kind is not KERNEL and code not in self.seen:
             self.seen.add(code)
             self._note_code(code, kind, frame)
-        if event == "c_call" and kind is not KERNEL and kind is not LIBRARY:
-            self._note_call(arg, kind, frame)
+        if event == "c_call" and kind is not KERNEL:
+            if getattr(arg, "__module__", None) in ("math", "cmath"):
+                self.maths = True
+            if kind is not LIBRARY:
+                self._note_call(arg, kind, frame)
 
     def _note_code(self, code: CodeType, kind: str, frame: FrameType) -> None:
         found = analysed(code)

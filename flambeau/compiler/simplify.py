@@ -130,6 +130,8 @@ class _Pass:
 def _key(kind: str, op: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Hashable:
     parts = tuple([x.number if type(x) is Value else (type(x.value).__name__, repr(x.value))
                    if type(x) is Scalar else None for x in inputs])
+    if kind == "live":
+        return None
     if kind == "const":
         a = params["array"]
         return None if a.size > FOLDED else ("const", a.dtype, a.shape, a.tobytes())

@@ -59,6 +59,7 @@ class Trace:
         self.engines = [engine for engine, _ in tracer.engines.values()]
         self.met_grads: list[Meta] = []
         self.ends: Ends | None = None
+        self.lives = tracer.lives
 
 
 def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:

@@ -22,6 +22,7 @@ from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import call_site, user_frame
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
+from flambeau.compiler.live import LiveFloat
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
@@ -31,8 +32,9 @@ from flambeau.core.inplace import OVERLAP, overlaps
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.op import OPS, Op
-from flambeau.core.pointwise import apply_pointwise
+from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
+from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, new_tensor
 
 __all__ = ["Break", "Tracer", "get_array", "plain_tensor", "set_array"]
@@ -127,6 +129,7 @@ class Tracer:
         self.breaks: list[Break] = []
         self.checked: set[tuple] = set()
         self.tangents = 0
+        self.lives: list[tuple[Any, ndarray]] = []
         self.engines: dict[int, tuple[Any, Any]] = {}
 
     # What is read
@@ -188,7 +191,7 @@ class Tracer:
         if made is None:
             made = self._shared(op, handles, arrays, params, outs)
         if made is None:
-            operands = [self._operand(t) for t in inputs]
+            operands = [self._operand(t, op, inputs) for t in inputs]
             made = self._noted("op", op, operands, params, outs)
         own = inputs if op.kind != "pointwise" else [
             t if isinstance(t, Tensor) else Number(getattr(t, "value", t)) for t in inputs]
@@ -201,7 +204,7 @@ class Tracer:
         try:
             with self.pause():
                 if op.kind == "pointwise":
-                    plain = [t.value if type(t) is Number else t for t in plain]
+                    plain = [_exact(t.value if type(t) is Number else t) for t in plain]
                     out = apply_pointwise(op, plain, params)
                 else:
                     out = apply(op, plain, params)
@@ -234,12 +237,26 @@ class Tracer:
             self.graph.add("check", None, (self.value_of(t._a),),
                            {"low": low, "high": high, "ignored": ignored}, ())
 
-    def _operand(self, t: Any) -> Any:
+    def _operand(self, t: Any, op: Op, inputs: Sequence[Any]) -> Any:
         if t is None:
             return None
         if isinstance(t, Tensor):
             return self.value_of(t._a)
-        return Scalar(getattr(t, "value", t))
+        number = getattr(t, "value", t)
+        return self._live(number, op, inputs) if type(number) is LiveFloat else Scalar(number)
+
+    def _live(self, number: LiveFloat, op: Op, inputs: Sequence[Any]) -> Any:
+        """A number that keeps changing, as an input of the dtype that ``op`` computes in."""
+        with self.pause():
+            plain = [plain_tensor(t._a.array) if isinstance(t, Tensor) and type(t._a) is Traced
+                     else _exact(getattr(t, "value", t)) for t in inputs]
+            held = computing_dtypes(op, result_type(plain))[0]
+        array = np.asarray(float.__pos__(number), held)
+        params = {"at": len(self.lives), "expression": number.expression}
+        value = self.graph.add("live", None, (), params, (array,)).outputs[0]
+        self.lives.append((number.expression, array))
+        return value
+
 
     def _noted(self, kind: str, op: Op | None, operands: Sequence[Any], params: dict[str, Any],
                outs: Sequence[ndarray]) -> list[Traced]:
@@ -266,6 +283,8 @@ class Tracer:
         for name, value in params.items():
             if isinstance(value, (Tensor, Traced, ndarray)):
                 self.breaks_at("hidden", name=op.name, param=name)
+            elif type(value) is LiveFloat:
+                value.watched.leaked = True
             elif name == "engine":
                 self.remember(value)
 
@@ -379,6 +398,11 @@ class Tracer:
             array = np.broadcast_to(array, target.array.shape)
             value = self.graph.add("op", OPS["expand"], (value,), params, (array,)).outputs[0]
         return value
+
+
+def _exact(x: Any) -> Any:
+    """A number that keeps changing as the float it is now."""
+    return float.__pos__(x) if type(x) is LiveFloat else x
 
 
 def _engines_in(draw: Callable) -> Iterator[Engine]:

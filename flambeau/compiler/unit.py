@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flambeau.base.messages import text
-from flambeau.base.pytree import tree_flatten
+from flambeau.base.pytree import tree_flatten, tree_unflatten
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.interpreter import OutOfRange
+from flambeau.compiler.live import (
+    Place,
+    Watched,
+    agrees,
+    changed_floats,
+    frozen,
+    in_place,
+    live,
+    place_of,
+    signature,
+)
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
 from flambeau.compiler.results import FAILED, MISSED
@@ -54,6 +65,9 @@ class Unit:
         self.fast: Callable[..., Any] = _missed
         self.count = -1
         self.told: set[str] = set()
+        # Floats that have changed between calls, and those that cannot be inputs of a program.
+        self.live: dict[tuple, Place] = {}
+        self.fixed: set[tuple] = set()
         UNITS.add(self)
 
     def forget(self) -> None:
@@ -61,6 +75,7 @@ class Unit:
         self.programs = []
         self.observer = None
         self.failures = self.calls = 0
+        self.live, self.fixed = {}, set()
         self._choose()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -135,11 +150,44 @@ class Unit:
             return self.function(*args, **kwargs)
         try:
             self.traces += 1
+            self._find_live(leaves, spec)
             if why:
                 self.retraces.append(why)
             return self._traced(args, kwargs, leaves, spec)
         finally:
             WATCH.lock.release()
+
+    def _find_live(self, leaves: list, spec: Any) -> None:
+        """Note the floats that differ from what they were in the last program."""
+        if not self.programs:
+            return
+        program = self.programs[0]
+        for place in changed_floats(program.state):
+            if place.mark not in self.fixed:
+                self.live.setdefault(place.mark, place)
+        if program.spec != spec or len(program.constants) != len(leaves):
+            return
+        for i, (a, b) in enumerate(zip(program.constants, leaves)):
+            place = Place("argument", None, i, i)
+            if type(a) is float and type(b) is float and a != b and place.mark not in self.fixed:
+                self.live.setdefault(place.mark, place)
+
+    def _stays_live(self, trace: Trace, watched: Watched, observer: Observer) -> bool:
+        """Whether the numbers that change are inputs now; else they are constants from here on."""
+        same = [p for p in self.programs if not p.places and agrees(
+            p.print, signature(trace.graph), _values_of(p, self.live.values()))]
+        if watched.leaked or observer.maths or trace.ends is not None:
+            self.fixed.update(self.live)
+            self.live.clear()
+            return False
+        return bool(same) or self._has_live(trace)
+
+    def _has_live(self, trace: Trace) -> bool:
+        """Whether an earlier program with the same inputs was traced alike."""
+        print_ = signature(trace.graph)
+        marks = [p.mark for p in self.live.values()]
+        return any([[x.mark for x in p.places] == marks and _same_kinds(p.print, print_)
+                    for p in self.programs])
 
     def _is_due(self) -> bool:
         """After failures it is tried again ever more seldom."""
@@ -154,8 +202,16 @@ class Unit:
         before = known and state_of(known, self.function, objects)
         env = environment()
         observer = Observer()
-        with observer:
+        places, watched = list(self.live.values()), Watched()
+        args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
+        with observer, in_place(places, watched):
             result, trace = traced(lambda: self.function(*args, **kwargs))
+        print_ = None
+        if places and not self._stays_live(trace, watched, observer):
+            # A program for the numbers as they are: a later trace may be compared with it.
+            print_ = frozen(trace, [float(leaves[p.key] if p.kind == "argument" else p.read())
+                                    for p in places])
+            places = []
         reasons = _reasons(observer, trace, env)
         # What a first call sets up, later ones find done.
         passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
@@ -169,7 +225,9 @@ class Unit:
             gaps.append("hooks of an argument")
         reasons += [text("compile_gap", what=gap) for gap in gaps]
         if not reasons and not passing:
-            program = Program(trace, state, env, leaves, spec)
+            program = Program(trace, state, env, leaves, spec, places,
+                              watched.checks if places else ())
+            program.print = program.print if print_ is None else print_
             passing = [text("compile_unreachable", shape=list(s.shape)) for s in program.slots
                        if s.source == "held" and id(s.tensor) not in state.tensors]
             if not passing:
@@ -212,6 +270,38 @@ def _outside() -> int:
 
 def _has_history(edge: Any) -> bool:
     return edge is not None and edge is not LEAF and not is_spent(edge)
+
+
+def _values_of(program: Program, places: Iterable[Place]) -> list[float]:
+    """What the numbers in ``places`` were when a program was traced."""
+    held = {place.mark: value for entry in program.state.entries
+            for i, value in enumerate(entry.held) for place in [place_of(entry, i)]
+            if place is not None}
+    found = []
+    for p in places:
+        found.append(program.constants[p.key] if p.kind == "argument" else
+                     held.get(p.mark, float("nan")))
+    return found
+
+
+def _same_kinds(before: list[tuple], after: list[tuple]) -> bool:
+    """Whether two traces with live numbers differ in nothing."""
+    return len(before) == len(after) and all([
+        a[:2] == b[:2] and a[3] == b[3] and len(a[2]) == len(b[2])
+        and all([callable(x) and callable(y) or x == y for x, y in zip(a[2], b[2])])
+        for a, b in zip(before, after)])
+
+
+def _with_live(leaves: list, spec: Any, places: Sequence[Place], watched: Watched, args: tuple,
+               kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The arguments, with live floats for those that keep changing."""
+    if not any([p.kind == "argument" for p in places]):
+        return args, kwargs
+    changed = list(leaves)
+    for number, p in enumerate(places):
+        if p.kind == "argument" and p.key < len(changed) and type(changed[p.key]) is float:
+            changed[p.key] = live(changed[p.key], number, watched)
+    return tree_unflatten(changed, spec)
 
 
 def _missed(*args: Any) -> Any:
