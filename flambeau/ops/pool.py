@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.backends import pool_kernels
 from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.core.dispatch import apply
@@ -37,7 +38,7 @@ GATHER: Op = linear(
     inputs=("input", "indices"), params=("size",), batch=batch_leading,
     node="MaxPoolBackwardBackward")
 SCATTER: Op = linear(
-    "pool_scatter", arrays.pool_scatter,
+    "pool_scatter", pool_kernels.pool_scatter,
     lambda g, indices, size: apply(GATHER, (g, indices), {"size": size}),
     inputs=("input", "indices"), params=("size",), batch=batch_leading, node="MaxPoolBackward")
 
@@ -70,7 +71,7 @@ class Window(NamedTuple):
 
 
 def _max_forward(x: np.ndarray, window: Window) -> tuple:
-    values, indices = arrays.max_pool_nd(x, *window)
+    values, indices = pool_kernels.max_pool_nd(x, *window)
     if x.flags.c_contiguous:
         return values, indices
     return channels_last(values, x), channels_last(indices, x)

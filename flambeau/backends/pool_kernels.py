@@ -1,0 +1,76 @@
+"""Max pooling: kernels where the input is large, else NumPy; arguments as in `numpy.pool`."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import large
+from flambeau.backends.numpy import pool as plain
+from flambeau.backends.numpy.pool import Sizes, pool_size
+
+# items of the input from which a kernel is sooner done
+MIN_ITEMS = 1 << 12
+FLOATS = (np.float32, np.float64)
+
+
+def _kernels(array: np.ndarray, items: int, axes: int) -> Any:
+    """The module of kernels; None where NumPy is to do it."""
+    if items < MIN_ITEMS or axes > 3 or array.dtype.type not in FLOATS or not array.size:
+        return None
+    if large.load() is None:
+        return None
+    # llvmlite is there, and imported
+    from flambeau.backends.llvm import maxima
+
+    return maxima
+
+
+def _three(values: Sizes, fill: int) -> list[int]:
+    return [fill] * (3 - len(values)) + [int(value) for value in values]
+
+
+def max_pool_nd(
+    x: np.ndarray,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of each window and its flat index (int64). Padding never wins.
+
+    >>> max_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,), (1,))
+    (array([[3., 2.]]), array([[1, 2]]))
+    """
+    lead, size = x.shape[: x.ndim - len(kernel)], x.shape[x.ndim - len(kernel) :]
+    kernels = _kernels(x, x.size, len(kernel))
+    axes = zip(size, kernel, stride, padding, dilation, strict=True)
+    out = [pool_size(*axis, ceil_mode) for axis in axes]
+    if kernels is None or min(out) < 1:
+        return plain.max_pool_nd(x, kernel, stride, padding, dilation, ceil_mode)
+    planes = np.ascontiguousarray(x).reshape(prod(lead), *_three(size, 1))
+    whole = _three(out, 1)
+    table = [*_three(size, 1), *whole, *_three(kernel, 1), *_three(stride, 1),
+             *_three(padding, 0), *_three(dilation, 1)]
+    values, indices = kernels.maxima(planes, table, whole)
+    return values.reshape(*lead, *out), indices.reshape(*lead, *out)
+
+
+def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
+    """g added up at flat indices of zeros (*lead, *size), indices that pooling gave.
+
+    >>> pool_scatter(np.ones((1, 3)), np.array([[0, 2, 2]]), (4,))
+    array([[1., 0., 2., 0.]])
+    """
+    lead = g.shape[: g.ndim - len(size)]
+    planes, cells = prod(lead), prod(size)
+    kernels = _kernels(g, planes * cells, 1)
+    if kernels is None or indices.dtype != np.int64 or indices.shape != g.shape:
+        return plain.pool_scatter(g, indices, size)
+    flat = [np.ascontiguousarray(a).reshape(planes, -1) for a in (g, indices)]
+    if flat[1].min() < 0 or flat[1].max() >= cells:
+        return plain.pool_scatter(g, indices, size)
+    return kernels.scatter(*flat, cells).reshape(*lead, *size)

@@ -1,0 +1,60 @@
+"""Max pooling kernels against NumPy's: the same values and places."""
+
+import numpy as np
+import pytest
+
+from flambeau.backends import pool_kernels
+from flambeau.backends.numpy import pool as plain
+
+# shape, kernel, stride, padding, dilation, ceil mode
+CASES = [
+    ((2, 3, 9, 11), (2, 2), (2, 2), (0, 0), (1, 1), False),
+    ((2, 3, 9, 11), (3, 3), (2, 2), (1, 1), (1, 1), True),
+    ((4, 12, 13), (3, 2), (1, 3), (1, 0), (2, 3), False),
+    ((5, 40), (4,), (3,), (2,), (1,), True),
+    ((2, 3, 6, 7, 8), (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), False),
+    ((1, 1, 1, 1), (3, 3), (1, 1), (1, 1), (1, 1), False),
+    ((3, 5, 5), (3, 3), (1, 1), (1, 1), (3, 3), False),
+]
+
+
+@pytest.fixture(autouse=True)
+def always_kernels(monkeypatch):
+    monkeypatch.setattr(pool_kernels, "MIN_ITEMS", 0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_places_and_gradients(case, dtype):
+    shape, *window = case
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 3, shape).astype(dtype)  # with many that are equal
+    values, places = pool_kernels.max_pool_nd(x, *window)
+    want, wanted = plain.max_pool_nd(x, *window)
+    np.testing.assert_array_equal(values, want)
+    np.testing.assert_array_equal(places, wanted)
+    g = rng.normal(size=values.shape).astype(dtype)
+    size = shape[len(shape) - len(window[0]):]
+    found = pool_kernels.pool_scatter(g, places, size)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, plain.pool_scatter(g, places, size), rtol=1e-5, atol=1e-6)
+
+
+def test_nan_and_infinity():
+    x = np.full((2, 8, 8), -np.inf, "f4")
+    x[0, 2, 3] = x[0, 3, 2] = np.nan
+    x[1, 4, 4] = np.inf
+    window = (3, 3), (2, 2), (1, 1), (1, 1)
+    for found, want in zip(pool_kernels.max_pool_nd(x, *window), plain.max_pool_nd(x, *window)):
+        np.testing.assert_array_equal(found, want)
+
+
+def test_other_dtypes_places_outside_and_views():
+    x = np.arange(64).reshape(1, 8, 8)
+    window = (2, 2), (2, 2), (0, 0), (1, 1)
+    np.testing.assert_array_equal(pool_kernels.max_pool_nd(x, *window)[0], x[:, 1::2, 1::2])
+    turned = np.random.default_rng(1).normal(size=(2, 9, 8)).swapaxes(1, 2)
+    np.testing.assert_array_equal(pool_kernels.max_pool_nd(turned, *window)[0],
+                                  plain.max_pool_nd(turned, *window)[0])
+    with pytest.raises((IndexError, ValueError)):
+        pool_kernels.pool_scatter(np.ones((1, 2)), np.array([[0, 99]]), (4,))
