@@ -28,9 +28,15 @@ def _flipped(a: ndarray) -> ndarray:
 
 def _full_rank(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
     """By the triangle of A, or of A^H where A is wide; and that triangle."""
-    if a.shape[-2] >= a.shape[-1]:
-        q, r = np.linalg.qr(a)
-        return factor.solve_triangular(r, _flipped(q) @ b, True, False), r
+    n = a.shape[-1]
+    if a.shape[-2] >= n:
+        # Beside R, what becomes of B is Q^H B: Q itself is not needed.
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        both = [np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b)]
+        whole: ndarray = np.linalg.qr(np.concatenate(both, -1), "r")  # type: ignore[assignment]
+        whole = whole[..., :n, :]
+        r = whole[..., :n]
+        return factor.solve_triangular(r, whole[..., n:], True, False), r
     q, r = np.linalg.qr(_flipped(a))
     return q @ factor.solve_triangular(_flipped(r), b, False, False), r
 
