@@ -19,7 +19,7 @@ from flambeau.core.face import FACES, public
 from flambeau.core.kinds import opaque
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.cholesky import cholesky
-from flambeau.ops.eigen import eigh, gaps, off_diagonal, scaled_diagonal
+from flambeau.ops.eigen import eigh, gaps, off_diagonal, scaled_diagonal, wanted
 from flambeau.ops.linalg import adjoint_of, solve
 from flambeau.ops.matmul import matmul
 from flambeau.ops.qr import qr
@@ -344,8 +344,10 @@ def lobpcg(A: Tensor, k: int | None = None, B: Tensor | None = None, X: Tensor |
     given = {"k": k, "n": n, "niter": niter, "tol": tol, "largest": largest,
              "method": "ortho" if method is None else method, "tracker": tracker,
              "ortho": (ortho_iparams, ortho_fparams, ortho_bparams)}
-    if not A.requires_grad and (B is None or not B.requires_grad):
+    if any(t is not None and t.is_sparse for t in (A, B, iK)):  # type: ignore[attr-defined]
         return _solved(A, B, X, iK, given)
-    # The gradient is not symmetric where A is not made so.
-    halves = [None if t is None else (t + t.mT) / 2 for t in (A, B)]  # type: ignore[operator]
-    return apply(OP, (*halves, X, iK), {"given": given})
+    pair: list[Any] = [A, B]
+    if any(t is not None and wanted(t) for t in pair):
+        # The gradient is not symmetric where A is not made so.
+        pair = [None if t is None else (t + t.mT) / 2 for t in pair]
+    return apply(OP, (*pair, X, iK), {"given": given})
