@@ -253,6 +253,9 @@ class _Numbers:
     def compare(self) -> None:
         """Raise where they are not close."""
         a, b = self.actual, self.expected
+        if self.options.check_dtype and type(a) is not type(b):
+            text = f"The (d)types do not match: {type(a)} != {type(b)}."
+            raise _Mismatch(AssertionError, text, self.path)
         if a == b or self.options.equal_nan and cmath.isnan(a) and cmath.isnan(b):
             return
         difference = abs(a - b)
