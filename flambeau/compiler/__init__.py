@@ -12,10 +12,11 @@ How a call of a compiled function goes:
    Python on stand-ins for arrays: every operator computes as it always would, and is noted. What a
    trace cannot stand for (a value that is read, a call with side effects, Python state that
    changes at every call) leaves the function as it is, with a warning that says why.
-4. **Compile**. The graph (`graph`) is simplified (`simplify`), parted where its gradients are wanted
-   later (`backward`), grouped (`groups`, by how operands lie: `access`, `layouts`) and made into
-   kernels (`kernels`), whose instructions come from the operators' own forwards (`formulas`).
-   Without generated kernels `interpreter` runs the graph with NumPy.
+4. **Compile**. The graph (`graph`) is simplified (`simplify`), parted where its gradients are
+   wanted later (`backward`), grouped (`groups`, by how operands lie: `access`, `layouts`) and made
+   into kernels (`kernels`), whose instructions come from the operators' own forwards
+   (`formulas`). Floats that keep changing become inputs (`live`). Without generated kernels
+   `interpreter` runs the graph with NumPy.
 
 Nothing is written before everything is computed that can fail; so a call either happens whole,
 or leaves everything as it was.

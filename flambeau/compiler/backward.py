@@ -216,7 +216,8 @@ class Backward:
                             if n.kind == "input" and n.params["at"] < inputs
                             and any([n.outputs[0] in m.inputs for m in parts.back.nodes])})
         wanted = [g for g in self.grads if g is not None]
-        self.executor = executor(trimmed(parts.back, wanted), inputs + len(self.kept) + len(self.shapes), wanted)
+        count = inputs + len(self.kept) + len(self.shapes)
+        self.executor = executor(trimmed(parts.back, wanted), count, wanted)
 
     def number_of(self, edge: Any) -> int | None:
         """Which output of the node an edge of the trace was."""

@@ -96,7 +96,7 @@ class _Writer:
             self.line("        return MISSED")
         if releases:
             self.line("    ready()")
-        for at, (_, array) in enumerate(self.program.lives):
+        for _, array in self.program.lives:
             held = np.empty((), array.dtype)
             self.lives.append(self._name("l", held))
         for slot, target in self.program.executor.fresh:
@@ -190,11 +190,11 @@ class _Writer:
         return self.tensors[at]
 
     def _commit(self) -> None:
-        for at, (before, _) in self.trace.grads.items():
+        for before, _ in self.trace.grads.values():
             if type(before) is Capture:
                 self._capture(before.at)
-        for memory in self.trace.written:
-            self._count(memory)
+        for written in self.trace.written:
+            self._count(written)
         for at, made in self.trace.moved.items():
             self.line(f"    {self._capture(at)}._a = {self._array(made.memory)}")
         for at, (before, after) in self.trace.grads.items():

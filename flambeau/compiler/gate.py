@@ -22,8 +22,8 @@ from flambeau.core.tensor import Tensor
 __all__ = ["Gate", "native_step", "run_of"]
 
 # The table's first words.
-(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, FRESH, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME, SPANS,
- RUN, RUNS, TRUE, FALSE) = range(17)
+(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, FRESH, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME,
+ SPANS, RUN, RUNS, TRUE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
  IDENTITY, SOME_GRAD, NO_HOOKS) = range(14)

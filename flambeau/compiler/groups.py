@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.llvm.expressions import Builder
 from flambeau.compiler.access import Access, access_of, broadcast_access, is_view
 from flambeau.compiler.formulas import KINDS, instructions_of
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.interpreter import stand_for
 from flambeau.compiler.layouts import Layout, layouts_of
-from flambeau.backends.llvm.expressions import Builder
 from flambeau.core.pointwise import computing_dtypes
 from flambeau.core.promote import result_type
 
@@ -74,7 +74,9 @@ def reduction_of(node: Node) -> tuple[str, int, bool] | None:
     if node.op is None or node.op.name not in _REDUCTIONS or node.params.get("dtype"):
         return None
     (x,) = node.values()
-    if x.dtype not in KINDS or x.dtype != node.outputs[0].dtype or x.dtype.kind == "b" or not x.size:
+    if not x.size or x.dtype not in KINDS or x.dtype.kind == "b":
+        return None
+    if x.dtype != node.outputs[0].dtype:
         return None
     step = _REDUCTIONS[node.op.name]
     if node.op.name.endswith("_all"):

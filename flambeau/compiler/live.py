@@ -1,9 +1,9 @@
 """Numbers that keep changing, a learning rate say, as inputs of a program.
 
-While a step is traced, such a number is a `LiveFloat` in its place. It computes as a float does, and
-remembers how: what an operator gets is then an input of the graph, computed again at every call. A
-comparison is a check; where the number gets away (to be printed, rounded, hashed) the trace is one
-for its present value alone.
+While a step is traced, such a number is a `LiveFloat` in its place. It computes as a float does,
+and remembers how: what an operator gets is then an input of the graph, computed again at every
+call. A comparison is a check; where the number gets away (to be printed, rounded, hashed) the
+trace is one for its present value alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 
 from flambeau.compiler.state import Entry, State
 
-__all__ = ["LiveFloat", "Place", "Watched", "agrees", "changed_floats", "frozen", "in_place", "live",
-           "now", "place_of", "signature"]
+__all__ = ["LiveFloat", "Place", "Watched", "agrees", "changed_floats", "frozen", "in_place",
+           "live", "now", "place_of", "signature"]
 
 Expression = Callable[[Sequence[float]], float]
 

@@ -1,4 +1,4 @@
-"""The graph made smaller, to the same values: copies, repetitions and what nobody needs left out."""
+"""The graph made smaller, to the same values: no copies, no repetitions, nothing unneeded."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from flambeau.base.pytree import TreeSpec, tree_flatten, tree_leaves
 from flambeau.compiler.backward import Ends, follow
-from flambeau.compiler.graph import Graph, Value
+from flambeau.compiler.graph import Graph
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
@@ -251,7 +250,7 @@ def _describe_capture(tracer: Tracer, trace: Trace, capture: Capture,
 def _check_memory(tracer: Tracer, trace: Trace) -> None:
     """Memory that is written must not overlap with other memory that came in."""
     spans = []
-    for key, memory in tracer.memories.items():
+    for memory in tracer.memories.values():
         low, high = np.lib.array_utils.byte_bounds(memory.array)
         spans.append((low, high, memory))
     spans.sort(key=lambda s: s[0])

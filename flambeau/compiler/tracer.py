@@ -8,7 +8,6 @@ call gives.
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 import weakref
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.memory import is_owner
+from flambeau.backends.mt19937 import Engine
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import call_site, user_frame
 from flambeau.compiler.expansions import expansion_of
@@ -26,11 +27,8 @@ from flambeau.compiler.live import LiveFloat
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
-from flambeau.backends.memory import is_owner
-from flambeau.backends.mt19937 import Engine
 from flambeau.core.inplace import OVERLAP, overlaps
-from flambeau.core.modes import INFERENCE, MODES
-from flambeau.core.node import LEAF, Node, Output
+from flambeau.core.modes import MODES
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
@@ -311,8 +309,8 @@ class Tracer:
 
     def draw(self, array: ndarray, fill: Callable[[ndarray], None]) -> Traced:
         """What stands for ``array`` once ``fill`` has put random numbers into it."""
-        for engine in _engines_in(fill):
-            self.remember(engine)
+        for source in _engines_in(fill):
+            self.remember(source)
         fill(array)
         return self._noted("draw", None, (), {"draw": fill}, (array,))[0]
 

@@ -127,7 +127,7 @@ def test_globals_change() -> None:
                 SETTINGS["rate"] = 1
             return step(torch.ones(3) * i)
 
-        return call, lambda: []
+        return call, list
 
     check(build)
 
@@ -145,7 +145,7 @@ def test_a_closure_changes() -> None:
             rate = 2.0 if i > 8 else 1.0
             return step(torch.arange(3.0))
 
-        return call, lambda: []
+        return call, list
 
     check(build)
 
@@ -197,7 +197,7 @@ def test_arguments_are_numbers() -> None:
     def build(wrap: Any) -> Any:
         step = wrap(lambda x, k, how="mul": x * k if how == "mul" else x + k)
         return (lambda i: step(torch.ones(2), [1, 1.0, True, -0.0][i % 4],
-                               "mul" if i < 10 else "add"), lambda: [])
+                               "mul" if i < 10 else "add"), list)
 
     check(build, least=4)
 
@@ -205,7 +205,7 @@ def test_arguments_are_numbers() -> None:
 def test_ints_and_floats_differ() -> None:
     def build(wrap: Any) -> Any:
         step = wrap(lambda x, k: x * k)
-        return lambda i: step(torch.arange(3), 1 if i < 10 else 1.0), lambda: []
+        return lambda i: step(torch.arange(3), 1 if i < 10 else 1.0), list
 
     check(build)
 
@@ -218,7 +218,7 @@ def test_shapes_and_dtypes_change() -> None:
             x = torch.arange(24).reshape([(24,), (4, 6), (2, 3, 4)][i % 3])
             return step(x.float() if i > 9 else x)
 
-        return call, lambda: []
+        return call, list
 
     check(build, least=10)
 
@@ -227,7 +227,7 @@ def test_strides_change() -> None:
     def build(wrap: Any) -> Any:
         step = wrap(lambda x: x.t() * 2)
         return (lambda i: step(torch.arange(6.0).reshape(2, 3).t() if i % 2 else
-                               torch.arange(6.0).reshape(3, 2)), lambda: [])
+                               torch.arange(6.0).reshape(3, 2)), list)
 
     check(build)
 
@@ -280,7 +280,7 @@ def test_default_dtype_changes() -> None:
             finally:
                 torch.set_default_dtype(torch.float32)
 
-        return call, lambda: []
+        return call, list
 
     check(build)
 
@@ -461,7 +461,7 @@ def test_random_numbers() -> None:
             torch.nn.functional.dropout(x, 0.5)
             return x * noise * mask, torch.randint(0, 10, (3,)), torch.empty(2).normal_()
 
-        return lambda i: step(torch.ones(4)), lambda: []
+        return lambda i: step(torch.ones(4)), list
 
     check(build)
 
@@ -478,7 +478,7 @@ def test_a_python_counter() -> None:
                 return x * self.count
 
         net = Net()
-        return lambda i: (net.run(torch.ones(2)), net.count), lambda: []
+        return lambda i: (net.run(torch.ones(2)), net.count), list
 
     check(build, compiled=False, warns=True)
 
@@ -505,7 +505,7 @@ def test_values_are_read() -> None:
                 return x * 2
             return x - 1
 
-        return lambda i: step(torch.ones(2) * i), lambda: []
+        return lambda i: step(torch.ones(2) * i), list
 
     check(build, compiled=False, warns=True)
 
@@ -516,7 +516,7 @@ def test_python_random_numbers() -> None:
     def build(wrap: Any) -> Any:
         random.seed(0)
         step = wrap(lambda x: x * random.random())
-        return lambda i: step(torch.ones(2)), lambda: []
+        return lambda i: step(torch.ones(2)), list
 
     check(build, compiled=False, warns=True)
 
@@ -525,7 +525,7 @@ def test_numpy_random_numbers() -> None:
     def build(wrap: Any) -> Any:
         np.random.seed(0)
         step = wrap(lambda x: x * np.random.rand())
-        return lambda i: step(torch.ones(2)), lambda: []
+        return lambda i: step(torch.ones(2)), list
 
     check(build, compiled=False, warns=True)
 
@@ -534,7 +534,7 @@ def test_an_iterator_is_used_up() -> None:
     def build(wrap: Any) -> Any:
         numbers = iter(range(100))
         step = wrap(lambda x: x * next(numbers))
-        return lambda i: step(torch.ones(2)), lambda: []
+        return lambda i: step(torch.ones(2)), list
 
     check(build, compiled=False, warns=True)
 

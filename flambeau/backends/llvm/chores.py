@@ -1,7 +1,7 @@
 """What a compiled step does beside its kernels: copies, sums of partial results, checks, products.
 
-Each is a kernel, `void (ptr context, i64 begin, i64 end)`; its context is listed with it. `run_table`
-is a Python function that runs a whole list of kernels.
+Each is a kernel, `void (ptr context, i64 begin, i64 end)`; its context is listed with it.
+`run_table` is a Python function that runs a whole list of kernels.
 """
 
 import ctypes
@@ -315,7 +315,9 @@ one:
   %tb_code = trunc i64 %tb_wide to i32
   br label %go
 go:
-  call void @cblas_NAME(i32 101, i32 %ta_code, i32 %tb_code, i64 %rows, i64 %n, i64 %k, TYPE 1.0, ptr %a1, i64 %lda, ptr %b1, i64 %ldb, TYPE 0.0, ptr %c1, i64 %n)
+  call void @cblas_NAME(i32 101, i32 %ta_code, i32 %tb_code, i64 %rows, i64 %n, i64 %k,
+                        TYPE 1.0, ptr %a1, i64 %lda, ptr %b1, i64 %ldb,
+                        TYPE 0.0, ptr %c1, i64 %n)
   %i1 = add i64 %i, 1
   br label %next
 over:
