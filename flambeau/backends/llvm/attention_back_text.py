@@ -188,7 +188,8 @@ def _weigh(
     for name, target, width in (("query", p.panel, "width"),
                                 ("gradient", p.gradient_panel, "value_width")):
         rows = w.place(tile.kind, h.matrix(name, "queries", width), w.mul(first, s[width]))
-        e.line(f"call void @panel(ptr {rows}, i64 {here}, i64 {s[width]}, ptr {target})")
+        e.line(f"call void @panel(ptr {rows}, i64 {s[width]}, i64 {here}, i64 {s[width]}, "
+               f"ptr {target})")
     h.products(p.left, p.panel, s["width"], p.scores, seen, zeros)
     e.line(f"call void @soften(ptr {p.scores}, i64 {seen}, i64 {first}, i64 {s['causal']}, "
            f"ptr {h.c['scale']}, ptr {h.mask(first)}, i64 {s['queries']}, i64 {here}, "

@@ -57,7 +57,7 @@ def _range_mask(w: Writer, first: str | int, end: str, condition: str) -> str:
 
 
 def panel_text(tile: Tile) -> tuple[str, set[str]]:
-    """``panel(source, rows, width, target)``: rows of a matrix as the columns of a panel.
+    """``panel(source, pitch, rows, width, target)``: rows of a matrix as the columns of a panel.
 
     target[column of the matrix][row]; columns beyond the rows are zeros. The panel has room behind.
     """
@@ -70,13 +70,14 @@ def panel_text(tile: Tile) -> tuple[str, set[str]]:
             row = v * tile.lanes + lane
             there = w.test("slt", row, "%rows")
             mask = _range_mask(w, columns.index, "%width", there)
-            at = w.add(w.mul("%width", row), columns.index)
+            at = w.add(w.mul("%pitch", row), columns.index)
             rows.append(load_vector(e, kind, "%source", at, mask))
         for lane, value in enumerate(turn(w, rows)):
             at = w.mul(w.add(columns.index, lane), tile.columns)
             store_vector(e, value, "%target", w.add(at, v * tile.lanes), None)
         columns.close()
-    head = "internal void @panel(ptr %source, i64 %rows, i64 %width, ptr %target)"
+    head = ("internal void @panel(ptr %source, i64 %pitch, i64 %rows, i64 %width, "
+            "ptr %target)")
     return w.function(head), e.declarations
 
 
@@ -248,7 +249,8 @@ def attend_text(tile: Tile) -> tuple[str, set[str]]:
     seen = visible_keys(w, tile, s, first)
     panel, scores, result = h.area("panel_at"), h.area("scores_at"), h.area("result_at")
     rows = w.place(tile.kind, query, w.mul(first, s["width"]))
-    e.line(f"call void @panel(ptr {rows}, i64 {here}, i64 {s['width']}, ptr {panel})")
+    e.line(f"call void @panel(ptr {rows}, i64 {s['width']}, i64 {here}, i64 {s['width']}, "
+           f"ptr {panel})")
     h.products(left, panel, s["width"], scores, seen, zeros)
     e.line(f"call void @soften(ptr {scores}, i64 {seen}, i64 {first}, i64 {s['causal']}, "
            f"ptr {h.c['scale']}, ptr {h.mask(first)}, i64 {s['queries']}, i64 {here}, "
