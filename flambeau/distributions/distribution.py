@@ -199,7 +199,7 @@ class Distribution:
 
     def _expanded(self, cls: type, batch_shape: Any, _instance: Any, names: str,
                   event: Any = ()) -> Any:
-        """A copy over ``batch_shape``; the parameters ``names`` are expanded to it and ``event``."""
+        """A copy over ``batch_shape``: parameters ``names`` expanded to it and ``event``."""
         new = self._get_checked_instance(cls, _instance)
         shape = Size(batch_shape)
         for name in names.split():

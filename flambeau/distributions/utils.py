@@ -27,7 +27,10 @@ class _Functions:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        return FACES[self._module][name]
+        try:
+            return FACES[self._module][name]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 torch = _Functions("torch")

@@ -169,7 +169,9 @@ class Wishart(ExponentialFamily):
         for _ in range(tries):
             again = self._bartlett_sampling(singular[singular].shape)
             sample[singular] = again
-            singular[singular.clone()] = self._any_batch(~self.support.check(again))
+            left = singular.clone()  # the assignment above may need ``singular`` for its gradient
+            left[singular] = self._any_batch(~self.support.check(again))
+            singular = left
             if not singular.any():
                 return
 

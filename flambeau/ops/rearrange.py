@@ -275,13 +275,13 @@ def broadcast_shapes(*shapes: Any) -> Any:
 
 @public("torch")
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Views of the tensors, broadcast against each other."""
+    """Views of the tensors, broadcast against each other; a tensor of that shape is itself."""
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     shape: tuple[int, ...] = ()
     for t in tensors:
         shape = broadcast(shape, t._a.shape)
-    return tuple([expand(t, shape) for t in tensors])
+    return tuple([t if t._a.shape == shape else expand(t, shape) for t in tensors])
 
 
 @public("torch")

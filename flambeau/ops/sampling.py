@@ -448,7 +448,8 @@ def _marginal_slope(drawn: ndarray, shapes: ndarray, totals: ndarray) -> ndarray
         left = weight * (n + 1 + total) * (1 + np.abs(log_x))
         if not (left > _SMALL * np.abs(slope)).any():
             break
-    return np.where(low, -x / a * slope, x / b * slope).astype(drawn.dtype)
+    slope = np.where(low, -x / a * slope, x / b * slope)
+    return np.where(np.isnan(slope), 0, slope).astype(drawn.dtype)  # variates of 0 stay there
 
 
 MARGINAL_SLOPE = opaque("dirichlet_grad", _marginal_slope, inputs=("x", "alpha", "total"))
