@@ -12,8 +12,9 @@ from flambeau.backends import memory
 from flambeau.backends.llvm import chores, pool
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.gate import Gate, native_step, run_of
-from flambeau.compiler.history import Spent, spent_like
+from flambeau.compiler.history import Live, Spent, spent_like
 from flambeau.compiler.live import place_of
+from flambeau.compiler.observer import GENERATED
 from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.trace import Made
@@ -39,21 +40,18 @@ def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
         return None
     writer = _Writer(program, gate, step)
     source = writer.source(bool(run[chores.ALONE]))
-    exec(compile(source, "<compiled step>", "exec"), writer.names)
+    exec(compile(source, GENERATED, "exec"), writer.names)
     return writer.names["call"], gate
 
 
 def _is_plain(program: Any) -> bool:
     trace, plan = program.trace, program.executor
-    if program.back is not None:
-        return False
     if any([x is not None and k != i for i, (x, k) in enumerate(zip(program.looks, program.same))]):
         return False
     if any([plan.places.get(m.value.number) != ("slot", m.captures[0].at) for m in trace.written]):
         return False
     new = {id(t) for _, t in plan.fresh}
-    targets = [plan.targets[i] for i in program.targets.values()]
-    if any([t.input < 0 and id(t) not in new for t in targets]):
+    if any([t.input < 0 and id(t) not in new for t in plan.targets]):
         return False
     made = [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]
     return all([_is_new(x) for x in made if type(x) is Made]) and _is_simple(trace.spec)
@@ -78,7 +76,7 @@ class _Writer:
             "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
             "MISSED": MISSED, "FAILED": FAILED, "empty": np.empty, "large": memory.empty,
             "pool": pool, "ready": pool.ensure_started, "lock": program.lock,
-            "spent_like": spent_like, "gate": gate, "threads": threading}
+            "spent_like": spent_like, "Output": Output, "gate": gate, "threads": threading}
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
@@ -195,6 +193,8 @@ class _Writer:
                 self._capture(before.at)
         for written in self.trace.written:
             self._count(written)
+        if self.program.back is not None:
+            self._go_back(self.program.back)
         for at, made in self.trace.moved.items():
             self.line(f"    {self._capture(at)}._a = {self._array(made.memory)}")
         for at, (before, after) in self.trace.grads.items():
@@ -205,6 +205,22 @@ class _Writer:
             self.line("    if x is None:")
             self.line(f"        x = {t}._meta()")
             self.line(f"    x.grad = {self._tensor(after)}")
+
+    def _go_back(self, back: Any) -> None:
+        """Make the node that goes back through what the step returns."""
+        count = len(self.program.slots)
+        needed = {*back.ends, *back.used}
+        tensors = [self._capture(at) if at in needed else "None" for at in range(count)]
+        arrays = [f"{self._capture(at)}._a" if at in back.used else "None" for at in range(count)]
+        arrays += [f"{name}.copy()" for name in self.lives]
+        plan, first = self.program.executor, len(self.program.targets)
+        kept = []
+        for i in range(len(back.kept)):
+            target = plan.targets[first + i]
+            kept.append(self.arrays[next(s for s, t in plan.fresh if t is target)])
+        made = self._name("b", back.node_type)
+        self.line(f"    node = {made}([{', '.join(tensors)}], [{', '.join(arrays)}], "
+                  f"[{', '.join(kept)}])")
 
     def _count(self, memory: Memory) -> None:
         """Count the writes of a memory, once per counter."""
@@ -240,6 +256,8 @@ class _Writer:
     def _node(self, edge: Any) -> str:
         if edge is None:
             return "None"
+        if type(edge) is Live:
+            return f"Output(node, {edge.nr})"
         if isinstance(edge, Spent):
             return f"{self._name('n', type(spent_like(edge)))}()"
         name = self._name("n", edge)

@@ -30,6 +30,8 @@ _STANDARD = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
 _KERNEL = tuple([_PACKAGE + name + os.sep for name in (
     "base", "backends", "core", "ops", "autograd", "func", "compiler", "interop")])
 
+# The file name of what is written for a program.
+GENERATED = "<compiled step>"
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.realpath(np.__file__)))
 _NUMERIC = tuple([os.path.join(_PACKAGES, name) + os.sep
                   for name in ("numpy", "ml_dtypes", "llvmlite", "scipy")])
@@ -101,7 +103,7 @@ def nested_codes(code: CodeType) -> Iterator[CodeType]:
 
 @functools.lru_cache(maxsize=4096)
 def _kind_of(file: str) -> str:
-    if file.startswith(_KERNEL):
+    if file.startswith(_KERNEL) or file == GENERATED:
         return KERNEL
     if file.startswith(_PACKAGE):
         return LIBRARY

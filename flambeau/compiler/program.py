@@ -377,7 +377,9 @@ class _Commit:
                 target[...] = new
             self._count(memory)
         if self.program.back is not None:
-            self.node = self.program.back.node_type(self.tensors, self.arrays, kept)
+            used = self.program.back.used
+            arrays = [a if at in used else None for at, a in enumerate(self.arrays)]
+            self.node = self.program.back.node_type(self.tensors, arrays, kept)
         for at, made in trace.moved.items():
             self.tensors[at]._a = self._array(made)
         for at, (before, after) in trace.grads.items():
