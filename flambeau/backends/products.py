@@ -7,6 +7,7 @@ the pool takes part in products. Small products, and those not covered, are NumP
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -24,6 +25,8 @@ SMALL = 1 << 12
 WORTHWHILE = 1 << 20
 # Fewer rows are not worth sharing.
 FEW = 8
+# Products of more multiplications are not measured.
+MEASURED = 1 << 26
 
 
 @functools.cache
@@ -62,11 +65,32 @@ def _product(a: ndarray, b: ndarray) -> ndarray | None:
     left, right = _leading(a), _leading(b)
     if kernels is None or left is None or right is None:
         return None
-    out = memory.empty((m, n), a.dtype)
-    parts = get_num_threads()
-    height = -(-m // parts)
-    _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), -(-m // height), height, 1)
-    return out
+
+    def by_blas() -> ndarray:
+        out = memory.empty((m, n), a.dtype)
+        height = -(-m // get_num_threads())
+        _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), -(-m // height), height, 1)
+        return out
+
+    return _chosen(by_blas, a[None], b[None]).reshape(m, n)
+
+
+def _chosen(by_blas: Callable[[], ndarray], a: ndarray, b: ndarray) -> ndarray:
+    """The product of two stacks, by BLAS or by a generated kernel, as was measured once.
+
+    Large products, which take long to measure, are left to BLAS.
+    """
+    # as above
+    from flambeau.backends.llvm import gemm, measured
+
+    (count, m, k), n = a.shape, b.shape[2]
+    if count * m * k * n > MEASURED or not gemm.covers(a, b):
+        return by_blas()
+    sizes = [size.bit_length() for size in (count, m, k, n)]
+    lies = [_leading(x)[1] for x in (a, b)]  # type: ignore[index]
+    question = f"product {a.dtype.char} {sizes} {lies} {get_num_threads()}"
+    ways = {"blas": by_blas, "generated": lambda: gemm.multiply(a, b)}
+    return ways[measured.fastest(question, ways)]()
 
 
 def _run(kernel: int, out: ndarray, a: ndarray, b: ndarray, sizes: tuple, steps: tuple,
@@ -118,12 +142,24 @@ def _stack(a: ndarray, b: ndarray) -> ndarray | None:
     steps = _step(a), _step(b)
     if None in steps:
         return None
-    out = memory.empty((*lead, m, n), a.dtype)
-    parts = get_num_threads()
-    slices = 1 if count >= 2 * parts else -(-2 * parts // count)
-    height = max(1, -(-m // slices))
-    _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), -(-m // height), height, count)
-    return out
+
+    def by_blas() -> ndarray:
+        out = memory.empty((*lead, m, n), a.dtype)
+        parts = get_num_threads()
+        slices = 1 if count >= 2 * parts else -(-2 * parts // count)
+        height = max(1, -(-m // slices))
+        _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), -(-m // height), height,
+             count)
+        return out
+
+    flat = [_one_stack(x, count, step) for x, step in zip((a, b), steps, strict=True)]
+    return _chosen(by_blas, *flat).reshape(*lead, m, n)
+
+
+def _one_stack(a: ndarray, count: int, step: int) -> ndarray:
+    """All matrices of a stack along one axis, which they lie along with one step."""
+    strides = (step * a.itemsize, *a.strides[-2:])
+    return np.lib.stride_tricks.as_strided(a, (count, *a.shape[-2:]), strides)
 
 
 def _step(a: ndarray) -> Any:
