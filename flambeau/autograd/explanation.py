@@ -89,10 +89,12 @@ def reached(t: Tensor) -> tuple[list[Node], list[Tensor]]:
     """The nodes behind ``t``, nearest first, and the leaves at their ends."""
     edge = t._node
     first = edge.node if type(edge) is Output else edge
-    nodes, leaves, seen = [], [], {first}
+    nodes: list[Node] = []
+    leaves: list[Tensor] = []
+    seen = {first}
     row = [first]
     while row:
-        below = []
+        below: list[Any] = []
         for node in row:
             nodes.append(node)
             for e in node.next:

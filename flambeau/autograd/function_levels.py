@@ -32,11 +32,11 @@ class VmapInfo(NamedTuple):
     randomness: str
 
 
-def _level(t: Any) -> int:
+def _level(t: Any) -> float:
     return t._a.level if isinstance(t, Tensor) and isinstance(t._a, Handle) else 0
 
 
-def level_among(args: tuple) -> int:
+def level_among(args: tuple) -> float:
     """The highest level of transform among the arguments; 0 where there is none."""
     return max([_level(a) for a in args], default=0)
 

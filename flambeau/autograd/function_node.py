@@ -168,7 +168,8 @@ class BackwardCFunction(Node):
 
     def run(self, g: Any) -> list:
         if self.ctx._materialize:
-            g = [zeros_for(self, i) if v is None and self.outputs[i] is not None else v
+            outputs: Any = self.outputs
+            g = [zeros_for(self, i) if v is None and outputs[i] is not None else v
                  for i, v in enumerate(g)]
         found = as_tuple(self.function.backward_or_vjp()(self.ctx, *g))
         return self._checked(found)

@@ -254,7 +254,7 @@ def _fast(check: _Check, outputs: Sequence[Tensor]) -> None:
 def _check_deterministic(check: _Check, outputs: Sequence[Tensor]) -> None:
     tol = check.settings["nondet_tol"]
     leaves = [check.inputs[i] for i in check.at]
-    for j, o in enumerate(outputs):
+    for o in outputs:
         if not o.requires_grad:
             continue
         weight = wrap(_direction(check, o._a))
@@ -299,8 +299,8 @@ def _check_undefined(check: _Check, outputs: Sequence[Tensor]) -> None:
         part = grad([live[k] for k in rest], leaves, [weights[k] for k in rest],
                     retain_graph=True, allow_unused=True)
         for a, b in zip(full, part):
-            same = (np.zeros(()) if x is None else x._a for x in (a, b))
-            if not np.allclose(*same, equal_nan=True):
+            x, y = [np.zeros(()) if v is None else v._a for v in (a, b)]
+            if not np.allclose(x, y, equal_nan=True):
                 raise GradcheckError("Expected backward function to handle undefined output grads."
                                      " Please look at 'Notes about undefined output gradients' in "
                                      '"tools/autograd/derivatives.yaml"')

@@ -25,7 +25,7 @@ class Mode:
                           "versions. You should only decorate functions or methods. To preserve "
                           "the current behavior of class decoration, you can directly decorate "
                           "the `__init__` method and nothing else.", FutureWarning, stacklevel=2)
-            function.__init__ = self._wrap(function.__init__)  # type: ignore[misc]
+            function.__init__ = self._wrap(function.__init__)  # type: ignore[method-assign]
             return function
         if inspect.isgeneratorfunction(function):
             return self._wrap_generator(function)

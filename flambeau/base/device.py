@@ -27,7 +27,7 @@ class device:
 
     def __init__(self, type: str | int | device, index: int | None = None) -> None:
         if isinstance(type, device):
-            type, index = type.type, type.index
+            index, type = type.index, type.type
         if isinstance(type, int):
             raise RuntimeError("Cannot access accelerator device when none is available.")
         name, colon, number = type.partition(":")

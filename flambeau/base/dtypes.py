@@ -47,9 +47,10 @@ class dtype:
         "rank",
     )
 
-    def __init__(self, name: str, held: object, category: int, title: str, rank: int) -> None:
+    def __init__(self, name: str, held: np.typing.DTypeLike, category: int, title: str,
+                 rank: int) -> None:
         self.name = name
-        self.np = np.dtype(held)
+        self.np: np.dtype = np.dtype(held)
         self.itemsize = self.np.itemsize
         self.category = category
         self.is_floating_point = category == FLOAT

@@ -261,7 +261,7 @@ def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
     node = source._node
     results = []
     for array in out:
-        view = make_view(op, source, array, params, register=False)
+        view: Any = make_view(op, source, array, params, register=False)
         view._x.multi_view = op.node_name
         results.append(view)
     if node is not None and MODES.grad:
@@ -311,7 +311,7 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     return t
 
 
-def _record_view(op: Op, source: Tensor, params: dict[str, Any], t: Tensor,
+def _record_view(op: Op, source: Tensor, params: dict[Any, Any], t: Tensor,
                  node_type: type | None) -> None:
     """As ``record``, in fewer steps: a view's formula needs a shape and parameters at most."""
     if op.saved_tensors or MODES.anomaly:

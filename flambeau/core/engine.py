@@ -186,7 +186,7 @@ class _Task:
             node = heappop(heap)[1]
             g = pending.pop(node)
             if node.hooked or node.outputs is not None:
-                grads = run_hooked(node, g)
+                grads: Any = run_hooked(node, g)
             else:
                 if type(g) is not ndarray and type(g._a) is ndarray:
                     g = g._a
@@ -521,7 +521,8 @@ def _fitted(edge: Any, g: Tensor | None) -> Tensor | None:
     if g is None:
         return None
     if type(edge) is Output:
-        return fit(g, *edge.node.outputs[edge.nr])
+        outputs: Any = edge.node.outputs
+        return fit(g, *outputs[edge.nr])
     if isinstance(edge, Tensor):
         return fit(g, edge._a.shape, edge._a.dtype)
     return fit(g, edge.shape, edge.dtype)

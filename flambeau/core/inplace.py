@@ -149,7 +149,7 @@ def store(t: Tensor, values: Any) -> None:
 
 def _share_out(result: Tensor, t: Tensor) -> None:
     """Let a node that saved its output hold ``t``'s memory, so that later changes show."""
-    node = result._node
+    node: Any = result._node
     node = node.node if type(node) is Output else node
     if getattr(node, "op", None) is None or not node.op.saves_out or node.out_version is None:
         return
@@ -158,8 +158,9 @@ def _share_out(result: Tensor, t: Tensor) -> None:
     at = node.op.slots.index("out")
     if type(node.saved[at]) is ndarray:
         node.saved = (*node.saved[:at], t._a, *node.saved[at + 1:])
-        node.out_version = t._v
-        node.out_at = t._v[0]
+        counter: Any = t._v
+        node.out_version = counter
+        node.out_at = counter[0]
 
 
 def _cast_edge(t: Tensor, result: Tensor) -> Any:
@@ -197,8 +198,9 @@ def _refresh_views(base: Tensor) -> None:
     if base._x is not None and base._x.retain:
         retain(base)
     for view in views_of(base):
-        view._node = replay_view(base, view._x.replay)._node
-        if view._x.retain:
+        meta: Any = view._x
+        view._node = replay_view(base, meta.replay)._node
+        if meta.retain:
             retain(view)
 
 

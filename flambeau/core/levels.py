@@ -213,7 +213,7 @@ def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     return apply(op, inputs, params)
 
 
-def _level_of(t: Any) -> int:
+def _level_of(t: Any) -> float:
     return t._a.level if isinstance(t, Tensor) and isinstance(t._a, Handle) else 0
 
 
@@ -543,10 +543,11 @@ def lift(t: Tensor, result: Tensor) -> bool:
     for x in (base, *views_of(base)):
         inside = wrap(x._a)
         inside._v = x._v
+        facts: Any = x._x
         if type(handle) is Tracked:
             x._a = Tracked(handle.level, inside)
         else:
-            tangent = _zeros(inside) if x is base else replay_view(base._a.tangent, x._x.replay)
+            tangent = _zeros(inside) if x is base else replay_view(base._a.tangent, facts.replay)
             x._a = Dual(handle.level, inside, tangent, handle.eager)
     return True
 

@@ -265,7 +265,7 @@ class OpNode(Node):
         if op.joint is not None:
             needs = tuple([e is not None for e in self.next])
             return op.joint(g, *[needs if k < 0 else values[k] for k in op.joint_picks])
-        grads = []
+        grads: list[Any] = []
         for edge, formula in zip(self.next, op.formulas):
             if edge is None or formula is None:
                 grads.append(None)

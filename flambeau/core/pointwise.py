@@ -311,8 +311,8 @@ def short_entry(op: Op, forward: Callable) -> Callable[[Sequence, dict], Any]:
 
     def entry(operands: Sequence[Any], params: dict[str, Any]) -> Any:
         d = None
-        arrays = []
-        tensors = []
+        arrays: list[Any] = []
+        tensors: list[Any] = []
         try:
             for x in operands:
                 if type(x) is float or type(x) is int:
@@ -404,7 +404,7 @@ def _binary_plans(op: Op) -> list[tuple]:
 
 def _save_binary(node: Any, plan: tuple, a: Tensor, b: Any, t: Tensor) -> None:
     if plan == (1, 0):
-        saved = (b, a)
+        saved: tuple = (b, a)
     else:
         saved = tuple([a if s == 0 else b if s == 1 else t._a if s == "out" else None
                        for s in plan])

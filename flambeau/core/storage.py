@@ -31,7 +31,8 @@ def bytes_of(root: np.ndarray) -> np.ndarray:
     """The memory of ``root`` as bytes; empty where it has no elements."""
     if not root.size:
         return np.empty(0, np.uint8)
-    first = root[(..., *[slice(0, 1)] * root.ndim)].reshape(1).view(np.uint8)
+    place: Any = (..., *[slice(0, 1)] * root.ndim)
+    first = root[place].reshape(1).view(np.uint8)
     low, high = np.lib.array_utils.byte_bounds(root)
     return np.lib.stride_tricks.as_strided(first, (high - low,), (1,),
                                            writeable=root.flags.writeable)

@@ -126,8 +126,8 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0,
             output = func(*given, **level.tracked(kwargs, False))
             value, aux = _scalar_output(output, has_aux)
             wanted = [given[i] for i in places]
-            grads = gradients(level, [value], [_one(value)], wanted)
-            grads = grads[0] if isinstance(argnums, int) else tuple(grads)
+            found = gradients(level, [value], [_one(value)], wanted)
+            grads = found[0] if isinstance(argnums, int) else tuple(found)
             value = level.inside(value)
             return grads, (value, _aux_inside(level, aux)) if has_aux else value
 

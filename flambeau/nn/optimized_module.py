@@ -51,7 +51,7 @@ class OptimizedModule(Module):
         return getattr(self._orig_mod, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OWN or name in type(self).__dict__ or "_modules" not in self.__dict__:
+        if name in _OWN or name in vars(type(self)) or "_modules" not in self.__dict__:
             super().__setattr__(name, value)
         else:
             setattr(self._orig_mod, name, value)

@@ -36,7 +36,8 @@ def conj_physical(input: Tensor) -> Tensor:
     return _conj_physical(input) if is_complex_array(input) else input
 
 
-show(conj_physical.__wrapped__, "conj_physical", "Tensor")
+_shown: Any = conj_physical
+show(_shown.__wrapped__, "conj_physical", "Tensor")
 show(Tensor.conj_physical_, "conj_physical_", "torch")  # type: ignore[attr-defined]
 
 

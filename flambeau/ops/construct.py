@@ -204,7 +204,7 @@ def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
     made = _construct(cls, None, args, device)
     if cls is Tensor:
         return made
-    t = new_tensor(cls)
+    t: Tensor = new_tensor(cls)
     t._a, t._node, t._v, t._x = made._a, None, made._v, made._x
     return t
 

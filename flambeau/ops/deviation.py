@@ -23,6 +23,8 @@ from flambeau.ops.reduce import LARGE, count_of, dims_of, spread, unreduced
 
 ndarray = np.ndarray
 INF = float("inf")
+# Its declared types know keepdims=True and keepdims=False, but no bool that may be either.
+_total: Any = np.add.reduce
 
 
 def _moments(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float) -> tuple:
@@ -36,7 +38,7 @@ def _moments(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float
     middle = np.add.reduce(wide, axis=dims, keepdims=True) / np.float64(n)
     off = wide - middle
     square = (off.real ** 2 + off.imag ** 2) if a.dtype.kind == "c" else np.square(off, out=off)
-    found = np.add.reduce(square, axis=dims, keepdims=keepdim)
+    found = _total(square, axis=dims, keepdims=keepdim)
     spare = np.float64(n - correction if n > correction else 0)
     shape = np.shape(found)
     return np.divide(found, spare), np.reshape(middle, shape)
@@ -207,13 +209,13 @@ def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) 
         return pick.reduce(size, axis=dims, keepdims=keepdim, out=...)
     wide = size.astype(np.float64, copy=False) if size.size < LARGE else size
     if ord == 0:
-        found = np.add.reduce(size != 0, axis=dims, keepdims=keepdim, dtype=np.float64)
+        found = _total(size != 0, axis=dims, keepdims=keepdim, dtype=np.float64)
     elif ord == 1:
-        found = np.add.reduce(wide, axis=dims, keepdims=keepdim)
+        found = _total(wide, axis=dims, keepdims=keepdim)
     elif ord == 2:
-        found = np.sqrt(np.add.reduce(np.square(wide), axis=dims, keepdims=keepdim))
+        found = np.sqrt(_total(np.square(wide), axis=dims, keepdims=keepdim))
     else:
-        found = np.add.reduce(wide ** ord, axis=dims, keepdims=keepdim) ** (1.0 / ord)
+        found = _total(wide ** ord, axis=dims, keepdims=keepdim) ** (1.0 / ord)
     return np.asarray(found, size.dtype)
 
 

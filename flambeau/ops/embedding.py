@@ -11,8 +11,8 @@ from flambeau.base import dtypes, naming
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.inplace import store
-from flambeau.core.levels import values_of
 from flambeau.core.kinds import linear, opaque
+from flambeau.core.levels import values_of
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL

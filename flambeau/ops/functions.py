@@ -68,7 +68,7 @@ atan = _float("atan", np.arctan, lambda g, input: g / conj_of(input * input + 1)
               aliases=("arctan",))
 sinh = _float("sinh", np.sinh, lambda g, input: g * conj_of(input.cosh()))
 cosh = _float("cosh", np.cosh, lambda g, input: g * conj_of(input.sinh()))
-tanh = _float("tanh", np.tanh, lambda g, out: g * conj_of(1 - out * out))
+tanh: Any = _float("tanh", np.tanh, lambda g, out: g * conj_of(1 - out * out))
 
 
 def _tanh_slope(g: Any, out: Any) -> Any:

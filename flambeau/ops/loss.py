@@ -421,11 +421,11 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         var = var * input.new_ones(input.shape)
     elif type(var._a) is ndarray and (var._a < 0).any():
         raise ValueError("var has negative entry/entries")
-    var = _as_wide(var, input)
+    spread: Any = _as_wide(var, input)
     if reduction not in REDUCTIONS:
         raise ValueError(f"{reduction} is not valid")
-    var = var.clone() + (var.detach().clamp(min=eps) - var.detach())
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    spread = spread.clone() + (spread.detach().clamp(min=eps) - spread.detach())
+    loss = 0.5 * (spread.log() + (input - target) ** 2 / spread)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced(loss, reduction)

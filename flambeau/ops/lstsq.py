@@ -33,7 +33,7 @@ def _full_rank(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
         # Beside R, what becomes of B is Q^H B: Q itself is not needed.
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         both = [np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b)]
-        whole: ndarray = np.linalg.qr(np.concatenate(both, -1), "r")  # type: ignore[assignment]
+        whole: Any = np.linalg.qr(np.concatenate(both, -1), "r")
         whole = whole[..., :n, :]
         r = whole[..., :n]
         return factor.solve_triangular(r, whole[..., n:], True, False), r

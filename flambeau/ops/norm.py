@@ -145,7 +145,7 @@ def _joint(g: tuple, needs: tuple, input: Tensor, weight: Tensor | None, out: tu
     grads = [found.pop(0) if need else None for need in needs]
     if moments is not None:
         grads[0] = grads[0] + moments
-    if grads[1] is not None and grads[1]._a.shape != weight._a.shape:
+    if weight is not None and grads[1] is not None and grads[1]._a.shape != weight._a.shape:
         grads[1] = grads[1].reshape(weight._a.shape)
     if grads[2] is not None and grads[2]._a.shape != bias_shape:
         grads[2] = grads[2].reshape(bias_shape)
@@ -421,7 +421,7 @@ def _instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                       _repeated(bias, n), mean, var, use_input_stats, momentum, eps)
     if use_input_stats:
         for running, found in ((running_mean, mean), (running_var, var)):
-            if running is not None:
+            if running is not None and found is not None:
                 store(running, found._a.reshape(n, channels).mean(0))
     return out.reshape(input._a.shape)
 

@@ -23,7 +23,7 @@ def _spill(g: np.ndarray, index: np.ndarray, dim: int, size: int) -> np.ndarray:
     if not g.ndim:
         return np.array(g)
     whole = np.zeros((*g.shape[:dim], size, *g.shape[dim + 1:]), g.dtype)
-    places = list(np.indices(index.shape, sparse=True))
+    places: list[Any] = list(np.indices(index.shape, sparse=True))
     places[dim] = index
     np.add.at(whole, tuple(places), g)
     return whole

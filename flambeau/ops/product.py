@@ -205,8 +205,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(x.ndim, y.ndim):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got {dims}")
-        pair = list(range(x.ndim - dims, x.ndim)), list(range(dims))
-        shown = list(range(-dims, 0)), pair[1]
+        pair: tuple[list[int], ...] = list(range(x.ndim - dims, x.ndim)), list(range(dims))
+        shown: tuple[list[int], ...] = list(range(-dims, 0)), pair[1]
     else:
         given = [[d] if isinstance(d, int) else list(d) for d in dims]
         if len(given[0]) != len(given[1]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def _search_forward(edges: ndarray, values: ndarray, sorter: ndarray | None, rig
     edges, values = ordered(edges), ordered(values)
     if sorter is not None:
         edges = np.take_along_axis(edges, sorter, -1)
-    side = "right" if right else "left"
+    side: Literal["left", "right"] = "right" if right else "left"
     if not values.size:
         found = np.zeros(values.shape, I64)
     elif edges.ndim == 1:

@@ -471,8 +471,9 @@ def _in_place(function: Callable, name: str) -> None:
         found = function(self, *args, **kwargs)
         meta = self._x
         self._a, self._node = found._a, found._node
-        if isinstance(self._node, OpNode):
-            self._node.__class__ = _of_in_place(type(self._node))
+        node: Any = self._node
+        if isinstance(node, OpNode):
+            node.__class__ = _of_in_place(node.__class__)
         if meta is not None and meta.base is not None:
             meta.replay = found._x.replay
         bump(self)

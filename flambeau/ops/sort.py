@@ -57,7 +57,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     tensor([3, 2, 1])
     """
     if isinstance(dim, bool):  # sort(stable, dim, descending), PyTorch's older order
-        dim, descending = -1, dim
+        descending, dim = dim, -1
     if input._a.dtype.kind == "c":
         raise RuntimeError(" Sort does not support complex dtypes on CPU")
     dim = wrap_dim(dim, input._a.ndim)

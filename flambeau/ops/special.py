@@ -84,8 +84,9 @@ def _digamma(x: ndarray, out: Any = ...) -> ndarray:
                     np.where((x < 0) & (x == np.floor(x)), np.asarray(np.nan, x.dtype), result))
 
 
-digamma = pointwise("digamma", _digamma, (lambda g, input: g * polygamma(1, input),),
-                    result="float", quick=True, places=BOTH, refuses={"c": "digamma"})
+digamma: Callable = pointwise(
+    "digamma", _digamma, (lambda g, input: g * polygamma(1, input),), result="float", quick=True,
+    places=BOTH, refuses={"c": "digamma"})
 
 
 def _zeta(x: ndarray, q: ndarray, out: Any = ...) -> ndarray:
@@ -100,11 +101,11 @@ def _refuse_order(name: str) -> Callable:
     return refuse
 
 
-zeta = pointwise("zeta", _zeta,
-                 (_refuse_order("zeta"),
-                  lambda g, input, other: g * -input * zeta(input + 1, other)),
-                 inputs=PAIR, result="float", places=("special",), node="SpecialZeta", quick=True,
-                 numbers="one", refuses={"c": "zeta_cpu"})
+zeta: Callable = pointwise(
+    "zeta", _zeta, (_refuse_order("zeta"),
+                    lambda g, input, other: g * -input * zeta(input + 1, other)),
+    inputs=PAIR, result="float", places=("special",), node="SpecialZeta", quick=True,
+    numbers="one", refuses={"c": "zeta_cpu"})
 
 
 def _polygamma(x: ndarray, n: int) -> ndarray:
@@ -236,8 +237,8 @@ def _i1e_grad(g: Any, input: Any, out: Any) -> Any:
     return g * choose(input == 0, 0.5, slope)
 
 
-i1 = _function("i1", "i1", _i1_grad, node="SpecialI1")
-i1e = _function("i1e", "i1e", _i1e_grad, node="SpecialI1E")
+i1: Callable = _function("i1", "i1", _i1_grad, node="SpecialI1")
+i1e: Callable = _function("i1e", "i1e", _i1e_grad, node="SpecialI1E")
 
 
 def _spherical_j0(x: ndarray, out: Any = ...) -> ndarray:

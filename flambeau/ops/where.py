@@ -48,7 +48,7 @@ def _plain_array(x: Any, held: np.dtype) -> ndarray:
 def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
     """``input`` where ``condition`` holds, else ``other``; tensors or numbers, broadcast."""
     operands = (condition, input, other)
-    arrays = [x._a if isinstance(x, Tensor) else None for x in operands]
+    arrays: list[Any] = [x._a if isinstance(x, Tensor) else None for x in operands]
     for a in arrays:
         if a is not None and type(a) is not ndarray:
             return TRANSFORMS.process(WHERE, operands, {})

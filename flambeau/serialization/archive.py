@@ -54,7 +54,8 @@ def write_archive(file: IO[bytes], root: str, pickled: bytes,
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes | np.ndarray) -> int:
     """Write one entry, its bytes on a boundary; returns their checksum."""
-    view = memoryview(content).cast("B") if len(content) else b""
+    held = content if isinstance(content, bytes) else content.data
+    view = memoryview(held).cast("B") if len(content) else b""
     info = zipfile.ZipInfo(name)  # of 1980: the same content makes the same file
     large = len(view) >= LARGE
     assert archive.fp is not None
@@ -122,9 +123,10 @@ class Archive:
         if self.map is not None and info.compress_type == zipfile.ZIP_STORED:
             return np.frombuffer(self.map, np.uint8, info.file_size, self._payload(name, info))
         out = np.empty(_believable(info, name), np.uint8)
+        entry: Any
         try:
             with self.zip.open(info) as entry:
-                view, at = memoryview(out), 0
+                view, at = out.data, 0
                 while at < len(view) and (count := entry.readinto(view[at:])):
                     at += count
                 if at < len(view) or entry.read(1):

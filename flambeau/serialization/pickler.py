@@ -32,14 +32,17 @@ class Memory:
         self.root, self.held = root, held
 
 
-class Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
+_Python: Any = pickle._Pickler  # type: ignore[attr-defined]
+
+
+class Pickler(_Python):
     """Pickles objects under PyTorch's names; ``storages`` gathers their memory by key.
 
     A storage that several tensors share is kept once. The pickler in Python is used because only
     that one lets a class be written under another name than its own.
     """
 
-    dispatch = pickle._Pickler.dispatch.copy()  # type: ignore[attr-defined]
+    dispatch = _Python.dispatch.copy()
 
     def __init__(self, file: io.BytesIO, protocol: int = 2) -> None:
         super().__init__(file, protocol)
@@ -167,8 +170,8 @@ def _parts(t: Tensor) -> tuple[str, tuple]:
     """The function that rebuilds a plain tensor, and its arguments."""
     a = t._a
     size, stride = tuple(a.shape), tuple(t.stride())
-    shared = (Memory(root_of(t), a.dtype), start_of(t), size, stride, t.requires_grad,
-              OrderedDict())
+    shared: tuple = (Memory(root_of(t), a.dtype), start_of(t), size, stride, t.requires_grad,
+                     OrderedDict())
     if t.dtype.name in UNTYPED:
         return "_rebuild_tensor_v3", (*shared, t.dtype)
     return "_rebuild_tensor_v2", shared

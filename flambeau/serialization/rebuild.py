@@ -19,6 +19,7 @@ from flambeau.core.node import LEAF
 from flambeau.core.storage import UntypedStorage, restrided
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.nn.parameter import Parameter
+from flambeau.ops.create import from_numpy
 from flambeau.storage import TypedStorage
 
 __all__ = ["REBUILD", "reduce_sparse"]
@@ -78,7 +79,7 @@ def _finished(t: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
         raise RuntimeError("only Tensors of floating point dtype can require gradients")
     t._node = LEAF if requires_grad else None
     if hooks:
-        t._backward_hooks = hooks
+        t._meta().hooks = hooks
     return t
 
 
@@ -98,7 +99,7 @@ def _rebuild_tensor_v3(storage: Any, storage_offset: int, size: Any, stride: Any
 def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
     parameter = Parameter(data, requires_grad)
     if backward_hooks:
-        parameter._backward_hooks = backward_hooks
+        parameter._meta().hooks = backward_hooks
     return parameter
 
 
@@ -170,7 +171,7 @@ def _get_layout(name: str) -> Any:
 
 def _rebuild_device_tensor_from_numpy(data: np.ndarray, dtype: Dtype, device: Any,
                                       requires_grad: bool) -> Tensor:
-    return _finished(Tensor._from_array(data).to(dtype), requires_grad, OrderedDict())
+    return _finished(from_numpy(data).to(dtype), requires_grad, OrderedDict())
 
 
 REBUILD: dict[str, Callable[..., Any]] = {

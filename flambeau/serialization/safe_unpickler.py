@@ -306,11 +306,11 @@ def _set_state(thing: Any, state: Any) -> None:
         setattr(thing, name, value)
 
 
-Step = Callable[[SafeUnpickler], None]
+Step = Callable[[SafeUnpickler], object]
 STEPS: dict[int, Step] = {
     ord("("): lambda u: u._mark(),
     ord("0"): lambda u: u._pop_or_mark(),
-    ord("1"): lambda u: u._since_mark() and None,
+    ord("1"): lambda u: u._since_mark(),
     ord("2"): lambda u: u._push(u.stack[-1]),
     ord("N"): lambda u: u._push(None),
     0x88: lambda u: u._push(True),
@@ -354,5 +354,5 @@ STEPS: dict[int, Step] = {
     ord("b"): lambda u: u._build(),
     ord("Q"): lambda u: u._persistent(),
     0x80: lambda u: u._protocol(),
-    0x95: lambda u: u._take(8) and None,
+    0x95: lambda u: u._take(8),
 }
