@@ -56,6 +56,10 @@ TEXTS: dict[str, dict[str, str]] = {
               ".numpy() on the way.",
         "zh": "没有任何运算被记录：请给参数设置 requires_grad=True，并在 {prefix}.no_grad() 之外用它们计算"
               " loss，中途不要用 .detach()、.item()、.data 或 .numpy()。"},
+    "checkpoint_forward": {
+        "en": "Saved during the original forward:", "zh": "第一次前向时保存的张量："},
+    "checkpoint_again": {
+        "en": "Saved during recomputation:", "zh": "重新计算时保存的张量："},
     "changed": {
         "en": "{node} saved this tensor in the forward pass and needs its old values. Change a "
               "copy instead: write x = x + 1 for x += 1 (or x.add_(1)), or clone() first.",

@@ -15,6 +15,7 @@ from flambeau.autograd.function import Function
 from flambeau.autograd.graph import saved_tensors_hooks
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.base.errors import call_site, user_frame
+from flambeau.base.messages import text as message
 from flambeau.base.missing import missing_attribute
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, changed_in_place
@@ -305,8 +306,8 @@ class _Frame:
         if not self.debug:
             return CheckpointError(f"{text}\n{_TIP}")
         lists = [f"{title}\n" + "\n".join([f"  {n}: {line}" for n, line in enumerate(lines)])
-                 for title, lines in (("Saved during the original forward:", self.log),
-                                      ("Saved during recomputation:", log))]
+                 for title, lines in ((message("checkpoint_forward"), self.log),
+                                      (message("checkpoint_again"), log))]
         return CheckpointError("\n\n".join([text, *lists]))
 
 

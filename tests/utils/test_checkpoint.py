@@ -204,7 +204,11 @@ def test_other_tensors_the_second_time(change: str, torch_oracle: T) -> None:
     assert errors[0] == errors[1]
 
 
-def test_debug_lists_what_was_saved() -> None:
+@pytest.mark.parametrize(("language", "title"), [
+    ("en", "Saved during recomputation:"), ("zh", "重新计算时保存的张量：")])
+def test_debug_lists_what_was_saved(language: str, title: str,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAMBEAU_LANG", language)
     calls: list[int] = []
 
     def call(x: fl.Tensor) -> fl.Tensor:
@@ -217,8 +221,9 @@ def test_debug_lists_what_was_saved() -> None:
     with pytest.raises(CheckpointError) as caught:
         y.sum().backward()
     text = str(caught.value)
-    assert "Saved during recomputation:" in text
-    assert "float32[3]  at line" in text
+    assert title in text
+    assert "float32[3]" in text
+    assert "x.exp()" in text
 
 
 def test_changed_arguments_are_noticed() -> None:
