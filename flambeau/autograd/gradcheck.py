@@ -257,7 +257,7 @@ def _check_deterministic(check: _Check, outputs: Sequence[Tensor]) -> None:
     for o in outputs:
         if not o.requires_grad:
             continue
-        weight = wrap(_direction(check, o._a))
+        weight = wrap(np.asarray(_direction(check, o._a)))
         twice = [grad(o, leaves, weight, retain_graph=True, allow_unused=True) for _ in range(2)]
         for a, b in zip(*twice):
             if a is not None and b is not None and not np.allclose(

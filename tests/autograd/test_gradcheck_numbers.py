@@ -1,0 +1,11 @@
+"""gradcheck of functions whose result is one number."""
+
+from __future__ import annotations
+
+import flambeau as torch
+
+
+def test_a_sum_is_checked() -> None:
+    x = torch.rand(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: (a ** 2).sum(), x)
+    assert torch.autograd.gradgradcheck(lambda a: (a ** 3).sum(), x)
