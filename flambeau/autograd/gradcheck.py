@@ -139,7 +139,7 @@ def _shifted(check: _Check, at: int, moved: np.ndarray) -> list[np.ndarray]:
     """The outputs with input ``at`` moved to the values ``moved``."""
     given = [t.detach() if isinstance(t, Tensor) and t.requires_grad else t
              for t in check.inputs]
-    given[at] = wrap(moved.astype(check.inputs[at]._a.dtype))
+    given[at] = wrap(np.asarray(moved, check.inputs[at]._a.dtype))
     given = [t.requires_grad_() if i in check.at else t for i, t in enumerate(given)]
     with no_grad():
         return [np.array(o._a) for o in check.outputs(given)]
@@ -225,7 +225,7 @@ def _direction(check: _Check, a: np.ndarray) -> np.ndarray:
     if a.dtype.kind == "c":
         v = v + 1j * check.rng.standard_normal(a.shape)
     norm = np.linalg.norm(v.ravel())
-    return (v / norm if norm else v).astype(a.dtype)
+    return np.asarray(v / norm if norm else v, a.dtype)
 
 
 def _fast(check: _Check, outputs: Sequence[Tensor]) -> None:
@@ -257,7 +257,7 @@ def _check_deterministic(check: _Check, outputs: Sequence[Tensor]) -> None:
     for o in outputs:
         if not o.requires_grad:
             continue
-        weight = wrap(np.asarray(_direction(check, o._a)))
+        weight = wrap(_direction(check, o._a))
         twice = [grad(o, leaves, weight, retain_graph=True, allow_unused=True) for _ in range(2)]
         for a, b in zip(*twice):
             if a is not None and b is not None and not np.allclose(
@@ -392,7 +392,7 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps:
 
 def _random_seed(check: _Check, o: Tensor, apart: bool) -> Tensor:
     held = np.complex128 if o._a.dtype.kind == "c" else np.float64
-    values = check.rng.uniform(0.1, 1, o._a.shape).astype(held)
+    values = np.asarray(check.rng.uniform(0.1, 1, o._a.shape), held)
     if apart and values.ndim:
         values = np.repeat(values, 2, -1)[..., ::2]
     return wrap(values).requires_grad_()
