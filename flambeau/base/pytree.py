@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["TreeSpec", "broadcast_prefix", "register", "tree_flatten", "tree_leaves", "tree_map",
-           "tree_unflatten"]
+__all__ = ["TreeSpec", "broadcast_prefix", "is_node", "register", "tree_flatten", "tree_leaves",
+           "tree_map", "tree_unflatten"]
 
 # Per type: its children and what else it needs to be built again; and how to build it.
 _NODES: dict[type, tuple[Callable, Callable]] = {}
@@ -20,19 +20,25 @@ def register(kind: type, flatten: Callable[[Any], tuple[list, Any]],
 
 
 def _flatten_default(d: defaultdict) -> tuple[list, Any]:
-    return list(d.values()), (d.default_factory, tuple(d))
+    return list(d.values()), [d.default_factory, list(d)]
 
 
 register(tuple, lambda t: (list(t), None), lambda c, _: tuple(c))
 register(list, lambda t: (t, None), lambda c, _: list(c))
-register(dict, lambda d: (list(d.values()), tuple(d)), lambda c, keys: dict(zip(keys, c)))
-register(OrderedDict, lambda d: (list(d.values()), tuple(d)),
+register(dict, lambda d: (list(d.values()), list(d)), lambda c, keys: dict(zip(keys, c)))
+register(OrderedDict, lambda d: (list(d.values()), list(d)),
          lambda c, keys: OrderedDict(zip(keys, c)))
 register(defaultdict, _flatten_default, lambda c, x: defaultdict(x[0], zip(x[1], c)))
+register(deque, lambda d: (list(d), d.maxlen), lambda c, length: deque(c, maxlen=length))
 
 
 def _is_namedtuple(kind: type) -> bool:
     return issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def is_node(kind: type) -> bool:
+    """Whether objects of exactly this type are nesting, not leaves."""
+    return kind in _NODES or _is_namedtuple(kind)
 
 
 class TreeSpec:
@@ -45,7 +51,23 @@ class TreeSpec:
         self.kind = kind
         self.context = context
         self.children = children
-        self.num_leaves = 1 if kind is None else sum(c.num_leaves for c in children)
+        self.num_leaves: int = 1 if kind is None else sum(c.num_leaves for c in children)
+
+    @property
+    def type(self) -> Any:
+        """The type of the root; None for a leaf, ``namedtuple`` for every named tuple."""
+        named = self.kind is not None and _is_namedtuple(self.kind)
+        return namedtuple if named and self.kind not in _NODES else self.kind
+
+    @property
+    def num_nodes(self) -> int:
+        """The number of containers and leaves."""
+        return 1 + sum(c.num_nodes for c in self.children)
+
+    @property
+    def num_children(self) -> int:
+        """The number of children of the root."""
+        return len(self.children)
 
     def is_leaf(self) -> bool:
         """Whether the tree is a single leaf."""
@@ -63,41 +85,47 @@ class TreeSpec:
             return "*"
         gap = ",\n" + " " * (indent + 2)
         children = gap.join(c.__repr__(indent + 2) for c in self.children)
-        context = list(self.context) if self.kind is dict else self.context
-        return f"TreeSpec({self.kind.__name__}, {context}, [{children}])"
+        return f"TreeSpec({self.type.__name__}, {self.context}, [{children}])"
 
 
 LEAF = TreeSpec(None)
 
 
-def tree_flatten(tree: Any) -> tuple[list, TreeSpec]:
-    """The leaves of ``tree`` in order, and its nesting.
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None
+                 ) -> tuple[list, TreeSpec]:
+    """The leaves of ``tree`` in order, and its nesting; ``is_leaf`` says where to go no deeper.
 
     >>> tree_flatten({"a": 1, "b": (2, 3)})[0]
     [1, 2, 3]
     """
     leaves: list = []
-    return leaves, _flatten(tree, leaves)
+    return leaves, _flatten(tree, leaves, is_leaf)
 
 
-def _flatten(tree: Any, leaves: list) -> TreeSpec:
+def _flatten(tree: Any, leaves: list, is_leaf: Callable[[Any], bool] | None = None) -> TreeSpec:
+    if is_leaf is not None and is_leaf(tree):
+        leaves.append(tree)
+        return LEAF
     kind = type(tree)
     node = _NODES.get(kind)
     if node is not None:
         children, context = node[0](tree)
     elif _is_namedtuple(kind):
-        children, context = list(tree), None
+        children, context = list(tree), kind
     else:
         leaves.append(tree)
         return LEAF
-    return TreeSpec(kind, context, tuple([_flatten(c, leaves) for c in children]))
+    return TreeSpec(kind, context, tuple([_flatten(c, leaves, is_leaf) for c in children]))
 
 
 def tree_unflatten(leaves: Iterable, spec: TreeSpec) -> Any:
     """The tree of this nesting with these leaves."""
+    if not isinstance(spec, TreeSpec):
+        raise TypeError("Expected `treespec` to be an instance of PyTreeSpec but got item of type "
+                        f"{type(spec)}.")
     leaves = list(leaves)
     if len(leaves) != spec.num_leaves:
-        raise ValueError(f"tree_unflatten(leaves, treespec): `leaves` has length {len(leaves)} "
+        raise ValueError(f"treespec.unflatten(leaves): `leaves` has length {len(leaves)} "
                          "but the spec refers to a pytree that holds "
                          f"{spec.num_leaves} items ({spec}).")
     return _unflatten(iter(leaves), spec)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from flambeau.base import naming
+from flambeau.base import naming, pytree
 
 __all__ = ["ALL", "Results"]
 
@@ -41,6 +41,7 @@ def _declare(name: str, *names: str) -> None:
     made = type(name, (Results,), {"__slots__": (), "names": names, "__match_args__": names,
                                    "__module__": "flambeau.return_types", **counts, **body})
     ALL[name] = made
+    pytree.register(made, lambda values: (list(values), None), lambda c, _: made(c))
     globals()[name] = made
 
 

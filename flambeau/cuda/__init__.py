@@ -17,14 +17,14 @@ from flambeau.base.device import as_device
 from flambeau.base.missing import missing_attribute
 
 __all__ = [
-    "Event", "OutOfMemoryError", "Stream", "current_device", "current_stream", "default_stream",
-    "device", "device_count", "empty_cache", "get_arch_list", "get_device_capability",
-    "get_device_name", "get_device_properties", "get_rng_state", "get_rng_state_all", "init",
-    "initial_seed", "ipc_collect", "is_available", "is_bf16_supported", "is_initialized",
-    "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
-    "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats",
-    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_rng_state",
-    "set_rng_state_all", "stream", "synchronize",
+    "CUDAGraph", "Event", "OutOfMemoryError", "Stream", "StreamContext", "current_device",
+    "current_stream", "default_stream", "device", "device_count", "empty_cache", "get_arch_list",
+    "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state",
+    "get_rng_state_all", "graph", "init", "initial_seed", "ipc_collect", "is_available",
+    "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
+    "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
+    "memory_reserved", "memory_stats", "reset_peak_memory_stats", "seed", "seed_all",
+    "set_device", "set_rng_state", "set_rng_state_all", "stream", "synchronize",
 ]
 
 default_generators: tuple = ()
@@ -142,7 +142,7 @@ class device:
         return None
 
 
-class stream:
+class StreamContext:
     """A context in which a stream is the current one; None, the only one there is, is allowed."""
 
     def __init__(self, stream: Any) -> None:
@@ -169,6 +169,26 @@ class Event:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         _refuse()
+
+
+def stream(stream: Any) -> StreamContext:
+    """The context in which a stream is the current one."""
+    return StreamContext(stream)
+
+
+class CUDAGraph:
+    """Recorded GPU work. Making one raises RuntimeError here."""
+
+    def __new__(cls, keep_graph: bool = False) -> CUDAGraph:
+        raise RuntimeError("Tried to instantiate dummy base class CUDAGraph")
+
+
+class graph:
+    """A block recorded into a CUDAGraph. Making one raises RuntimeError here."""
+
+    def __init__(self, cuda_graph: CUDAGraph, pool: Any = None, stream: Any = None,
+                 capture_error_mode: str = "global") -> None:
+        raise RuntimeError("torch.cuda.Stream requires CUDA support")
 
 
 def __getattr__(name: str) -> ModuleType:
