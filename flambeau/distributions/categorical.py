@@ -33,13 +33,15 @@ class Categorical(Distribution):
     def __init__(self, probs: Tensor | None = None, logits: Tensor | None = None,
                  validate_args: bool | None = None) -> None:
         require_one(probs, logits)
+        given: Any
         name, given = ("logits", logits) if probs is None else ("probs", probs)
         if given.dim() < 1:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
         if probs is None:
-            self.logits = self._param = given - given.logsumexp(dim=-1, keepdim=True)
+            self._param = given - given.logsumexp(dim=-1, keepdim=True)
         else:
-            self.probs = self._param = given / given.sum(-1, keepdim=True)
+            self._param = given / given.sum(-1, keepdim=True)
+        setattr(self, name, self._param)
         self._num_events = given.size()[-1]
         super().__init__(self._param.size()[:-1], validate_args=validate_args)
 

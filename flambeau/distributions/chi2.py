@@ -25,7 +25,8 @@ class Chi2(Gamma):
         super().__init__(0.5 * df, 0.5, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Chi2:
-        return super().expand(batch_shape, self._get_checked_instance(Chi2, _instance))
+        new: Any = super().expand(batch_shape, self._get_checked_instance(Chi2, _instance))
+        return new
 
     @property
     def df(self) -> Tensor:

@@ -16,8 +16,8 @@ class ConstraintRegistry:
 
     >>> import flambeau as torch
     >>> D = torch.distributions
-    >>> D.transform_to(D.constraints.positive)
-    ExpTransform()
+    >>> D.transform_to(D.constraints.unit_interval)
+    SigmoidTransform()
     """
 
     def __init__(self) -> None:
@@ -61,11 +61,6 @@ def _in_both(*kinds: Any) -> Callable:
 @_in_both(constraints.real)
 def _to_real(constraint: Any) -> Any:
     return transforms.identity_transform
-
-
-@_in_both(constraints.positive, constraints.nonnegative)
-def _to_positive(constraint: Any) -> Any:
-    return transforms.ExpTransform()
 
 
 @_in_both(constraints.greater_than, constraints.greater_than_eq)

@@ -153,40 +153,42 @@ class _OneHot(Constraint):
 class _Bounded(Constraint):
     """A region with bounds, which its text shows."""
 
-    names: tuple[str, ...] = ("lower_bound", "upper_bound")
-
-    def __init__(self, *bounds: Any, **named: Any) -> None:
-        for name, bound in zip(self.names, bounds, strict=False):
-            setattr(self, name, bound)
-        for name, bound in named.items():
-            setattr(self, name, bound)
-
-    lower_bound: Any
-    upper_bound: Any
-
     def __repr__(self) -> str:
-        told = ", ".join([f"{n}={getattr(self, n)}" for n in self.names])
+        told = ", ".join([f"{name}={bound}" for name, bound in self.__dict__.items()])
         return f"{self.__class__.__name__[1:]}({told})"
 
 
-class _IntegerInterval(_Bounded):
+class _Between(_Bounded):
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+
+class _Above(_Bounded):
+    def __init__(self, lower_bound: Any) -> None:
+        self.lower_bound = lower_bound
+
+
+class _Below(_Bounded):
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+
+class _IntegerInterval(_Between):
     is_discrete = True
 
     def check(self, value: Tensor) -> Any:
         return (value % 1 == 0) & (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
-class _IntegerLessThan(_Bounded):
+class _IntegerLessThan(_Below):
     is_discrete = True
-    names = ("upper_bound",)
 
     def check(self, value: Tensor) -> Any:
         return (value % 1 == 0) & (value <= self.upper_bound)
 
 
-class _IntegerGreaterThan(_Bounded):
+class _IntegerGreaterThan(_Above):
     is_discrete = True
-    names = ("lower_bound",)
 
     def check(self, value: Tensor) -> Any:
         return (value % 1 == 0) & (value >= self.lower_bound)
@@ -197,33 +199,27 @@ class _Real(Constraint):
         return value == value  # False for NaN
 
 
-class _GreaterThan(_Bounded):
-    names = ("lower_bound",)
-
+class _GreaterThan(_Above):
     def check(self, value: Tensor) -> Any:
         return self.lower_bound < value
 
 
-class _GreaterThanEq(_Bounded):
-    names = ("lower_bound",)
-
+class _GreaterThanEq(_Above):
     def check(self, value: Tensor) -> Any:
         return self.lower_bound <= value
 
 
-class _LessThan(_Bounded):
-    names = ("upper_bound",)
-
+class _LessThan(_Below):
     def check(self, value: Tensor) -> Any:
         return value < self.upper_bound
 
 
-class _Interval(_Bounded):
+class _Interval(_Between):
     def check(self, value: Tensor) -> Any:
         return (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
-class _HalfOpenInterval(_Bounded):
+class _HalfOpenInterval(_Between):
     def check(self, value: Tensor) -> Any:
         return (self.lower_bound <= value) & (value < self.upper_bound)
 

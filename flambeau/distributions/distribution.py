@@ -47,7 +47,7 @@ class Distribution:
             known = {}
             warnings.warn(f"{self.__class__} does not define `arg_constraints`. Please set "
                           "`arg_constraints = {}` or initialize the distribution with "
-                          "`validate_args=False` to turn off validation.")
+                          "`validate_args=False` to turn off validation.", stacklevel=3)
         for name, constraint in known.items():
             if constraints.is_dependent(constraint):
                 continue
@@ -167,7 +167,7 @@ class Distribution:
         except NotImplementedError:
             warnings.warn(f"{self.__class__} does not define `support` to enable sample "
                           "validation. Please initialize the distribution with "
-                          "`validate_args=False` to turn off validation.")
+                          "`validate_args=False` to turn off validation.", stacklevel=2)
             return
         if support is None:
             raise AssertionError("support is unexpectedly None")

@@ -18,7 +18,8 @@ class ExponentialFamily(Distribution):
     def _natural_params(self) -> tuple[Tensor, ...]:
         raise NotImplementedError
 
-    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+    # Each family names its own parameters; the types leave that open.
+    def _log_normalizer(self, *natural_params: Any, **named: Any) -> Tensor:
         raise NotImplementedError
 
     @property

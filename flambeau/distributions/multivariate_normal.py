@@ -72,7 +72,8 @@ class MultivariateNormal(Distribution):
         if len(given) != 1:
             raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril "
                              "may be specified.")
-        name, matrix = given[0], matrices[given[0]]
+        name = given[0]
+        matrix: Any = matrices[name]
         if matrix.dim() < 2:
             told = "scale_tril matrix" if name == "scale_tril" else name
             raise ValueError(f"{told} must be at least two-dimensional, with optional leading "

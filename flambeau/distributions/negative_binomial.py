@@ -21,7 +21,7 @@ class NegativeBinomial(OddsParameter):
 
     >>> import flambeau as torch
     >>> torch.distributions.NegativeBinomial(2.0, torch.tensor(0.5)).mean
-    tensor(2.0000)
+    tensor(2.)
     """
 
     arg_constraints = {"total_count": constraints.greater_than_eq(0),

@@ -44,7 +44,7 @@ class TransformedDistribution(Distribution):
             base_distribution = base_distribution.expand(full[:len(full) - own])
         if into > own:
             base_distribution = Independent(base_distribution, into - own)
-        self.base_dist = base_distribution
+        self.base_dist: Any = base_distribution
         event_dim = max(out, own + out - into)
         if len(shape) < event_dim:
             raise AssertionError(f"forward_shape length {len(shape)} must be >= event_dim "
