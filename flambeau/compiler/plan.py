@@ -172,7 +172,8 @@ class Plan:
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
 
     def _reads_in_step(self, home: Group, node: Node, source: Value, layout: str) -> bool:
-        for x in home.operands[id(node)]:
+        operands: Sequence[Any] = home.operands[id(node)]
+        for x in operands:
             access = getattr(x, "access", None)
             if access is None or access.root is not source:
                 continue

@@ -68,7 +68,7 @@ def _in_blocks(x: np.ndarray) -> np.ndarray:
 
     What no full block holds, of each level, is added last, the lowest level first.
     """
-    parts = []
+    parts: list[np.ndarray] = []
     while x.shape[0] >= _STEP:
         blocks = x.shape[0] // _STEP
         if blocks * _STEP < x.shape[0]:
