@@ -18,7 +18,8 @@ SETTINGS = [
     "(lambda d: (d.__enter__(), d.__exit__(None,None,None)))(t.device('cpu'))",
     "t.set_deterministic_debug_mode('warn') or t.get_deterministic_debug_mode()",
     "t.set_deterministic_debug_mode('warn') or t.is_deterministic_algorithms_warn_only_enabled()",
-    't.set_deterministic_debug_mode(2) or t.empty(2), t.empty_like(t.ones(2,dtype=t.int8)), t.ones(2).new_empty(1), t.Tensor(2)',
+    't.set_deterministic_debug_mode(2) or t.empty(2), t.empty_like(t.ones(2,dtype=t.int8)), '
+    't.ones(2).new_empty(1), t.Tensor(2)',
     't.set_deterministic_debug_mode(0)',
     't.set_deterministic_debug_mode(3)',
     "t.set_deterministic_debug_mode('x')",
