@@ -16,7 +16,7 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public, show
 from flambeau.core.kinds import opaque
-from flambeau.core.levels import front
+from flambeau.core.levels import front, tested
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.arithmetic import conj_of
@@ -31,6 +31,8 @@ class LinAlgError(RuntimeError):
     """A matrix that cannot be inverted or decomposed."""
 
 
+# What PyTorch's tracebacks call it.
+LinAlgError.__name__ = LinAlgError.__qualname__ = "_LinAlgError"
 show(LinAlgError, "LinAlgError", "linalg")
 
 
@@ -139,10 +141,14 @@ def column(t: Tensor) -> Any:
 
 
 def _det_grad(g: Any, input: Any, out: Any) -> Any:
-    a = input._a
-    if type(a) is ndarray and a.size and not _regular(a):
+    a = tested(input, _singular)
+    if a is not None and _singular(a):
         return _adjugate_grad(g, input)
     return column(g * conj_of(out)) * adjoint_of(inv(input))
+
+
+def _singular(a: ndarray) -> bool:
+    return a.size > 0 and not _regular(a)
 
 
 def _regular(a: ndarray) -> bool:
