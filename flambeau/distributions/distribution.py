@@ -205,7 +205,7 @@ class Distribution:
         for name in names.split():
             if name in self.__dict__:
                 setattr(new, name, getattr(self, name).expand((*shape, *event)))
-        super(cls, new).__init__(shape, self.event_shape, validate_args=False)
+        Distribution.__init__(new, shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
