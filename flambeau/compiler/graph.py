@@ -54,12 +54,15 @@ class Value:
 class Node:
     """One operation of a graph.
 
-    ``kind`` is "op" (an operator, on ``inputs``, which are values, scalars or None), "input"
-    (what is bound at call ``params["at"]``), "const" (``params["array"]``), "draw" (random
-    numbers, ``params["draw"](array)``), "write" (the first input with the view ``params[
-    "chain"]`` of it overwritten by the second) or "check" (the run is off where an integer of the
-    input is not in [low, high) and not ``ignored``) or "live" (a number that is computed anew at
-    every call).
+    Kinds:
+    "op": an operator, on ``inputs``, which are values, scalars or None;
+    "input": what is bound at call ``params["at"]``;
+    "const": ``params["array"]``;
+    "live": a number that is computed anew at every call;
+    "draw": random numbers, ``params["draw"](array)``;
+    "write": the first input with the view ``params["chain"]`` of it overwritten by the second;
+    "check": the run is off where an integer of the input is not in [low, high) and not ``ignored``;
+    "test": the run is off where ``params["fails"](array)``.
     """
 
     __slots__ = ("inputs", "kind", "line", "op", "outputs", "params")

@@ -115,6 +115,8 @@ def step_of(node: Node) -> Step:
         return _write(node)
     if node.kind == "check":
         return _check(node)
+    if node.kind == "test":
+        return _test(node)
     assert node.op is not None
     return _pointwise(node) if node.op.kind == "pointwise" else _general(node)
 
@@ -170,6 +172,16 @@ def _check(node: Node) -> Step:
         if ignored is not None:
             wrong &= a != ignored
         if wrong.any():
+            raise OutOfRange
+
+    return step
+
+
+def _test(node: Node) -> Step:
+    at, fails = node.inputs[0].number, node.params["fails"]
+
+    def step(values: list) -> None:
+        if fails(values[at]):
             raise OutOfRange
 
     return step

@@ -54,7 +54,8 @@ def _needed(graph: Graph, wanted: Iterable[Value]) -> set[int]:
     needed = {v.number for v in wanted}
     kept: set[int] = set()
     for node in reversed(graph.nodes):
-        if node.kind == "check" or node.fixed or any([v.number in needed for v in node.outputs]):
+        must = node.kind in ("check", "test") or node.fixed
+        if must or any([v.number in needed for v in node.outputs]):
             kept.add(id(node))
             needed.update([v.number for v in node.values()])
     return kept

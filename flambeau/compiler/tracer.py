@@ -227,13 +227,22 @@ class Tracer:
                 return None
         return [Traced(out, Memory(self, out, self.value_of(a))) for a, out in zip(made, outs)]
 
-    def check_range(self, t: Tensor, low: int, high: int, ignored: int | None = None) -> None:
-        """Note that the step is only right where the integers of ``t`` are in [low, high)."""
+    def check_range(self, t: Tensor, low: int, high: int, ignored: int | None = None) -> ndarray:
+        """Note that the step is only right where the integers of ``t`` are in [low, high).
+
+        Returns the real array, to look at.
+        """
         key = (self.value_of(t._a).number, low, high, ignored)
         if key not in self.checked:
             self.checked.add(key)
             self.graph.add("check", None, (self.value_of(t._a),),
                            {"low": low, "high": high, "ignored": ignored}, ())
+        return t._a.array
+
+    def check_test(self, t: Tensor, fails: Callable[[ndarray], Any]) -> ndarray:
+        """Note that the step is only right where ``fails(array of t)`` is not true."""
+        self.graph.add("test", None, (self.value_of(t._a),), {"fails": fails}, ())
+        return t._a.array
 
     def _operand(self, t: Any, op: Op, inputs: Sequence[Any]) -> Any:
         if t is None:

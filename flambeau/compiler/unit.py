@@ -40,6 +40,8 @@ __all__ = ["Unit"]
 # How many programs one function may have.
 LIMIT = 8
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# What operators raise on values that they refuse.
+_RAISED = (ArithmeticError, IndexError, RuntimeError, ValueError)
 # How many calls in a row may do what could be for once.
 PATIENCE = 3
 
@@ -107,7 +109,8 @@ class Unit:
                 self._put_first(at)
             try:
                 result = program.run(*found)
-            except OutOfRange:
+            except (OutOfRange, *_RAISED):
+                # Nothing was written yet. Python says what is wrong, in eager mode's words.
                 break
             self.slow_runs += 1
             return result

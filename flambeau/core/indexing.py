@@ -27,6 +27,7 @@ from flambeau.core.index_ops import (
     write_at,
 )
 from flambeau.core.inplace import OVERLAP, bump, check_inplace, overlaps, overwrite
+from flambeau.core.levels import values_of
 from flambeau.core.modes import MODES
 from flambeau.core.node import InferenceVersion
 from flambeau.core.op import OPS
@@ -421,7 +422,8 @@ def index_error(error: Exception, shape: tuple, indices: Sequence[Tensor],
     """PyTorch's error for what NumPy refused."""
     sizes: list[tuple[int, ...]] = []
     for at, (i, d) in enumerate(zip(indices, dims)):
-        a = i._a
+        seen = values_of(i)
+        a = i._a if seen is None else seen
         if a.dtype == BOOL:
             try:
                 _check_mask(shape, d, i)

@@ -27,7 +27,8 @@ from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
 __all__ = ["Batched", "Dual", "Handle", "Level", "MANY_DIMS", "RULES", "SPARSE", "TRACED",
-           "Tracked", "filled", "lower", "mark", "rerun", "standing"]
+           "Tracked", "filled", "integers_in", "lower", "mark", "rerun", "standing", "tested",
+           "values_of"]
 
 ndarray = np.ndarray
 # The level of what is traced for compilation: below every transform.
@@ -204,6 +205,25 @@ def values_of(t: Any) -> Any:
     if type(a) is ndarray:
         return a
     return a.read() if a.level == TRACED else None
+
+
+def integers_in(t: Any, low: int, high: int) -> Any:
+    """The array of ``t``, to raise where not all of it is in [low, high); None inside a transform.
+
+    While tracing, what is compiled will look too, and run in Python where it finds another.
+    """
+    a = t._a
+    if type(a) is ndarray:
+        return a
+    return MODES.tracer.check_range(t, low, high) if a.level == TRACED else None
+
+
+def tested(t: Any, fails: Callable[[ndarray], Any]) -> Any:
+    """As ``integers_in``, for any test: ``fails(array)`` says whether the array is refused."""
+    a = t._a
+    if type(a) is ndarray:
+        return a
+    return MODES.tracer.check_test(t, fails) if a.level == TRACED else None
 
 
 def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import linear
+from flambeau.core.levels import integers_in
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.pool import (
@@ -337,8 +338,9 @@ def _scatter_max(n: int, input: Tensor, indices: Tensor, size: tuple[int, ...]) 
                                f"with dimension {dim} being empty.")
     if a.dtype.kind in "biuc":
         refuse_dtype(f"max_unpool{n}d", a.dtype)
-    if type(places) is np.ndarray and places.size:
-        _check_places(places, size)
+    seen = integers_in(indices, 0, math.prod(size))
+    if seen is not None and seen.size:
+        _check_places(seen, size)
     return apply(MAX_UNPOOL[n], (input, indices), {"size": size})
 
 

@@ -10,7 +10,7 @@ from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import composite, linear
-from flambeau.core.levels import batch_loop
+from flambeau.core.levels import batch_loop, integers_in
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.activation import FUNCTIONAL, logsigmoid, not_implemented
@@ -417,8 +417,8 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     if input.dtype not in (dtypes.float32, dtypes.float64):
         raise not_implemented("multi_margin_loss", input)
     _check_weight(input, weight)
-    labels = target._a
-    if type(labels) is ndarray and labels.size and (labels.min() < 0 or labels.max() >= classes):
+    labels = integers_in(target, 0, classes)
+    if labels is not None and labels.size and (labels.min() < 0 or labels.max() >= classes):
         raise RuntimeError("target out of range")
     params = {"p": p, "margin": margin, "reduction": reduction}
     loss = apply(MULTI_MARGIN, (input.reshape(items, classes), target.reshape(items), weight),

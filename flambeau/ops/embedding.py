@@ -12,7 +12,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.inplace import store
 from flambeau.core.kinds import linear, opaque
-from flambeau.core.levels import values_of
+from flambeau.core.levels import TRACED, integers_in, values_of
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL
@@ -93,8 +93,8 @@ def _check_index(name: str, index: Tensor) -> None:
 
 
 def _check_rows(index: Tensor, rows: int) -> None:
-    a = index._a
-    if type(a) is ndarray and a.size and (a.min() < 0 or a.max() >= rows):
+    a = integers_in(index, 0, rows)
+    if a is not None and a.size and (a.min() < 0 or a.max() >= rows):
         bad = a[(a < 0) | (a >= rows)].flat[0]
         raise IndexError(f"index out of range in self\n\n  The table has {rows} rows, numbered "
                          f"from 0 to {rows - 1}; row {bad} was asked for.")
@@ -169,8 +169,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return wrap(np.zeros((*a.shape, num_classes), np.int64))
-    if num_classes == -1 and type(a) is not ndarray:
-        a = values_of(input)
+    traced = type(a) is not ndarray and a.level == TRACED
+    if traced:
+        a = values_of(input) if num_classes == -1 else integers_in(input, 0, num_classes)
+        if num_classes >= 0 and a.min() >= 0 and a.max() < num_classes:
+            a = input._a
     if type(a) is not ndarray:
         if num_classes == -1:
             raise RuntimeError("one_hot: vmap cannot infer num_classes; give it")
@@ -291,8 +294,8 @@ def _check_bag(input: Tensor, weight: Tensor, psw: Tensor | None, padding_idx: i
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(f"padding_idx must be within the number of embeddings, -{rows} through "
                            f"{rows - 1}, but got {padding_idx}")
-    a = input._a
-    if type(a) is ndarray and a.size and (a.min() < 0 or a.max() >= rows):
+    a = integers_in(input, 0, rows)
+    if a is not None and a.size and (a.min() < 0 or a.max() >= rows):
         raise RuntimeError("Expected i < index_size to be true, but got false.  (Could this error "
                            "message be improved?  If so, please report an enhancement request to "
                            "PyTorch.)")

@@ -16,7 +16,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.index_ops import linear_jvp, put_index
 from flambeau.core.kinds import linear, opaque
-from flambeau.core.levels import front, values_of
+from flambeau.core.levels import TRACED, front, integers_in, tested, values_of
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
@@ -34,8 +34,8 @@ def index_array(name: str, index: Any) -> None:
 
 def check_range(index: Tensor, dim: int, size: int, kind: type = RuntimeError) -> None:
     """Raise where an index is negative or not below ``size``."""
-    a = index._a
-    if type(a) is not np.ndarray or not a.size:
+    a = integers_in(index, 0, size)
+    if a is None or not a.size:
         return
     if a.min() < 0 or a.max() >= size:
         wrong = a[(a < 0) | (a >= size)]
@@ -93,8 +93,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if index._a.dtype.kind != "i" or index._a.dtype.itemsize < 4:
         raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     n = input._a.shape[dim] if input._a.ndim else 1
-    i = index._a
-    if type(i) is np.ndarray and i.size and (i.min() < 0 or i.max() >= n):
+    i = integers_in(index, 0, n)
+    if i is not None and i.size and (i.min() < 0 or i.max() >= n):
         raise IndexError("index out of range in self")
     return apply(INDEX_SELECT, (input, index), {"dim": dim})
 
@@ -204,6 +204,8 @@ def _from_front(index: Tensor, size: int) -> Tensor:
     a = index._a
     if type(a) is np.ndarray and a.size and a.min() < 0 and a.min() >= -size:
         return wrap(np.where(a < 0, a + size, a))
+    if getattr(a, "level", None) == TRACED:
+        return index.remainder(size) if size else index
     return index
 
 
@@ -211,8 +213,8 @@ def _from_front(index: Tensor, size: int) -> Tensor:
 
 
 def _flat_range(index: Tensor, count: int) -> None:
-    a = index._a
-    if type(a) is np.ndarray and a.size and (a.min() < -count or a.max() >= count):
+    a = integers_in(index, -count, count)
+    if a is not None and a.size and (a.min() < -count or a.max() >= count):
         wrong = a[(a < -count) | (a >= count)][0]
         raise IndexError(f"out of range: tried to access index {wrong} on a tensor of {count} "
                          "elements.")
@@ -341,10 +343,14 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     if mask._a.dtype != np.bool_:
         raise RuntimeError("masked_scatter_ only supports boolean masks, but got mask with dtype "
                            f"{mask.dtype.title}")
-    if type(mask._a) is np.ndarray:
-        shape = np.broadcast_shapes(input._a.shape, mask._a.shape)
-        if source._a.size < np.count_nonzero(np.broadcast_to(mask._a, shape)):
-            raise RuntimeError("Number of elements of source < number of ones in mask")
+    shape, count = np.broadcast_shapes(input._a.shape, mask._a.shape), source._a.size
+
+    def too_few(places: np.ndarray) -> bool:
+        return count < np.count_nonzero(np.broadcast_to(places, shape))
+
+    places = tested(mask, too_few)
+    if places is not None and too_few(places):
+        raise RuntimeError("Number of elements of source < number of ones in mask")
     return apply(MASKED_SCATTER, (input, mask, source), {})
 
 

@@ -15,6 +15,7 @@ from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, finish
 from flambeau.core.face import public
 from flambeau.core.kinds import composite
+from flambeau.core.levels import tested
 from flambeau.core.op import Op
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import Tensor
@@ -247,6 +248,15 @@ BCE = composite("binary_cross_entropy", _bce_compose, _bce_value,
                 grads=(_bce_input_grad, _bce_target_grad, None))
 
 
+def _outside(a: ndarray) -> bool:
+    """Whether anything is not in [0, 1]."""
+    return not ((a >= 0) & (a <= 1)).all()
+
+
+def _any_negative(a: ndarray) -> bool:
+    return bool((a < 0).any())
+
+
 @public(FUNCTIONAL)
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
                          size_average: bool | None = None, reduce: bool | None = None,
@@ -261,8 +271,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
         raise not_implemented("binary_cross_entropy", input)
     if target.dtype is not input.dtype:
         raise RuntimeError(f"Found dtype {target.dtype.title} but expected {input.dtype.title}")
-    a = input._a
-    if type(a) is ndarray and not ((a >= 0) & (a <= 1)).all():
+    a = tested(input, _outside)
+    if a is not None and _outside(a):
         raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is not None:
         weight = cast(weight, input.dtype).expand(broadcast(weight._a.shape, a.shape))
@@ -419,8 +429,10 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = var * input.new_ones(input.shape)
-    elif type(var._a) is ndarray and (var._a < 0).any():
-        raise ValueError("var has negative entry/entries")
+    else:
+        variances = tested(var, _any_negative)
+        if variances is not None and _any_negative(variances):
+            raise ValueError("var has negative entry/entries")
     spread: Any = _as_wide(var, input)
     if reduction not in REDUCTIONS:
         raise ValueError(f"{reduction} is not valid")

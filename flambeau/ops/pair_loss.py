@@ -11,6 +11,7 @@ from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import composite
+from flambeau.core.levels import integers_in
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.activation import FUNCTIONAL, not_implemented
 from flambeau.ops.class_loss import check_matrix
@@ -183,8 +184,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
     if input.dtype not in (dtypes.float32, dtypes.float64):
         raise not_implemented("multilabel_margin_loss_forward_out_frame", input)
     classes = shape[-1] if shape else 1
-    labels = target._a
-    if type(labels) is ndarray and labels.size:
+    labels = integers_in(target, -1, classes)
+    if labels is not None and labels.size:
         if labels.min() < -1 or labels.max() >= classes:
             raise RuntimeError("argument #2 'target' is out of range")
     loss = apply(MULTILABEL, (input.reshape(-1, classes), target.reshape(-1, classes)),

@@ -15,9 +15,10 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
 from flambeau.core.kinds import opaque
+from flambeau.core.levels import values_of
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
-from flambeau.core.tensor import Tensor
+from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.random import drawn, into, shape_of
 from flambeau.ops.random_inplace import (
     PLAIN_FLOATS,
@@ -265,12 +266,13 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
     engine = engine_of("multinomial", generator)
     n = int(num_samples)
     _check_weights(input, n, replacement, out)
-    weights = input.contiguous()._a
+    weights = values_of(input.contiguous())
     made = random_choice.multinomial(weights, n, bool(replacement), engine)
     if out is None:
-        out = input.new_empty((0,), dtype=dtypes.int64)
-    out._a = made if out._a.shape != made.shape else out._a
-    if out._a is not made:
+        return wrap(made)
+    if out._a.shape != made.shape:
+        out._a = made
+    else:
         out._a[...] = made
     return out
 

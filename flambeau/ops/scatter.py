@@ -13,7 +13,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.index_ops import PLACE, linear_jvp
 from flambeau.core.kinds import opaque
-from flambeau.core.levels import front
+from flambeau.core.levels import front, integers_in
 from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
@@ -450,8 +450,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     if index._a.size != count:
         raise IndexError(f"index_copy_(): Number of indices ({index._a.size}) should be equal to "
                          f"source.size(dim) ({count})")
-    n, i = _limit(input, dim), index._a
-    if type(i) is np.ndarray and i.size and (i.min() < 0 or i.max() >= n):
+    n = _limit(input, dim)
+    i = integers_in(index, 0, n)
+    if i is not None and i.size and (i.min() < 0 or i.max() >= n):
         wrong = i[(i < 0) | (i >= n)][0]
         raise IndexError(f"index_copy_(): index {wrong} is out of bounds for dimension {dim} with "
                          f"size {n}")
@@ -472,8 +473,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is "
                                "not supported")
         value = wrap(number_array(value, input.dtype.np))
-    n, i = _limit(input, dim), index._a
-    if type(i) is np.ndarray and i.size and (i.min() < -n or i.max() >= n):
+    n = _limit(input, dim)
+    i = integers_in(index, -n, n)
+    if i is not None and i.size and (i.min() < -n or i.max() >= n):
         wrong = i[(i < -n) | (i >= n)][0]
         raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {n}")
     return apply(INDEX_FILL, (input, index, value), {"dim": dim})

@@ -12,6 +12,7 @@ from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.kinds import opaque
+from flambeau.core.levels import tested
 from flambeau.core.promote import number_array, result_type
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.sort import ordered
@@ -272,6 +273,10 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return apply(BINCOUNT, (input, given), {"minlength": int(minlength)})
 
 
+def _any_negative(a: ndarray) -> bool:
+    return bool((a < 0).any())
+
+
 def _check_weights(name: str, w: Tensor, input: Tensor, integral: bool) -> None:
     kind = w._a.dtype.kind
     if w._a.ndim > 1:
@@ -285,7 +290,8 @@ def _check_weights(name: str, w: Tensor, input: Tensor, integral: bool) -> None:
     if w._a.size != n:
         raise RuntimeError(f"cov(): expected {name} to have the same numel as there are "
                            f"observations in the input but got {w._a.size} != {n}")
-    if type(w._a) is ndarray and (w._a < 0).any():
+    weights = tested(w, _any_negative)
+    if weights is not None and _any_negative(weights):
         raise RuntimeError(f"cov(): {name} cannot be negative")
 
 

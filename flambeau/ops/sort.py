@@ -12,7 +12,7 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import opaque, reduction
-from flambeau.core.levels import front
+from flambeau.core.levels import front, tested
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.pick import along_batch, pick, placed_grad, placed_jvp
@@ -261,6 +261,11 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+def _outside(a: ndarray) -> bool:
+    """Whether anything is not in [0, 1]."""
+    return not ((a >= 0) & (a <= 1)).all()
+
+
 def _check_quantile(name: str, input: Tensor, q: Any, interpolation: str) -> None:
     if input._a.dtype not in (np.float32, np.float64):
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
@@ -271,7 +276,8 @@ def _check_quantile(name: str, input: Tensor, q: Any, interpolation: str) -> Non
             raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
         if q._a.dtype != input._a.dtype:
             raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
-        if type(q._a) is ndarray and not ((q._a >= 0) & (q._a <= 1)).all():
+        levels = tested(q, _outside)
+        if levels is not None and _outside(levels):
             raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     elif not 0 <= q <= 1:
         raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
