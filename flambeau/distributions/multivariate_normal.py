@@ -66,14 +66,8 @@ class MultivariateNormal(Distribution):
                  validate_args: bool | None = None) -> None:
         if loc.dim() < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        matrices = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix,
-                    "scale_tril": scale_tril}
-        given = [name for name, value in matrices.items() if value is not None]
-        if len(given) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril "
-                             "may be specified.")
-        name = given[0]
-        matrix: Any = matrices[name]
+        name, matrix = one_matrix(ValueError, covariance_matrix=covariance_matrix,
+                                  precision_matrix=precision_matrix, scale_tril=scale_tril)
         if matrix.dim() < 2:
             told = "scale_tril matrix" if name == "scale_tril" else name
             raise ValueError(f"{told} must be at least two-dimensional, with optional leading "
@@ -143,3 +137,12 @@ def scale_tril_of(name: str, matrix: Tensor) -> Tensor:
         return matrix
     return linalg.cholesky(matrix) if name == "covariance_matrix" else (
         precision_to_scale_tril(matrix))
+
+
+def one_matrix(error: type[Exception], **matrices: Tensor | None) -> tuple[str, Tensor]:
+    """The name and value of the only matrix that is given; ``error`` where there is not one."""
+    given = [(name, matrix) for name, matrix in matrices.items() if matrix is not None]
+    if len(given) != 1:
+        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
+                    "specified.")
+    return given[0]

@@ -12,7 +12,7 @@ from flambeau.core.tensor import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.chi2 import Chi2
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.multivariate_normal import half_log_det, scale_tril_of
+from flambeau.distributions.multivariate_normal import half_log_det, one_matrix, scale_tril_of
 from flambeau.distributions.utils import Numbers, lazy_property, linalg, torch
 
 __all__ = ["Wishart"]
@@ -48,13 +48,8 @@ class Wishart(ExponentialFamily):
     def __init__(self, df: Any, covariance_matrix: Tensor | None = None,
                  precision_matrix: Tensor | None = None, scale_tril: Tensor | None = None,
                  validate_args: bool | None = None) -> None:
-        matrices = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix,
-                    "scale_tril": scale_tril}
-        given = [name for name, value in matrices.items() if value is not None]
-        if len(given) != 1:
-            raise AssertionError("Exactly one of covariance_matrix or precision_matrix or "
-                                 "scale_tril may be specified.")
-        name, matrix = given[0], matrices[given[0]]
+        name, matrix = one_matrix(AssertionError, covariance_matrix=covariance_matrix,
+                                  precision_matrix=precision_matrix, scale_tril=scale_tril)
         if matrix.dim() < 2:
             raise ValueError("scale_tril must be at least two-dimensional, with optional leading "
                              "batch dimensions")
