@@ -27,8 +27,7 @@ from flambeau.core.promote import result_type
 from flambeau.core.tensor import Meta, Tensor, wrap
 
 __all__ = ["Batched", "Dual", "Handle", "Level", "MANY_DIMS", "RULES", "SPARSE", "TRACED",
-           "Tracked", "filled", "integers_in", "lower", "mark", "rerun", "standing", "tested",
-           "values_of"]
+           "Tracked", "integers_in", "lower", "mark", "rerun", "standing", "tested", "values_of"]
 
 ndarray = np.ndarray
 # The level of what is traced for compilation: below every transform.
@@ -582,33 +581,6 @@ def _between_layouts(t: Tensor, result: Tensor) -> RuntimeError:
 
 def _zeros(t: Tensor) -> Tensor:
     return wrap(np.zeros(t._a.shape, np.dtype(t._a.dtype.type)))
-
-
-def filled(array: ndarray, draw: Callable[[ndarray], None]) -> Any:
-    """``array`` filled with random numbers by ``draw``; a stand-in for it while tracing."""
-    if MODES.tracer is not None:
-        return MODES.tracer.draw(array, draw)
-    draw(array)
-    return array
-
-
-def random_batch(array: ndarray, draw: Callable[[ndarray], None]) -> Tensor:
-    """Random numbers of the shape of ``array`` inside vmap: one set for the batch, or one each."""
-    shape = array.shape
-    own = []
-    for level in sorted(BATCHES.sizes):
-        size, randomness = BATCHES.sizes[level]
-        if randomness == "error":
-            raise RuntimeError("vmap: called random operation while in randomness error mode. "
-                               "Please either use the 'same' or 'different' randomness flags on "
-                               "vmap or perform the randomness operation out of vmap")
-        if randomness == "different":
-            own.append(level)
-    whole = np.empty((*[BATCHES.sizes[n][0] for n in own], *shape), np.dtype(array.dtype.type))
-    t = wrap(filled(whole, draw))
-    for level in reversed(own):
-        t = standing(Batched(level, t, len(own) - 1 - own[::-1].index(level)))
-    return t
 
 
 TRANSFORMS.process = process

@@ -12,10 +12,11 @@ from flambeau.backends import random_choice, random_fill
 from flambeau.base import dtypes
 from flambeau.base.dtypes import as_dtype, dtype, get_default_dtype
 from flambeau.base.shapes import Size
+from flambeau.core.drawn import filled, random_batch
 from flambeau.core.face import FACES, public
 from flambeau.core.generator import Generator, default_generator, engine_of
 from flambeau.core.inplace import bump
-from flambeau.core.levels import BATCHES, filled, random_batch
+from flambeau.core.levels import BATCHES
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import finish_new, sizes_from

@@ -13,10 +13,11 @@ from flambeau.backends import random_fill
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.core.dispatch import TRANSFORMS, edge_of
+from flambeau.core.drawn import filled, random_batch
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
 from flambeau.core.inplace import bump, check_inplace, rebase
-from flambeau.core.levels import BATCHES, filled, random_batch
+from flambeau.core.levels import BATCHES
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, next_sequence
 from flambeau.core.tensor import Tensor, wrap
