@@ -31,6 +31,8 @@ _ARITY = {
 }
 _FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == "float")
 _COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
+# these hold for arguments up to TRIG_LIMIT
+LIMITED = ("sin", "cos", "tan")
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -104,14 +106,14 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
         return None
     if name == "pow":
         return _pow(llvm, lead, operands, out)
-    if name in ("sin", "cos") and not _within(llvm, lead, TRIG_LIMIT):
+    if name in LIMITED and not _within(llvm, lead, TRIG_LIMIT):
         return None
     return _run(llvm, name, lead, operands, out)
 
 
 def takes(name: str, count: int) -> bool:
     """Whether this is an instruction of so many numbers, right for all of them."""
-    return _ARITY.get(name) == count and name not in ("sin", "cos")
+    return _ARITY.get(name) == count and name not in LIMITED
 
 
 def lead_of(operands: Sequence[Any]) -> np.ndarray | None:

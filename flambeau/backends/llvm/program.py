@@ -14,7 +14,7 @@ STORAGE_ONLY = frozenset({"f16", "bf16"})
 FLOATS = frozenset({"f32", "f64"})
 LAYOUTS = frozenset({"array", "scalar", "row", "column"})
 COMBINES = frozenset({"sum", "prod", "max", "min"})
-# sin and cos need hold only for arguments up to here in size
+# sin, cos and tan need hold only for arguments up to here in size
 TRIG_LIMIT = 2.0**20
 
 
@@ -60,6 +60,20 @@ INSTRUCTIONS = {
     "sin": Signature(1),
     "cos": Signature(1),
     "pow": Signature(2),
+    "exp2": Signature(1),
+    "log2": Signature(1),
+    "log10": Signature(1),
+    "tan": Signature(1),
+    "asin": Signature(1),
+    "acos": Signature(1),
+    "atan": Signature(1),
+    "sinh": Signature(1),
+    "cosh": Signature(1),
+    "asinh": Signature(1),
+    "acosh": Signature(1),
+    "atanh": Signature(1),
+    "erfc": Signature(1),
+    "atan2": Signature(2),
     "eq": Signature(2, "number", "bool"),
     "ne": Signature(2, "number", "bool"),
     "lt": Signature(2, "number", "bool"),

@@ -6,12 +6,15 @@ compute and needed in several passes is kept meanwhile in the row of an output n
 
 from typing import NamedTuple
 
-from flambeau.backends.llvm.program import ROW_REDUCTIONS, Rows, Step
+from flambeau.backends.llvm.program import INSTRUCTIONS, ROW_REDUCTIONS, Rows, Step
 
-# what costs more than storing and loading
-DEAR = frozenset(
-    {"exp", "decay", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "pow"}
-)
+# what costs no more than storing and loading
+CHEAP = frozenset({
+    "add", "sub", "mul", "div", "neg", "abs", "square", "relu", "maximum", "minimum", "fma", "sqrt",
+    "rsqrt", "reciprocal", "floor", "ceil", "trunc", "round", "eq", "ne", "lt", "le", "gt", "ge",
+    "logical_and", "logical_or", "logical_not", "select",
+})
+DEAR = frozenset(INSTRUCTIONS) - CHEAP
 
 
 class Pass(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from flambeau.backends.llvm import more_math as mm
 from flambeau.backends.llvm import vector_math as vm
 from flambeau.backends.llvm.emit import FLOATS, Emitter, Value
 
@@ -75,6 +76,20 @@ TABLE: dict[str, Callable[..., Value]] = {
     "sin": vm.sin,
     "cos": vm.cos,
     "pow": vm.pow,
+    "exp2": mm.exp2,
+    "log2": mm.log2,
+    "log10": mm.log10,
+    "tan": mm.tan,
+    "asin": mm.asin,
+    "acos": mm.acos,
+    "atan": mm.atan,
+    "sinh": mm.sinh,
+    "cosh": mm.cosh,
+    "asinh": mm.asinh,
+    "acosh": mm.acosh,
+    "atanh": mm.atanh,
+    "erfc": mm.erfc,
+    "atan2": mm.atan2,
     "eq": _compare("eq"),
     "ne": _compare("ne"),
     "lt": _compare("lt"),

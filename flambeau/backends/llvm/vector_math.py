@@ -31,13 +31,13 @@ HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 TWO_OVER_PI = 0.6366197723675814
 
 
-def _clamp(e: Emitter, x: Value, low: float, high: float) -> Value:
+def clamp(e: Emitter, x: Value, low: float, high: float) -> Value:
     """Bound x and keep NaN."""
     x = e.select(e.compare("olt", x, low), low, x)
     return e.select(e.compare("ogt", x, high), high, x)
 
 
-def _round_to_int(e: Emitter, x: Value, scale: float) -> tuple[Value, Value]:
+def round_to_int(e: Emitter, x: Value, scale: float) -> tuple[Value, Value]:
     """Return x * scale rounded, as a float and as an integer; garbage (not a trap) for NaN."""
     kind = x.kind
     shifted = e.fma(x, scale, ROUNDER[kind])
@@ -46,15 +46,15 @@ def _round_to_int(e: Emitter, x: Value, scale: float) -> tuple[Value, Value]:
     return whole, e.sub(e.bitcast(shifted, BITS_OF[kind]), zero)
 
 
-def _power_of_two(e: Emitter, exponent: Value, kind: str) -> Value:
+def power_of_two(e: Emitter, exponent: Value, kind: str) -> Value:
     """2**exponent for exponents of normal numbers."""
     return e.bitcast(e.shift_left(e.add(exponent, BIAS[kind]), MANTISSA[kind]), kind)
 
 
-def _exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+def exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     """Return exp(r) - 1 and n with x = n log 2 + r."""
     kind = x.kind
-    whole, n = _round_to_int(e, x, LOG2_E)
+    whole, n = round_to_int(e, x, LOG2_E)
     exact = e.fma(whole, -LN2_HIGH[kind], x)
     r = e.fma(whole, -LN2_LOW[kind], exact)
     lost = e.fma(whole, -LN2_LOW[kind], e.sub(exact, r))
@@ -63,12 +63,12 @@ def _exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
 
 
 def exp(e: Emitter, x: Value) -> Value:
-    x = _clamp(e, x, *EXP_RANGE[x.kind])
-    less_one, n = _exp_parts(e, x)
+    x = clamp(e, x, *EXP_RANGE[x.kind])
+    less_one, n = exp_parts(e, x)
     # in two steps, so that denormals and the largest numbers come out
     half = e.shift_right(n, 1)
-    first = _power_of_two(e, half, x.kind)
-    second = _power_of_two(e, e.sub(n, half), x.kind)
+    first = power_of_two(e, half, x.kind)
+    second = power_of_two(e, e.sub(n, half), x.kind)
     return e.mul(e.mul(e.add(less_one, 1.0), first), second)
 
 
@@ -87,19 +87,19 @@ def decay(e: Emitter, x: Value) -> Value:
 
 def expm1(e: Emitter, x: Value) -> Value:
     kind = x.kind
-    less_one, n = _exp_parts(e, _clamp(e, x, EXPM1_LOW[kind], EXP_RANGE[kind][1]))
+    less_one, n = exp_parts(e, clamp(e, x, EXPM1_LOW[kind], EXP_RANGE[kind][1]))
     # at half size, since 2**n itself can overflow
-    scale = _power_of_two(e, e.sub(n, 1), kind)
+    scale = power_of_two(e, e.sub(n, 1), kind)
     half = e.fma(scale, less_one, e.sub(scale, 0.5))
-    return _keep_tiny(e, x, e.add(half, half), TINY[kind] ** 2)
+    return keep_tiny(e, x, e.add(half, half), TINY[kind] ** 2)
 
 
-def _keep_tiny(e: Emitter, x: Value, result: Value, bound: float) -> Value:
+def keep_tiny(e: Emitter, x: Value, result: Value, bound: float) -> Value:
     """x itself below the bound: right for -0 and denormals too."""
     return e.select(e.compare("olt", e.unary("fabs", x), bound), x, result)
 
 
-def _log_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+def log_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     """Return f and the float n with x = 2**n (1 + f), f about 0, for normal x above 0."""
     kind = x.kind
     bits = BITS_OF[kind]
@@ -119,7 +119,7 @@ def _small_int_to_float(e: Emitter, n: Value, kind: str) -> Value:
     return e.sub(e.bitcast(e.add(n, zero), kind), ROUNDER[kind])
 
 
-def _log_of(e: Emitter, f: Value, n: Value, correction: Value | None) -> Value:
+def log_of(e: Emitter, f: Value, n: Value, correction: Value | None) -> Value:
     """n log 2 + log(1 + f) + correction."""
     kind = f.kind
     s = e.div(f, e.add(f, 2.0))
@@ -137,9 +137,9 @@ def log(e: Emitter, x: Value) -> Value:
     kind = x.kind
     lift = MANTISSA[kind] + 1
     small = e.compare("olt", x, SMALLEST_NORMAL[kind])
-    f, n = _log_parts(e, e.select(small, e.mul(x, 2.0**lift), x))
+    f, n = log_parts(e, e.select(small, e.mul(x, 2.0**lift), x))
     n = e.sub(n, e.select(small, e.const(kind, lift), 0.0))
-    result = e.select(e.compare("olt", x, INF), _log_of(e, f, n, None), x)
+    result = e.select(e.compare("olt", x, INF), log_of(e, f, n, None), x)
     result = e.select(e.compare("oeq", x, 0.0), -INF, result)
     return e.select(e.compare("olt", x, 0.0), NAN, result)
 
@@ -149,12 +149,12 @@ def log1p(e: Emitter, x: Value) -> Value:
     u = e.add(x, 1.0)
     # what rounding took from 1 + x
     lost = e.select(e.compare("ogt", x, 1.0), e.sub(1.0, e.sub(u, x)), e.sub(x, e.sub(u, 1.0)))
-    f, n = _log_parts(e, u)
-    result = _log_of(e, f, n, e.div(lost, u))
+    f, n = log_parts(e, u)
+    result = log_of(e, f, n, e.div(lost, u))
     result = e.select(e.compare("olt", x, INF), result, x)
     result = e.select(e.compare("oeq", x, -1.0), -INF, result)
     result = e.select(e.compare("olt", x, -1.0), NAN, result)
-    return _keep_tiny(e, x, result, TINY[kind] ** 2)
+    return keep_tiny(e, x, result, TINY[kind] ** 2)
 
 
 def tanh(e: Emitter, x: Value) -> Value:
@@ -162,14 +162,14 @@ def tanh(e: Emitter, x: Value) -> Value:
     size = e.unary("fabs", x)
     small = e.compare("olt", size, 0.55)
     # exp(-2 |x|) - 1, with a relative error also where that is small
-    less_one, n = _exp_parts(e, _clamp(e, e.mul(size, -2.0), EXPM1_LOW[kind], 0.0))
-    scale = _power_of_two(e, n, kind)
+    less_one, n = exp_parts(e, clamp(e, e.mul(size, -2.0), EXPM1_LOW[kind], 0.0))
+    scale = power_of_two(e, n, kind)
     shrunk = e.fma(scale, less_one, e.sub(scale, 1.0))
     twice = e.add(scale, scale)
     top = e.select(small, e.neg(shrunk), e.fma(twice, less_one, twice))
     part = e.div(top, e.add(shrunk, 2.0))
     result = e.copysign(e.select(small, part, e.sub(1.0, part)), x)
-    return _keep_tiny(e, x, result, TINY[kind])
+    return keep_tiny(e, x, result, TINY[kind])
 
 
 def sigmoid(e: Emitter, x: Value) -> Value:
@@ -196,7 +196,7 @@ def erf(e: Emitter, x: Value) -> Value:
 def _erfc_far(e: Emitter, size: Value) -> Value:
     """erfc from ERF_NEAR to ERF_ONE, and there beyond."""
     kind = size.kind
-    size = _clamp(e, size, table.ERF_NEAR[kind], table.ERF_ONE[kind])
+    size = clamp(e, size, table.ERF_NEAR[kind], table.ERF_ONE[kind])
     if kind == "f32":
         return decay(e, e.polynomial(size, table.ERFC[kind]))
     low, high = 2.0 / (2.0 + table.ERF_ONE[kind]), 2.0 / (2.0 + table.ERF_NEAR[kind])
@@ -205,10 +205,10 @@ def _erfc_far(e: Emitter, size: Value) -> Value:
     return e.mul(t, decay(e, e.sub(e.polynomial(u, table.ERFC[kind]), e.mul(size, size))))
 
 
-def _trig_parts(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
+def trig_parts(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
     """Return r, its rounding error and the integer q with x = r + error + q pi/2, |r| <= pi/4."""
     wide = e.convert(x, "f64")
-    whole, q = _round_to_int(e, wide, TWO_OVER_PI)
+    whole, q = round_to_int(e, wide, TWO_OVER_PI)
     first = e.fma(whole, -HALF_PI[0], wide)
     step = e.mul(whole, HALF_PI[1])
     second = e.sub(first, step)
@@ -220,8 +220,8 @@ def _trig_parts(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
     return r, e.convert(lost, x.kind), e.convert(q, BITS_OF[x.kind])
 
 
-def _sin_or_cos(e: Emitter, r: Value, lost: Value, q: Value) -> Value:
-    """sin(r + lost + q pi/2)."""
+def sin_and_cos(e: Emitter, r: Value, lost: Value) -> tuple[Value, Value]:
+    """sin(r + lost) and cos(r + lost) for |r| <= pi/4."""
     kind = r.kind
     z = e.mul(r, r)
     half = e.mul(z, 0.5)
@@ -229,7 +229,12 @@ def _sin_or_cos(e: Emitter, r: Value, lost: Value, q: Value) -> Value:
     bend = e.mul(z, e.polynomial(z, table.SIN[kind]))
     sine = e.add(e.fma(bend, r, e.mul(lost, level)), r)
     bend = e.fma(e.mul(z, z), e.polynomial(z, table.COS[kind]), e.neg(e.mul(r, lost)))
-    cosine = e.add(level, e.add(e.sub(e.sub(1.0, level), half), bend))
+    return sine, e.add(level, e.add(e.sub(e.sub(1.0, level), half), bend))
+
+
+def _sin_or_cos(e: Emitter, r: Value, lost: Value, q: Value) -> Value:
+    """sin(r + lost + q pi/2)."""
+    sine, cosine = sin_and_cos(e, r, lost)
     odd = e.compare("ne", e.bit_and(q, 1), 0)
     lower = e.compare("ne", e.bit_and(q, 2), 0)
     result = e.select(odd, cosine, sine)
@@ -238,12 +243,12 @@ def _sin_or_cos(e: Emitter, r: Value, lost: Value, q: Value) -> Value:
 
 def sin(e: Emitter, x: Value) -> Value:
     """For |x| up to TRIG_LIMIT, infinities (NaN) and NaN."""
-    return _keep_tiny(e, x, _sin_or_cos(e, *_trig_parts(e, x)), TINY[x.kind])
+    return keep_tiny(e, x, _sin_or_cos(e, *trig_parts(e, x)), TINY[x.kind])
 
 
 def cos(e: Emitter, x: Value) -> Value:
     """For |x| up to TRIG_LIMIT, infinities (NaN) and NaN."""
-    r, lost, q = _trig_parts(e, x)
+    r, lost, q = trig_parts(e, x)
     return _sin_or_cos(e, r, lost, e.add(q, 1))
 
 
