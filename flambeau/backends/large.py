@@ -33,6 +33,8 @@ _FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == 
 _COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
 # these hold for arguments up to TRIG_LIMIT
 LIMITED = ("sin", "cos", "tan")
+# these are right for float32 alone
+SINGLE = ("digamma", "erfinv", "lgamma")
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -100,6 +102,8 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     if lead.dtype.type not in _NUMBERS or not lead.dtype.isnative:
         return None
     if lead.dtype.kind == "i" and name in _FLOAT_ONLY:
+        return None
+    if name in SINGLE and lead.dtype != np.float32:
         return None
     llvm = load()
     if llvm is None:

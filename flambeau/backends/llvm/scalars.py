@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from flambeau.backends.llvm import gamma_math as gm
 from flambeau.backends.llvm import more_math as mm
 from flambeau.backends.llvm import vector_math as vm
 from flambeau.backends.llvm.emit import FLOATS, Emitter, Value
@@ -90,6 +91,9 @@ TABLE: dict[str, Callable[..., Value]] = {
     "atanh": mm.atanh,
     "erfc": mm.erfc,
     "atan2": mm.atan2,
+    "digamma": gm.digamma,
+    "lgamma": gm.lgamma,
+    "erfinv": gm.erfinv,
     "eq": _compare("eq"),
     "ne": _compare("ne"),
     "lt": _compare("lt"),

@@ -109,3 +109,40 @@ def test_special_angles(dtype):
 def test_tan_of_huge_arguments_is_numpy_s():
     x = np.full(N, 1e9, "f4")
     assert large.pointwise("tan", x) is None
+
+
+GAMMA = {
+    "lgamma": [(0.01, 100), (-20, 0.5), (0.9, 2.1), (1, 1e6)],
+    "digamma": [(0.01, 100), (1.6, 10), (-20, 0.4), (1, 1e6)],
+    "erfinv": [(-1, 1), (-0.01, 0.01)],
+}
+
+
+@pytest.mark.parametrize("name", GAMMA)
+def test_what_is_computed_in_float64_is_rounded_once(name):
+    special = pytest.importorskip("scipy.special")
+    reference = getattr(special, "gammaln" if name == "lgamma" else name)
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.uniform(*limits, N) for limits in GAMMA[name]]).astype("f4")
+    want = reference(x.astype("f8"))
+    assert ulps(large.pointwise(name, x), want.astype(LONG)) < 0.51
+    assert large.pointwise(name, x.astype("f8")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        ("lgamma", [(0, INF), (-0.0, INF), (-1, INF), (INF, INF), (-INF, INF), (NAN, NAN),
+                    (1, 0), (2, 0)]),
+        ("digamma", [(0, -INF), (-0.0, INF), (-1, NAN), (-7, NAN), (INF, INF), (-INF, NAN),
+                     (NAN, NAN)]),
+        ("erfinv", [(0, 0), (-0.0, -0.0), (1, INF), (-1, -INF), (1.5, NAN), (-2, NAN),
+                    (NAN, NAN)]),
+    ],
+)
+def test_special_values_of_gamma_functions(name, pairs):
+    x, want = (np.resize(np.array(part, "f4"), N) for part in zip(*pairs))
+    found = large.pointwise(name, x)
+    np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
+    infinite = np.isinf(want) | (x == 0)
+    np.testing.assert_array_equal(np.signbit(found[infinite]), np.signbit(want[infinite]))
