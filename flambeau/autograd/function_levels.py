@@ -8,6 +8,7 @@ from flambeau.autograd.function_node import FunctionCtx, as_tuple
 from flambeau.core.dispatch import edge_of
 from flambeau.core.levels import (
     LEVEL,
+    TRACED,
     Batched,
     Dual,
     Handle,
@@ -38,7 +39,8 @@ def _level(t: Any) -> float:
 
 def level_among(args: tuple) -> float:
     """The highest level of transform among the arguments; 0 where there is none."""
-    return max([_level(a) for a in args], default=0)
+    found = max([_level(a) for a in args], default=0)
+    return 0 if found == TRACED else found
 
 
 def apply(cls: Any, args: tuple) -> Any:

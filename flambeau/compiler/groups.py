@@ -22,8 +22,9 @@ __all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
 # What one kernel may hold.
 MOST_NODES = 96
 MOST_POINTERS = 28
-# Elements from which a whole reduction must not be one row.
-LONG_ROW = 1 << 15
+# Columns, and rows of one unit, up to which a sum in float32 is one loop.
+LONGEST_ROW = 4096
+MOST_ROWS = 1 << 18
 _REDUCTIONS = {"sum": "row_sum", "mean": "row_sum", "amax": "row_max", "amin": "row_min",
                "sum_all": "row_sum", "mean_all": "row_sum"}
 
@@ -78,6 +79,16 @@ def reduction_of(node: Node) -> tuple[str, int, bool] | None:
         return None
     if x.dtype != node.outputs[0].dtype:
         return None
+    found = _reduction_over(node, x)
+    if found is None or not found[0].endswith("sum"):
+        return found
+    _, columns, by_rows = found
+    most = MOST_ROWS if by_rows else LONGEST_ROW
+    return found if (x.size // columns if by_rows else columns) <= most else None
+
+
+def _reduction_over(node: Node, x: Value) -> tuple[str, int, bool] | None:
+    assert node.op is not None
     step = _REDUCTIONS[node.op.name]
     if node.op.name.endswith("_all"):
         return step, x.size, False

@@ -304,7 +304,8 @@ class _Walk:
                 self.note("items", base.__dict__, base.__name__, names)
 
     def _module(self, value: ModuleType, path: str) -> None:
-        if not _is_library(value.__name__) and self.names is not None:
+        root = value.__name__.partition(".")[0]
+        if root not in _LIBRARIES and self.names is not None:
             names = tuple([n for n in value.__dict__ if n in self.names])
             self.note("items", value.__dict__, path, names)
 

@@ -216,6 +216,8 @@ class Unit:
                                     for p in places])
             places = []
         reasons = _reasons(observer, trace, env)
+        if places == [] and _changed((args, kwargs), leaves, spec):
+            reasons.append(text("compile_effect", place="an argument"))
         # What a first call sets up, later ones find done.
         passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
         if observer.stores:
@@ -305,6 +307,12 @@ def _with_live(leaves: list, spec: Any, places: Sequence[Place], watched: Watche
         if p.kind == "argument" and p.key < len(changed) and type(changed[p.key]) is float:
             changed[p.key] = live(changed[p.key], number, watched)
     return tree_unflatten(changed, spec)
+
+
+def _changed(tree: Any, leaves: Sequence[Any], spec: Any) -> bool:
+    """Whether the containers among the arguments hold something else than before the call."""
+    now, nesting = tree_flatten(tree)
+    return nesting != spec or any([a is not b for a, b in zip(now, leaves)])
 
 
 def _missed(*args: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.backends.mt19937 import DEFAULT_SEED, Engine
 from flambeau.base import naming
 from flambeau.base.device import CPU, device
+from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["Generator", "default_generator", "engine_of"]
@@ -50,21 +51,25 @@ class Generator:
             raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
         if not -2**63 <= seed < 2**64:
             raise ValueError("Overflow when unpacking long long")
+        _note("manual_seed")
         self.engine.seed(int(seed))
         return self
 
     def seed(self) -> int:
         """Restart the stream from a seed of the operating system's, which is returned."""
+        _note("seed")
         n = secrets.randbits(64)
         self.engine.seed(n)
         return n
 
     def initial_seed(self) -> int:
         """The seed given last, as an unsigned number of 64 bits."""
+        _note("initial_seed")
         return self.engine.initial_seed
 
     def get_state(self) -> Tensor:
         """The state: uint8, shape (5056,), laid out as PyTorch's."""
+        _note("get_state")
         return wrap(self.engine.get_state())
 
     def set_state(self, new_state: Tensor) -> None:
@@ -77,10 +82,12 @@ class Generator:
                             f"{type(new_state).__name__}")
         if new_state._a.dtype != np.uint8:
             raise TypeError(f"RNG state must be a {naming.prefix()}.ByteTensor")
+        _note("set_state")
         self.engine.set_state(np.ascontiguousarray(new_state._a))
 
     def clone_state(self) -> Generator:
         """A generator of its own at the same place in the stream."""
+        _note("clone_state")
         other = Generator()
         other.engine = self.engine.clone()
         return other
@@ -101,6 +108,12 @@ class Generator:
 
     def __repr__(self) -> str:
         return f"<{naming.prefix()}._C.Generator object at {hex(id(self))}>"
+
+
+def _note(name: str) -> None:
+    """While a step is traced: it does more than draw."""
+    if MODES.tracer is not None:
+        MODES.tracer.breaks_at("call", name=name)
 
 
 def _as_device(value: Any) -> device:
