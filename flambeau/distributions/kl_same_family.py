@@ -31,8 +31,8 @@ from flambeau.distributions.lowrank_multivariate_normal import (
 )
 from flambeau.distributions.multivariate_normal import (
     MultivariateNormal,
+    _batch_mahalanobis,
     half_log_det,
-    mahalanobis,
 )
 from flambeau.distributions.normal import Normal
 from flambeau.distributions.one_hot_categorical import OneHotCategorical
@@ -171,7 +171,7 @@ def _multivariate(p: Any, q: Any) -> Tensor:
     _require_one_size(p, q, "Multivariate Normals", 26)
     ours, theirs = p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril
     trace = _square_sum(linalg.solve_triangular(theirs, ours, upper=False))
-    away = mahalanobis(theirs, q.loc - p.loc)
+    away = _batch_mahalanobis(theirs, q.loc - p.loc)
     dets = half_log_det(theirs) - half_log_det(ours)
     return dets + 0.5 * (trace + away - p.event_shape[0])
 
@@ -206,7 +206,7 @@ def _low_rank_multivariate(p: Any, q: Any) -> Tensor:
     parts = (p._unbroadcasted_cov_factor, roots)
     factor, diagonal = [_square_sum(linalg.solve_triangular(theirs, part, upper=False))
                         for part in parts]
-    away = mahalanobis(theirs, q.loc - p.loc)
+    away = _batch_mahalanobis(theirs, q.loc - p.loc)
     dets = 2 * half_log_det(theirs) - lowrank_log_det(p)
     return 0.5 * (dets + (factor + diagonal) + away - p.event_shape[0])
 

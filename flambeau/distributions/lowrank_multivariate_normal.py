@@ -8,7 +8,7 @@ from typing import Any
 from flambeau.core.tensor import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.multivariate_normal import batch_mv, mahalanobis
+from flambeau.distributions.multivariate_normal import _batch_mahalanobis, _batch_mv
 from flambeau.distributions.utils import _standard_normal, lazy_property, linalg, torch
 
 __all__ = ["LowRankMultivariateNormal"]
@@ -102,7 +102,7 @@ class LowRankMultivariateNormal(Distribution):
         held, where = self.loc.dtype, self.loc.device
         inner = _standard_normal((*shape[:-1], self.cov_factor.shape[-1]), held, where)
         alone = _standard_normal(shape, held, where)
-        return (self.loc + batch_mv(self._unbroadcasted_cov_factor, inner)
+        return (self.loc + _batch_mv(self._unbroadcasted_cov_factor, inner)
                 + self._unbroadcasted_cov_diag.sqrt() * alone)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -144,5 +144,5 @@ def lowrank_log_det(d: LowRankMultivariateNormal) -> Tensor:
 def lowrank_mahalanobis(d: LowRankMultivariateNormal, x: Tensor) -> Tensor:
     """``x^T S^-1 x`` with S the covariance, by the Woodbury identity."""
     diagonal = d._unbroadcasted_cov_diag
-    inner = batch_mv(_weighed(d._unbroadcasted_cov_factor, diagonal), x)
-    return (x.pow(2) / diagonal).sum(-1) - mahalanobis(d._capacitance_tril, inner)
+    inner = _batch_mv(_weighed(d._unbroadcasted_cov_factor, diagonal), x)
+    return (x.pow(2) / diagonal).sum(-1) - _batch_mahalanobis(d._capacitance_tril, inner)

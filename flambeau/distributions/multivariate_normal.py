@@ -14,12 +14,12 @@ from flambeau.distributions.utils import _standard_normal, lazy_property, linalg
 __all__ = ["MultivariateNormal"]
 
 
-def batch_mv(matrix: Tensor, vector: Tensor) -> Tensor:
+def _batch_mv(matrix: Tensor, vector: Tensor) -> Tensor:
     """Matrices times vectors, both batched."""
     return torch.matmul(matrix, vector.unsqueeze(-1)).squeeze(-1)
 
 
-def mahalanobis(lower: Tensor, x: Tensor) -> Tensor:
+def _batch_mahalanobis(lower: Tensor, x: Tensor) -> Tensor:
     """The squared length of ``lower^-1 x``, for batches of lower triangles and vectors.
 
     Dimensions of ``x`` before the batch of ``lower`` are columns of one solution each.
@@ -35,7 +35,7 @@ def half_log_det(lower: Tensor) -> Tensor:
     return lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def precision_to_scale_tril(precision: Tensor) -> Tensor:
+def _precision_to_scale_tril(precision: Tensor) -> Tensor:
     """The lower Cholesky factor of the inverse of ``precision``."""
     turned = linalg.cholesky(precision.flip((-2, -1))).flip((-2, -1)).transpose(-2, -1)
     unit = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
@@ -117,12 +117,12 @@ class MultivariateNormal(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         drawn = _standard_normal(shape, self.loc.dtype, self.loc.device)
-        return self.loc + batch_mv(self._unbroadcasted_scale_tril, drawn)
+        return self.loc + _batch_mv(self._unbroadcasted_scale_tril, drawn)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._checked(value)
         lower = self._unbroadcasted_scale_tril
-        away = mahalanobis(lower, value - self.loc)
+        away = _batch_mahalanobis(lower, value - self.loc)
         constant = self._event_shape[0] * math.log(2 * math.pi)
         return -0.5 * (constant + away) - half_log_det(lower)
 
@@ -136,7 +136,7 @@ def scale_tril_of(name: str, matrix: Tensor) -> Tensor:
     if name == "scale_tril":
         return matrix
     return linalg.cholesky(matrix) if name == "covariance_matrix" else (
-        precision_to_scale_tril(matrix))
+        _precision_to_scale_tril(matrix))
 
 
 def one_matrix(error: type[Exception], **matrices: Tensor | None) -> tuple[str, Tensor]:

@@ -329,13 +329,12 @@ class _JoinedTransform(Transform):
 
     _total = property(lambda self: (len(self.transforms), "len(transforms)"))
 
-    def _require(self, value: Tensor, name: str = "tensor") -> None:
+    def _require(self, value: Tensor, letter: str, name: str) -> None:
         if not -value.dim() <= self.dim < value.dim():
             raise AssertionError(f"dim {self.dim} out of range for {name} with {value.dim()} "
                                  "dimensions")
         size, (total, told) = value.size(self.dim), self._total
         if size != total:
-            letter = "y" if name == "y" else "x"
             raise AssertionError(f"{letter}.size({self.dim}) = {size} must equal {told} {total}")
 
     def _split(self, value: Tensor) -> Sequence[Tensor]:
@@ -345,16 +344,16 @@ class _JoinedTransform(Transform):
         raise NotImplementedError
 
     def _call(self, x: Tensor) -> Tensor:
-        self._require(x)
+        self._require(x, "x", "tensor")
         return self._join([t(part) for t, part in zip(self.transforms, self._split(x))])
 
     def _inverse(self, y: Tensor) -> Tensor:
-        self._require(y)
+        self._require(y, "y", "tensor")
         return self._join([t.inv(part) for t, part in zip(self.transforms, self._split(y))])
 
     def _jacobians(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        self._require(x, "x")
-        self._require(y, "y")
+        self._require(x, "x", "x")
+        self._require(y, "y", "y")
         parts = zip(self.transforms, self._split(x), self._split(y))
         return [t.log_abs_det_jacobian(before, after) for t, before, after in parts]
 
