@@ -69,7 +69,8 @@ def _check_match(i: int, out: Any, g: Tensor, batched: bool) -> None:
     shape, held = _shape_and_dtype(out)
     given = g.shape[1:] if batched else g.shape
     if tuple(given) != tuple(shape):
-        text = (f"grad_output[{i}] has a shape of {type(g.shape)(given)} and output[{i}] has a "
+        shown = given[1:] if batched else given  # PyTorch leaves out one dimension more
+        text = (f"grad_output[{i}] has a shape of {type(g.shape)(shown)} and output[{i}] has a "
                 f"shape of {type(g.shape)(shape)}.")
         if batched:
             raise RuntimeError(

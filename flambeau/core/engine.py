@@ -491,7 +491,8 @@ def run_tensor_hooks(node: Node, g: Any) -> Any:
         t = ref()
         if t is not None and grads[nr] is not None and t.grad_fn is node:
             meta = t._meta()
-            meta.grad = grads[nr] if meta.grad is None else add(meta.grad, grads[nr])
+            meta.grad = (apply(OPS["clone"], (grads[nr],), {"memory_format": None})
+                         if meta.grad is None else add(meta.grad, grads[nr]))
     return grads if several else grads[0]
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.base import dtypes, naming
+from flambeau.base import dtypes
 from flambeau.base.device import CPU, device, layout, sparse_coo, sparse_csr, strided
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.errors import told
 from flambeau.base.shapes import Size
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, InferenceVersion, Node, OpNode, Output
+from flambeau.core.out_dtypes import C_NAMES
 
 __all__ = ["Meta", "Tensor", "wrap"]
 
@@ -304,13 +305,19 @@ def _check_grad(t: Tensor, value: Any) -> None:
     if value is t:
         raise RuntimeError("can't assign Variable as its own grad")
     if value._a.dtype != t._a.dtype:
-        own, other = (f"{naming.prefix()}.{x.dtype.title}Tensor" for x in (t, value))
-        raise RuntimeError(f"assigned grad has data of a different type\n\n"
-                           f"  the tensor holds {own}, the gradient {other}")
+        given = C_NAMES.get(value.dtype.name, value.dtype.title)
+        raise RuntimeError(
+            f"attempting to assign a gradient with dtype '{given}' to a tensor "
+            f"with grad_dtype '{t.dtype.title}'. The gradient must match the tensor's grad_dtype "
+            "(defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with "
+            "a specific dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging "
+            "the dtypes of a tensor and its gradient may break downstream systems that assume "
+            "they match.")
     if value._a.shape != t._a.shape:
-        raise RuntimeError(f"assigned grad has data of a different size\n\n"
-                           f"  the tensor is {list(t._a.shape)}, the gradient "
-                           f"{list(value._a.shape)}")
+        raise RuntimeError(
+            f"attempting to assign a gradient of size '{list(value._a.shape)}' to a tensor of size "
+            f"'{list(t._a.shape)}'. Please ensure that the gradient and the tensor are the same "
+            "size")
 
 
 def wrap(array: Any) -> Tensor:
