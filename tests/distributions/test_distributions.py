@@ -112,9 +112,9 @@ def test_dirichlet_gradient_is_that_of_the_mean() -> None:
     torch.manual_seed(0)
     a = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    (drawn,) = torch.autograd.grad((Dirichlet(a).rsample((40_000,)).mean(0) * weights).sum(), a)
+    (drawn,) = torch.autograd.grad((Dirichlet(a).rsample((10_000,)).mean(0) * weights).sum(), a)
     (exact,) = torch.autograd.grad((Dirichlet(a).mean * weights).sum(), a)
-    np.testing.assert_allclose(drawn.numpy(), exact.numpy(), atol=5e-3)
+    np.testing.assert_allclose(drawn.numpy(), exact.numpy(), atol=1.5e-2)
 
 
 @pytest.mark.parametrize(("x", "a", "b"), [(0.3, 2.0, 3.0), (0.9, 0.4, 0.2), (0.02, 30.0, 400.0)])
@@ -133,9 +133,9 @@ def test_divergence_is_the_mean_log_ratio() -> None:
              (Beta(2.0, 3.0), Beta(1.0, 1.5)), (Normal(0.3, 0.7), Gumbel(0.0, 1.0)),
              (Uniform(0.0, 1.0), Normal(0.0, 1.0)), (Poisson(3.0), Poisson(2.0))]
     for p, q in pairs:
-        drawn = p.sample((100_000,))
+        drawn = p.sample((20_000,))
         mean = float((p.log_prob(drawn) - q.log_prob(drawn)).mean())
-        assert float(kl_divergence(p, q)) == pytest.approx(mean, abs=0.02)
+        assert float(kl_divergence(p, q)) == pytest.approx(mean, abs=0.04)
 
 
 def test_divergence_of_infinite_and_unknown_pairs() -> None:
