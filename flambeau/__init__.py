@@ -95,6 +95,7 @@ _LATER = frozenset(
         "func",
         "hub",
         "jit",
+        "library",
         "linalg",
         "masked",
         "mps",
