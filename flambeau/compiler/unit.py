@@ -207,6 +207,7 @@ class Unit:
         observer = Observer()
         places, watched = list(self.live.values()), Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
+        passed = tree_flatten((args, kwargs))[0].copy()
         with observer, in_place(places, watched):
             result, trace = traced(lambda: self.function(*args, **kwargs))
         print_ = None
@@ -216,7 +217,7 @@ class Unit:
                                     for p in places])
             places = []
         reasons = _reasons(observer, trace, env)
-        if places == [] and _changed((args, kwargs), leaves, spec):
+        if _changed((args, kwargs), passed, spec):
             reasons.append(text("compile_effect", place="an argument"))
         # What a first call sets up, later ones find done.
         passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
