@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.llvm.program import INSTRUCTIONS, TRIG_LIMIT
+from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE, TRIG_LIMIT
 from flambeau.backends.memory_order import memory_axes
 
 # fewer items than this are done before a kernel on two threads has started
@@ -31,10 +31,6 @@ _ARITY = {
 }
 _FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == "float")
 _COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
-# these hold for arguments up to TRIG_LIMIT
-LIMITED = ("sin", "cos", "tan")
-# these are right for float32 alone
-SINGLE = ("digamma", "erfinv", "lgamma")
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -103,7 +99,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
         return None
     if lead.dtype.kind == "i" and name in _FLOAT_ONLY:
         return None
-    if name in SINGLE and lead.dtype != np.float32:
+    if name in SINGLE and name != "pow" and lead.dtype != np.float32:
         return None
     llvm = load()
     if llvm is None:

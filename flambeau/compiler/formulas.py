@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from flambeau.backends.llvm.expressions import Builder, Symbol
-from flambeau.backends.llvm.program import INSTRUCTIONS
+from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE
 from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 
@@ -35,8 +35,6 @@ _UFUNCS = {
 _LOGICAL = {"logical_and": "logical_and", "logical_or": "logical_or", "bitwise_and": "logical_and",
             "bitwise_or": "logical_or"}
 _NOT = frozenset(("logical_not", "invert", "bitwise_not"))
-# Instructions that hold for small arguments only, or not in float64.
-_LIMITED = frozenset(("sin", "cos"))
 
 
 _FILLS: dict[Any, Any] = {np.full_like: None, np.zeros_like: 0, np.ones_like: 1}
@@ -110,7 +108,8 @@ def _chosen(b: Builder, mask: Symbol, yes: Symbol, no: Symbol) -> Symbol:
 
 
 def _checked(b: Builder, name: str, symbols: Sequence[Symbol]) -> Symbol:
-    if name in _LIMITED or name == "pow" and symbols[0].kind != "f32":
+    # these hold for small arguments only, or not in float64
+    if name in LIMITED or name in SINGLE and symbols[0].kind != "f32":
         raise Unknown
     return b.step(name, *symbols)
 

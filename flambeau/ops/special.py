@@ -74,8 +74,16 @@ entr = _function("entr", "entr", _entr_grad, node="SpecialEntr")
 
 # Gamma and its kin
 
-lgamma = _function("lgamma", "gammaln", lambda g, input: g * digamma(input), "lgamma_vml_cpu",
-                   places=("torch", "Tensor"))
+def _lgamma(x: ndarray, out: Any = ...) -> ndarray:
+    result = np.asarray(special("gammaln")(x, out=out))
+    # SciPy continues the sign; C and PyTorch give infinity
+    np.copyto(result, np.inf, where=x == -np.inf)
+    return result
+
+
+lgamma: Callable = pointwise(
+    "lgamma", _lgamma, (lambda g, input: g * digamma(input),), result="float", quick=True,
+    places=("torch", "Tensor"), refuses={"c": "lgamma_vml_cpu"})
 
 
 def _digamma(x: ndarray, out: Any = ...) -> ndarray:

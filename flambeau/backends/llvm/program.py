@@ -14,7 +14,9 @@ STORAGE_ONLY = frozenset({"f16", "bf16"})
 FLOATS = frozenset({"f32", "f64"})
 LAYOUTS = frozenset({"array", "scalar", "row", "column"})
 COMBINES = frozenset({"sum", "prod", "max", "min"})
-# sin, cos and tan need hold only for arguments up to here in size
+# these need hold only for arguments up to TRIG_LIMIT in size, those only for f32
+LIMITED = frozenset({"sin", "cos", "tan"})
+SINGLE = frozenset({"pow", "digamma", "erfinv", "lgamma"})
 TRIG_LIMIT = 2.0**20
 
 
