@@ -1,0 +1,5 @@
+"""Kernel programs printed as CUDA C. This is a printer: flambeau runs nothing on a GPU yet.
+
+`printer`, `reduce` and `rows` take the programs of `backends/llvm/program.py`, which name no
+target; `compile` turns their text into PTX. What a kernel's launch would pass is said in each.
+"""
