@@ -13,7 +13,7 @@ from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, record, saved_hooks
-from flambeau.core.face import public
+from flambeau.core.face import public, show
 from flambeau.core.inplace import overwrite
 from flambeau.core.kinds import bilinear, composite
 from flambeau.core.modes import INFERENCE, MODES
@@ -161,6 +161,9 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     if y.ndim != 2:
         raise RuntimeError("mat2 must be a matrix")
     return _mm(input, mat2, x, y)
+
+
+show(mm, "spmm", "torch")
 
 
 def _mm(input: Tensor, other: Tensor, x: Any, y: Any) -> Tensor:
