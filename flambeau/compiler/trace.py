@@ -69,6 +69,9 @@ def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
     """
     tracer = Tracer()
     first = next_sequence()
+    # What runs when garbage is collected is no part of the step.
+    collects = gc.isenabled()
+    gc.disable()
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:
@@ -83,6 +86,8 @@ def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
         MODES.tracer = None
         WATCH.remove()
         _make_plain(tracer, first)
+        if collects:
+            gc.enable()
     return result, trace
 
 
@@ -266,7 +271,8 @@ def _check_memory(tracer: Tracer, trace: Trace) -> None:
 def _check_escapes(tracer: Tracer, trace: Trace, described: dict[int, Any]) -> None:
     """A tensor that lives on but is no output has been put somewhere that no call repeats."""
     if _escaped(tracer, described):
-        gc.collect()
+        with tracer.unwatched():
+            gc.collect()
         for t in _escaped(tracer, described):
             tracer.breaks_at("escape", shape=list(t._a.shape))
             return
