@@ -129,4 +129,52 @@ def _huge(torch: Any) -> dict:
 
 
 _expression("a + b, 48 MB of output", "a + b", _huge)
+
+
+@case("tanh-GELU written out, 4M float32")
+def written_gelu(torch: Any) -> Callable[[], object]:
+    """One expression of many elementwise operators: what fusing is for."""
+    torch.manual_seed(0)
+    x = torch.randn(4096, 1024)
+
+    def step() -> object:
+        return 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+
+    return step
+
+
+@case("softmax 4096x1024")
+def softmax(torch: Any) -> Callable[[], object]:
+    """Rows of 1024."""
+    x = torch.randn(4096, 1024)
+    return lambda: torch.softmax(x, 1)
+
+
+@case("layer_norm 4096x1024, forward and backward")
+def layer_norm(torch: Any) -> Callable[[], object]:
+    """With weight and bias."""
+    x = torch.randn(4096, 1024, requires_grad=True)
+    w, b = (torch.ones(1024, requires_grad=True) for _ in range(2))
+    g = torch.ones(4096, 1024)
+
+    def step() -> object:
+        y = torch.nn.functional.layer_norm(x, (1024,), w, b)
+        y.backward(g)
+        x.grad = w.grad = b.grad = None
+        return y
+
+    return step
+
+
+@case("48 products 128x32x128")
+def heads(torch: Any) -> Callable[[], object]:
+    """What one layer of attention multiplies."""
+    q, k = torch.randn(48, 128, 32), torch.randn(48, 32, 128)
+    return lambda: q @ k
+
+
+for _n in (512, 1024, 2048):
+    _expression(f"product {_n}x{_n}x{_n}", "a @ a",
+                lambda torch, n=_n: {"a": torch.randn(n, n)})
+
 CASES.update(MODELS)

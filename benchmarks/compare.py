@@ -1,9 +1,10 @@
 """flambeau beside PyTorch: every case, interleaved, each framework in a process of its own.
 
-    python benchmarks/compare.py [--cases REGEX] [--rounds 5] [--threads 2] [--json FILE]
+    python benchmarks/compare.py [--cases REGEX] [--rounds 5] [--threads 2] [--compile] [--json FILE]
 
 Prints, per case, the least time of each and the ratio (PyTorch's time over ours: above 1 flambeau
-is faster), then the start-up of both: seconds to import, and resident memory.
+is faster), then the start-up of both: seconds to import, and resident memory. With --compile
+flambeau.compile of the same case stands beside them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = ("flambeau", "torch")
+# A framework's name with this behind it: its cases run through its compiler.
+COMPILED = "+compile"
 SAMPLE_SECONDS = 0.03
 
 
@@ -42,7 +45,7 @@ def least_time(call: Callable[[], object], samples: int = 5) -> float:
 
 def serve(framework: str, threads: int) -> None:
     """The worker: times each case named on standard input, answers with seconds."""
-    torch = importlib.import_module(framework)
+    torch = importlib.import_module(framework.removesuffix(COMPILED))
     torch.set_num_threads(threads)
     from cases import CASES  # both processes import this file; only workers need the cases
 
@@ -51,7 +54,8 @@ def serve(framework: str, threads: int) -> None:
         name = line.strip()
         try:
             if name not in calls:
-                calls[name] = CASES[name](torch)
+                call = CASES[name](torch)
+                calls[name] = torch.compile(call) if framework.endswith(COMPILED) else call
             print(json.dumps(least_time(calls[name])), flush=True)
         except Exception as error:
             print(json.dumps(f"{type(error).__name__}: {error}".splitlines()[0]), flush=True)
@@ -74,9 +78,10 @@ def ask(worker: subprocess.Popen, name: str) -> float | str:
     return json.loads(answer) if answer else "the worker died"
 
 
-def compare(names: Sequence[str], rounds: int, threads: int) -> dict[str, dict]:
+def compare(names: Sequence[str], rounds: int, threads: int,
+            frameworks: Sequence[str] = FRAMEWORKS) -> dict[str, dict]:
     """Per case and framework the least time of all rounds."""
-    workers = {f: start(f, threads) for f in FRAMEWORKS}
+    workers = {f: start(f, threads) for f in frameworks}
     results: dict[str, dict] = {}
     for name in names:
         best: dict[str, float | str] = {}
@@ -95,15 +100,18 @@ def compare(names: Sequence[str], rounds: int, threads: int) -> dict[str, dict]:
 
 
 def row(name: str, best: dict) -> str:
-    """A line of the table."""
-    ours, theirs = (best[f] for f in FRAMEWORKS)
-    if isinstance(ours, str) or isinstance(theirs, str):
-        return f"| {name} | {ours} | {theirs} | |"
-    return f"| {name} | {shown(ours)} | {shown(theirs)} | {theirs / ours:.2f} |"
+    """A line of the table: every time, then PyTorch's over each of ours."""
+    theirs = best[FRAMEWORKS[-1]]
+    ours = [t for f, t in best.items() if f != FRAMEWORKS[-1]]
+    ratios = ["" if isinstance(t, str) or isinstance(theirs, str) else f"{theirs / t:.2f}"
+              for t in ours]
+    return f"| {' | '.join([name, *map(shown, [*ours, theirs]), *ratios])} |"
 
 
-def shown(seconds: float) -> str:
-    """A time in the unit that suits it."""
+def shown(seconds: float | str) -> str:
+    """A time in the unit that suits it; what went wrong as it is."""
+    if isinstance(seconds, str):
+        return seconds
     return f"{seconds * 1e6:.2f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
 
 
@@ -141,6 +149,7 @@ def main() -> None:
     parser.add_argument("--cases", default="")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -150,8 +159,12 @@ def main() -> None:
     from cases import CASES  # not before the workers' own imports are timed
 
     names = [n for n in CASES if re.search(options.cases, n)]
-    print("| case | flambeau | PyTorch | PyTorch / flambeau |\n|---|---|---|---|")
-    results = compare(names, options.rounds, options.threads)
+    frameworks = [FRAMEWORKS[0], *([FRAMEWORKS[0] + COMPILED] if options.compile else []),
+                  FRAMEWORKS[-1]]
+    ratios = [f"torch / {f}" for f in frameworks[:-1]]
+    print(f"| {' | '.join(['case', *frameworks, *ratios])} |\n|"
+          + "---|" * (1 + len(frameworks) + len(ratios)))
+    results = compare(names, options.rounds, options.threads, frameworks)
     start_up(options.rounds)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1, ensure_ascii=False))
