@@ -1,6 +1,6 @@
 """flambeau beside PyTorch: every case, interleaved, each framework in a process of its own.
 
-    python benchmarks/compare.py [--cases REGEX] [--rounds 5] [--threads 2] [--compile] [--json FILE]
+    python benchmarks/compare.py [--cases REGEX] [--rounds 5] [--threads 2] [--compile]
 
 Prints, per case, the least time of each and the ratio (PyTorch's time over ours: above 1 flambeau
 is faster), then the start-up of both: seconds to import, and resident memory. With --compile
