@@ -288,9 +288,11 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
     """
     groups, images = geo.groups, x.shape[0]
     rows, channels = g.shape[1] // groups, x.shape[1] // groups
-    tile = _tile(x.dtype, rows)
     plan = _forward_plan(geo, channels, rows)
     weights, positions = plan.depth, _product(geo.out)
+    tile = _tile(x.dtype, rows)
+    # few weights need no wide tile
+    tile = tile._replace(vectors=min(tile.vectors, -(-weights // tile.lanes)))
     pitch = -(-weights // tile.columns) * tile.columns
     offsets = np.zeros(pitch, np.int64)
     offsets[:weights] = plan.offsets
