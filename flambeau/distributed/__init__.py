@@ -1,31 +1,42 @@
-"""``torch.distributed`` as programs ask for it before they use it: there is one process here."""
+"""``torch.distributed``: there is one process here; as a group of one it does all it is told."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flambeau.base.missing import missing_attribute
+from flambeau.distributed.group import (
+    ReduceOp,
+    Work,
+    all_gather,
+    all_gather_object,
+    all_reduce,
+    barrier,
+    broadcast,
+    broadcast_object_list,
+    destroy_process_group,
+    get_backend,
+    get_rank,
+    get_world_size,
+    init_process_group,
+    is_initialized,
+    reduce,
+)
 
-__all__ = ["get_rank", "get_world_size", "is_available", "is_gloo_available", "is_initialized",
-           "is_mpi_available", "is_nccl_available", "is_torchelastic_launched", "is_ucc_available",
-           "is_xccl_available"]
-
-NOT_INITIALIZED = ("Default process group has not been initialized, please make sure to call "
-                   "init_process_group.")
+__all__ = ["ReduceOp", "Work", "all_gather", "all_gather_object", "all_reduce", "barrier",
+           "broadcast", "broadcast_object_list", "destroy_process_group", "get_backend",
+           "get_rank", "get_world_size", "init_process_group", "is_available", "is_gloo_available",
+           "is_initialized", "is_mpi_available", "is_nccl_available", "is_torchelastic_launched",
+           "is_ucc_available", "is_xccl_available", "reduce"]
 
 
 def is_available() -> bool:
-    """False: processes that work together are not supported (yet).
+    """False: processes that work together are not supported (yet), beyond a group of one.
 
     >>> import flambeau as torch
     >>> torch.distributed.is_available()
     False
     """
-    return False
-
-
-def is_initialized() -> bool:
-    """False: there is no group of processes."""
     return False
 
 
@@ -40,16 +51,6 @@ def is_nccl_available() -> bool:
 
 
 is_gloo_available = is_mpi_available = is_ucc_available = is_xccl_available = is_nccl_available
-
-
-def get_rank(group: Any = None) -> int:
-    """ValueError: there is no group of processes to have a rank in."""
-    raise ValueError(NOT_INITIALIZED)
-
-
-def get_world_size(group: Any = None) -> int:
-    """ValueError: there is no group of processes to count."""
-    raise ValueError(NOT_INITIALIZED)
 
 
 def __getattr__(name: str) -> NoReturn:
