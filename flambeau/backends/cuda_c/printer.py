@@ -80,8 +80,8 @@ def loop_lines(name: str, begin: str, end: str, step: str, body: Sequence[str]) 
     return [head, *indent(body), "}"]
 
 
-def _strided(axis: str, name: str, end: str, body: Sequence[str]) -> list[str]:
-    """A loop that shares [0, end) out among all threads along an axis of the grid."""
+def strided_lines(axis: str, name: str, end: str, body: Sequence[str]) -> list[str]:
+    """Return a loop that shares [0, end) out among all threads along an axis of the grid."""
     begin = f"(long long)blockIdx.{axis} * blockDim.{axis} + threadIdx.{axis}"
     step = f"(long long)gridDim.{axis} * blockDim.{axis}"
     return loop_lines(name, begin, end, step, body)
@@ -104,10 +104,10 @@ def print_pointwise(program: Pointwise) -> str:
     if program.by_rows:
         place = "const long long i = row * columns + column;"
         row = input_lines(program.inputs, "column", "row")
-        row += _strided("x", "column", "columns", [place, *body])
-        loop = _strided("y", "row", "rows", row)
+        row += strided_lines("x", "column", "columns", [place, *body])
+        loop = strided_lines("y", "row", "rows", row)
     else:
-        loop = _strided("x", "i", "count", body)
+        loop = strided_lines("x", "i", "count", body)
     lines = head_lines(kinds, program.inputs, sizes, apart=False, threads=0)
     lines += indent([*input_lines(program.inputs, "scalar", "0"), *loop])
     return with_helpers("\n".join([*lines, "}"]) + "\n")

@@ -19,6 +19,7 @@ from flambeau.backends.cuda_c.printer import (
     input_lines,
     loop_lines,
     step_lines,
+    strided_lines,
 )
 from flambeau.backends.cuda_c.scalars import COMBINE
 from flambeau.backends.cuda_c.values import C_TYPE, convert, literal, with_helpers
@@ -82,12 +83,7 @@ def print_columns(reduction: Reduction) -> str:
         *loop_lines("row", "top", "bottom", "1", walk),
         "out0[place] = total;",
     ]
-    begin = "(long long)blockIdx.x * blockDim.x + threadIdx.x"
-    step = "(long long)gridDim.x * blockDim.x"
-    lines = [
-        *_pieces("rows"),
-        *loop_lines("place", begin, "batches * pieces * columns", step, body),
-    ]
+    lines = [*_pieces("rows"), *strided_lines("x", "place", "batches * pieces * columns", body)]
     return _module(reduction, ("batches", "rows", "columns"), lines, HEIGHT, 0)
 
 
