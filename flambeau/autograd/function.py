@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.autograd import function_levels as levels
 from flambeau.autograd.function_node import BackwardCFunction, FunctionCtx, as_tuple
 from flambeau.core.dispatch import apply, edge_of
-from flambeau.core.inplace import rebase
+from flambeau.core.inplace import bump, rebase
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output
 from flambeau.core.op import OPS
@@ -195,6 +195,7 @@ def _with_history(cls: type[Function], ctx: FunctionCtx, args: tuple, o: Tensor,
     if any(o is t for t in ctx._fixed) or o._a.dtype.kind in "biu":
         return o.detach() if is_input and o._node is not None else o
     if any(o is t for t in ctx._dirty):
+        bump(o)
         rebase(o, edge)
         return o
     if is_input or o._node is not None:

@@ -144,7 +144,7 @@ def _again(cls: Any, ctx: FunctionCtx, primals: tuple) -> None:
 
 
 def _batched(cls: Any, args: tuple, level: int) -> Any:
-    own = cls.vmap is not cls.__mro__[-2].vmap
+    own = cls.vmap is not _root(cls).vmap
     if own and cls.generate_vmap_rule:
         raise RuntimeError(
             f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and "
@@ -172,6 +172,11 @@ def _batched(cls: Any, args: tuple, level: int) -> Any:
     return tuple(stands) if isinstance(output, tuple) else stands[0]
 
 
+def _root(cls: Any) -> Any:
+    """Function itself, of which ``cls`` is a subclass."""
+    return next(base for base in reversed(cls.__mro__) if "apply" in vars(base))
+
+
 class _Derived:
     """A Function over whole batches, made of one over their elements."""
 
@@ -185,7 +190,7 @@ class _Derived:
     def function(self) -> Any:
         """The class to apply to the tensors with their batch dimensions."""
         rule = self
-        base = self.cls.__mro__[-2]
+        base = _root(self.cls)
 
         def forward(*values: Any) -> Any:
             return rule.forward(values)

@@ -109,7 +109,7 @@ def _run(check: _Check) -> None:
 def _check_inputs(check: _Check) -> None:
     if not check.at:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but "
-                         "none of the them have requires_grad=True.")
+                         "none of them have requires_grad=True.")
     for i in check.at:
         t = check.inputs[i]
         if t._a.dtype not in (np.float64, np.complex128):

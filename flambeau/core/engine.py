@@ -148,13 +148,15 @@ class _Task:
         hooked = MODES.anomaly
         while heap:
             node = heappop(heap)[1]
-            g = pending.pop(node)
+            g = arrived = pending.pop(node)
             if node.tensor_hooks is not None or node.retained is not None:
                 g = run_tensor_hooks(node, g)
             if useful is not None:
-                self._capture(node, g)
                 if node not in useful:
+                    self._capture(node, g)
                     continue
+                # As in PyTorch, where more follows, hooks change only what goes on.
+                self._capture(node, arrived)
             if node.outputs is not None and node.materialize:
                 g = [zeros_for(node, i) if v is None else v for i, v in enumerate(g)]
             if hooked or node.pre_hooks or node.post_hooks:
@@ -503,7 +505,8 @@ def run_with_hooks(node: Node, g: Any) -> Sequence:
     for hook in list((node.pre_hooks or {}).values()):
         incoming = changed_values(hook, incoming, hook(incoming))
     try:
-        grads = node.run(list(incoming) if several else incoming[0])
+        grads: Any = ([None] * len(node.next) if not several and incoming[0] is None else
+                      node.run(list(incoming) if several else incoming[0]))
     except Exception:
         _tell_forward(node)
         raise

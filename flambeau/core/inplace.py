@@ -232,6 +232,9 @@ class CopySlices(Node):
         self.shape = base._a.shape
         self.dtype = base._a.dtype
 
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
+
     def run(self, g: Tensor) -> list:
         if self.freed:
             raise RuntimeError(told(TWICE, "twice"))

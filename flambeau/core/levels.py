@@ -549,7 +549,7 @@ def lift(t: Tensor, result: Tensor) -> bool:
     """Make ``t``, made inside the transform that ``result`` belongs to, a tensor of it too.
 
     So it can be overwritten with ``result``; its base and views change along. False where ``t``
-    is older than the transform, or that is a batch.
+    is older than the transform of a function, or that is a batch.
     """
     handle = result._a
     if handle.level == SPARSE:
@@ -557,7 +557,8 @@ def lift(t: Tensor, result: Tensor) -> bool:
     meta = t._x
     base = t if meta is None or meta.base is None else meta.base
     own = base._x
-    if type(handle) is Batched or own is None or own.born < handle.level:
+    eager = type(handle) is Dual and handle.eager
+    if type(handle) is Batched or not eager and (own is None or own.born < handle.level):
         return False
     for x in (base, *views_of(base)):
         inside = wrap(x._a)
@@ -567,7 +568,9 @@ def lift(t: Tensor, result: Tensor) -> bool:
             x._a = Tracked(handle.level, inside)
         else:
             tangent = _zeros(inside) if x is base else replay_view(base._a.tangent, facts.replay)
-            x._a = Dual(handle.level, inside, tangent, handle.eager)
+            x._a = Dual(handle.level, inside, tangent, eager)
+            if eager:
+                EAGER.made.append(weakref.ref(x))
     return True
 
 

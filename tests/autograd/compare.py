@@ -42,7 +42,7 @@ def told(case: Callable[[Any], Any], package: Any) -> Any:
                 found = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     finally:
         naming.set_prefix(prefix)
-    return [found, [(w.category.__name__, str(w.message)[:50]) for w in caught]]
+    return [found, [str(w.message)[:50] for w in caught if w.category is UserWarning]]
 
 
 def close(a: Any, b: Any, within: float = 1e-6) -> bool:
