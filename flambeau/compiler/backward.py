@@ -243,7 +243,7 @@ class CompiledBackward(History):
         self.inputs = []
         super().release()
 
-    def run(self, grads: Any) -> list:
+    def run(self, grads: Any) -> list[Tensor | None]:
         if self.freed:
             raise RuntimeError(told(TWICE, "twice"))
         if MODES.grad:
@@ -255,7 +255,8 @@ class CompiledBackward(History):
         arrays, kept = self.saved
         seeds = [_dense(g, shape, held) for g, (shape, held) in zip(grads, program.shapes)]
         result = program.executor.run([*arrays, *kept, *seeds])
-        found, at = [], 0
+        found: list[Tensor | None] = []
+        at = 0
         for g in program.grads:
             if g is None:
                 found.append(None)

@@ -149,7 +149,8 @@ class _Writer:
         for entry in self.program.state.entries:
             for i in range(len(entry.held)):
                 key = (id(entry), i)
-                if key in self.gate.words and place_of(entry, i).mark == place.mark:
+                own = place_of(entry, i) if key in self.gate.words else None
+                if own is not None and own.mark == place.mark:
                     found.append(self.gate.words[key])
         return found
 

@@ -44,7 +44,7 @@ def _offsets() -> tuple[int, int, int] | None:
             return None
         found.append(ctypes.c_ssize_t.from_address(member + 16).value)
     probe = object.__new__(Tensor)
-    values = (np.zeros(1), LEAF, [])
+    values: tuple[Any, ...] = (np.zeros(1), LEAF, [])
     for name, value in zip(("_a", "_node", "_x"), values):
         _descriptor(name).__set__(probe, value)
     for offset, value in zip(found, values):

@@ -113,7 +113,7 @@ class Graph:
         self.count = 0
 
     def add(self, kind: str, op: Op | None, inputs: Sequence[Any], params: dict[str, Any],
-            arrays: Sequence[np.ndarray]) -> Node:
+            arrays: Sequence[Any]) -> Node:
         """A new last node, whose outputs look like ``arrays``."""
         node = Node(kind, op, inputs, params)
         node.outputs = tuple([Value(node, i, a) for i, a in enumerate(arrays)])

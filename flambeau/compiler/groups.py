@@ -378,7 +378,9 @@ def _reads_made(reader: Group, maker: Group, columns: int) -> bool:
     """Whether ``reader`` could find what it reads of ``maker`` in one kernel with it."""
     for operands in reader.operands.values():
         for x in operands:
-            own = maker.layouts.get(x.access.root.number) if isinstance(x, Operand) else None
+            if not isinstance(x, Operand):
+                continue
+            own = maker.layouts.get(x.access.root.number)
             if own is None:
                 continue
             one = own == "column" and x.layout == "scalar" and maker.size == columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -236,7 +237,7 @@ def _pointwise(node: Node) -> Step:
     forward = op.forward
 
     def step(values: list) -> None:
-        arrays = [values[n] if n >= 0 else fixed for n, fixed in numbers]
+        arrays: list[Any] = [values[n] if n >= 0 else fixed for n, fixed in numbers]
         arrays = [a if a.dtype == compute else a.astype(compute) for a in arrays]
         found = None
         if name and any([a.size >= LARGE for a in arrays]):

@@ -163,7 +163,7 @@ def _bool(self: LiveFloat) -> bool:
     return found
 
 
-LiveFloat.__bool__ = _bool  # type: ignore[method-assign]
+LiveFloat.__bool__ = _bool  # type: ignore[method-assign, assignment]
 
 
 def changed_floats(state: State) -> Iterator[Place]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
+import gc
 import os
 import sys
 import sysconfig
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FrameType
+from types import BuiltinFunctionType, CodeType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,9 +55,10 @@ _PURE_BUILTINS = frozenset(
 _PURE_MODULES = frozenset(("math", "cmath", "_operator", "_functools", "_collections",
                            "itertools", "_abc", "_struct", "_typing", "_warnings", "_weakref",
                            "_contextvars"))
-_PURE_TYPES = (str, bytes, bytearray, int, float, complex, tuple, list, dict, set, frozenset,
-               range, slice, type, OrderedDict, defaultdict, deque, type({}.keys()),
-               type({}.values()), type({}.items()), type(x for x in ()), type(None), property)
+_PURE_TYPES: tuple[type, ...] = (
+    str, bytes, bytearray, int, float, complex, tuple, list, dict, set, frozenset, range, slice,
+    type, OrderedDict, defaultdict, deque, type({}.keys()), type({}.values()), type({}.items()),
+    GeneratorType, type(None), property)
 _CHANGES = frozenset(
     "append appendleft extend extendleft insert pop popleft popitem remove clear sort reverse "
     "update setdefault add discard move_to_end rotate __setitem__ __delitem__ __ior__ __iadd__ "
@@ -80,7 +82,8 @@ class Code(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def analysed(code: CodeType) -> Code:
     """The globals a code object loads, the names it mentions, and whether it changes objects."""
-    loaded, stores = {}, False
+    loaded: dict[str, None] = {}
+    stores = False
     for step in dis.get_instructions(code):
         name = step.opname
         if name in ("LOAD_GLOBAL", "LOAD_NAME"):
@@ -159,14 +162,20 @@ class Observer:
         self.maths = False
         self.seen: set[CodeType] = set()
         self.before: Any = None
+        self.collects = False
 
     def __enter__(self) -> Observer:
+        # What runs when garbage is collected is no part of the step.
+        self.collects = gc.isenabled()
+        gc.disable()
         self.before = sys.getprofile()
         sys.setprofile(self._note)
         return self
 
     def __exit__(self, *exc: object) -> None:
         sys.setprofile(self.before)
+        if self.collects:
+            gc.enable()
 
     def covers(self, other: Observer) -> bool:
         """Whether nothing ran under ``other`` that did not run here."""

@@ -164,11 +164,11 @@ class Program:
         Returns the values that the second part needs.
         """
         trace, ends = self.trace, self.trace.ends
-        wanted = [m.value for m in memories]
+        wanted = [_value_of(m) for m in memories]
         more = [] if ends is None else [v for _, v in (*ends.starts, *ends.ends) if v is not None]
         smaller = simplified(trace.graph, [*wanted, *more])
         for m in memories:
-            m.value = smaller[m.value]
+            m.value = smaller[_value_of(m)]
         kept: list[Value] = []
         trace.graph = smaller.graph
         if ends is not None:
@@ -176,12 +176,12 @@ class Program:
             grads = [None if g is None else smaller[g] for _, g in ends.ends]
             written = {c.at for m in trace.written for c in m.captures}
             count = len(trace.captures)
-            parts = split(smaller.graph, count, tangents, [m.value for m in memories], grads,
+            parts = split(smaller.graph, count, tangents, [_value_of(m) for m in memories], grads,
                           written)
             trace.graph, kept = parts.forward, parts.kept
             self.back = Backward(parts, ends, count, lambda graph, inputs, values: _executor(
                 graph, inputs, [(v, -1, dense_strides(v)) for v in values]))
-        trace.graph = trimmed(trace.graph, [*[m.value for m in memories], *kept])
+        trace.graph = trimmed(trace.graph, [*[_value_of(m) for m in memories], *kept])
         return kept
 
     def _let_go(self) -> None:
@@ -311,6 +311,11 @@ class Program:
             return _Commit(self, tensors, arrays, result).result()
 
 
+def _value_of(memory: Memory) -> Value:
+    assert memory.value is not None
+    return memory.value
+
+
 def dense_strides(v: Value) -> tuple[int, ...]:
     """The strides of a value's array where it lies row by row."""
     return tuple([s * v.dtype.itemsize for s in dense(v.shape)])
@@ -380,14 +385,15 @@ class _Commit:
             used = self.program.back.used
             arrays = [a if at in used else None for at, a in enumerate(self.arrays)]
             self.node = self.program.back.node_type(self.tensors, arrays, kept)
-        for at, made in trace.moved.items():
-            self.tensors[at]._a = self._array(made)
+        for at, moved in trace.moved.items():
+            self.tensors[at]._a = self._array(moved)
         for at, (before, after) in trace.grads.items():
             t = self.tensors[at]
             if after is before:
                 continue
             if after is not None or t._x is not None:
                 t._meta().grad = None if after is None else self._tensor(after)
+        assert trace.spec is not None
         return tree_unflatten([self._leaf(x) for x in trace.outputs], trace.spec)
 
     def _kept(self) -> list[ndarray]:
@@ -401,7 +407,7 @@ class _Commit:
         return found
 
     def _count(self, memory: Memory) -> None:
-        seen = []
+        seen: list[Any] = []
         for capture in memory.captures:
             t = self.tensors[capture.at]
             if t._v is None or not any(t._v is v for v in seen):

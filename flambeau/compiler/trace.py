@@ -54,7 +54,7 @@ class Trace:
         self.spec: TreeSpec | None = None
         self.written: list[Memory] = []
         self.grads: dict[int, tuple[Any, Any]] = {}
-        self.moved: dict[int, Made | Capture] = {}
+        self.moved: dict[int, Made] = {}
         self.engines = [engine for engine, _ in tracer.engines.values()]
         self.met_grads: list[Meta] = []
         self.ends: Ends | None = None
@@ -69,9 +69,6 @@ def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
     """
     tracer = Tracer()
     first = next_sequence()
-    # What runs when garbage is collected is no part of the step.
-    collects = gc.isenabled()
-    gc.disable()
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:
@@ -86,8 +83,6 @@ def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
         MODES.tracer = None
         WATCH.remove()
         _make_plain(tracer, first)
-        if collects:
-            gc.enable()
     return result, trace
 
 
@@ -137,10 +132,10 @@ def _make_plain(tracer: Tracer, first: int) -> None:
             set_array(t, handle.array)
         starts.append(t)
     for ref in tracer.made:
-        t = ref()
-        if t is not None and type(get_array(t)) is Traced:
-            set_array(t, get_array(t).array)
-            starts.append(t)
+        own = ref()
+        if own is not None and type(get_array(own)) is Traced:
+            set_array(own, get_array(own).array)
+            starts.append(own)
     for t in starts:
         if t._x is not None and type(t._x.root) is Traced:
             t._x.root = _root_of(t._x.root)

@@ -397,7 +397,7 @@ class Tracer:
         value = self.value_of(source)
         array = source.array
         if array.dtype != target.array.dtype:
-            params = {"dtype": FROM_NUMPY[np.dtype(target.array.dtype.type)]}
+            params: dict[str, Any] = {"dtype": FROM_NUMPY[np.dtype(target.array.dtype.type)]}
             array = OPS["to_dtype"].forward(array, **params)
             value = self.graph.add("op", OPS["to_dtype"], (value,), params, (array,)).outputs[0]
         if array.shape != target.array.shape:

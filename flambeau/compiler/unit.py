@@ -202,7 +202,7 @@ class Unit:
     def _traced(self, args: tuple, kwargs: dict[str, Any], leaves: list, spec: Any) -> Any:
         objects = [x for x in leaves if not isinstance(x, Tensor)]
         known = self.observer
-        before = known and state_of(known, self.function, objects)
+        before = None if known is None else state_of(known, self.function, objects)
         env = environment()
         observer = Observer()
         places, watched = list(self.live.values()), Watched()
