@@ -82,6 +82,7 @@ newaxis = None
 # Loaded when first asked for: most programs use few of them.
 _LATER = frozenset(
     (
+        "_C",
         "_dynamo",
         "accelerator",
         "amp",

@@ -73,3 +73,14 @@ def test_what_libraries_ask_of_the_compiler() -> None:
     assert found.tolist() == [2, 3]
     with pytest.raises(AttributeError, match="explain"):
         _ = _dynamo.explain
+
+
+def test_api_usage_is_told_once_where_asked(monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture) -> None:
+    from flambeau import _C
+
+    _C._log_api_usage_once("flambeau.test.quiet")
+    monkeypatch.setenv("PYTORCH_API_USAGE_STDERR", "1")
+    for _ in range(2):
+        _C._log_api_usage_once("flambeau.test.loud")
+    assert capsys.readouterr().err == "PYTORCH_API_USAGE flambeau.test.loud\n"
