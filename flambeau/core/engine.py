@@ -15,6 +15,7 @@ import numpy as np
 from flambeau.backends.memory import is_owner
 from flambeau.backends.small import ORDERED, sum_of
 from flambeau.base import naming
+from flambeau.base.device import contiguous_format
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core import bare  # noqa: F401 (makes nodes run on arrays)
 from flambeau.core.dispatch import TRANSFORMS, apply
@@ -279,7 +280,7 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
             if meta.gathered_at:
                 meta.gathered_at = meta.gathered = 0
             if create_graph:
-                meta.grad = apply(OPS["clone"], (g,), {"memory_format": None})
+                meta.grad = recorded_copy(g, leaf._a)
             elif MODES.tracer is not None:
                 meta.grad = MODES.tracer.owned(g, leaf, shared)
             elif type(array) is np.ndarray and (
@@ -299,6 +300,15 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
     if meta.post_hooks:
         for hook in list(meta.post_hooks.values()):
             hook(leaf)
+
+
+def recorded_copy(g: Tensor, like: Any) -> Tensor:
+    """A differentiable copy; row by row where ``like`` lies so."""
+    array = g._a
+    if type(array) is type(like) is ndarray:
+        if like.flags.c_contiguous and not array.flags.c_contiguous:
+            return apply(OPS["contiguous"], (g,), {"order": contiguous_format})
+    return apply(OPS["clone"], (g,), {"memory_format": None})
 
 
 def copy_like(array: ndarray, like: Any) -> ndarray:

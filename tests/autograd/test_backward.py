@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flambeau
@@ -429,6 +430,14 @@ def topk_and_others(t: Any) -> Any:
     (values.sum() * 2 + low * high + x.median() + x.sort().values[1]).backward()
     return x.grad, at.requires_grad
 
+def sparse_and_dense(t: Any) -> Any:
+    w = t.ones(4, 2, dtype=t.float64, requires_grad=True)
+    at = t.tensor([1, 3, 1])
+    t.nn.functional.embedding(at, w, sparse=True).sum().backward()
+    first = w.grad.to_dense().tolist(), w.grad.is_sparse
+    (w * 2).sum().backward()
+    return first, w.grad
+
 
 CASES = [one for one in list(globals().values())
          if callable(one) and getattr(one, "__module__", "") == __name__ and one is not leaf
@@ -458,3 +467,51 @@ def test_errors_without_torch() -> None:
             case(flambeau)
     with pytest.warns(UserWarning, match="not a leaf Tensor"):
         assert non_leaf_grad(flambeau) is None
+
+
+SHARING = {
+    "add": lambda t, x, y, c: x + y,
+    "sub": lambda t, x, y, c: x - y,
+    "neg": lambda t, x, y, c: -x + y,
+    "mul": lambda t, x, y, c: x * c + y * c,
+    "square": lambda t, x, y, c: x * x + y * y,
+    "maximum": lambda t, x, y, c: t.maximum(x, y),
+    "lerp": lambda t, x, y, c: t.lerp(x, y, c),
+    "addcmul": lambda t, x, y, c: t.addcmul(c, x, y),
+    "where": lambda t, x, y, c: t.where(c > 0, x, y),
+    "cat": lambda t, x, y, c: t.cat([x, y]),
+    "stack": lambda t, x, y, c: t.stack([x, y]),
+    "matmul": lambda t, x, y, c: x @ y,
+    "linear": lambda t, x, y, c: t.nn.functional.linear(x, c) + y,
+    "relu": lambda t, x, y, c: t.relu(x) + t.relu(y),
+    "exp": lambda t, x, y, c: x.exp() + y.tanh(),
+    "views": lambda t, x, y, c: x.t().reshape(3, 3) + y[:, :].view(9).view(3, 3),
+    "expanded": lambda t, x, y, c: x.expand(2, 3, 3) + y.unsqueeze(0),
+    "sum": lambda t, x, y, c: x.sum() + y.sum(0),
+    "clone": lambda t, x, y, c: x.clone() + y.detach().clone() + y,
+    "dropout": lambda t, x, y, c: t.nn.functional.dropout(x, 0.0) + y.contiguous(),
+    "to": lambda t, x, y, c: x.to(t.float64) + y.float().double(),
+    "identity": lambda t, x, y, c: x.view_as(y) + y.squeeze(),
+    "chunk": lambda t, x, y, c: sum(x.chunk(3)) + y.flip(0),
+    "joined": lambda t, x, y, c: t.atan2(x, y) + t.hypot(x, y) + x / y,
+    "einsum": lambda t, x, y, c: t.einsum("ij,ij->ij", x, y),
+    "addmm": lambda t, x, y, c: t.addmm(x, y, c),
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_gradients_share_no_memory(name: str) -> None:
+    t = flambeau
+    for create_graph in (False, True):
+        c = t.arange(1., 10., dtype=t.float64).view(3, 3)
+        x, y = (c * 1).requires_grad_(), (c * 2).requires_grad_()
+        made = SHARING[name](t, x, y, c)
+        g = t.ones_like(made)
+        made.backward(g, create_graph=create_graph)
+        every = [x.grad, y.grad, x, y, c, g, made]
+        for i, one in enumerate(every):
+            for other in every[i + 1:]:
+                a, b = one.detach().numpy(), other.detach().numpy()
+                assert not np.shares_memory(a, b), (create_graph, i)
+        for grad in (x.grad, y.grad):
+            assert grad.detach().numpy().flags.writeable and grad.is_contiguous()

@@ -65,7 +65,7 @@ def _grow(t: Any, seed: int, dtype: str) -> tuple[list, Any]:
         name, i, j, numbers = rng.choice(names), rng.randrange(99), rng.randrange(99), [1, 0, 2]
         try:
             made = kind[name](t, pool[i % len(pool)], pool[j % len(pool)], numbers)
-        except (RuntimeError, IndexError):
+        except (RuntimeError, IndexError, ZeroDivisionError):
             continue
         if made.requires_grad:
             pool.append(made)
