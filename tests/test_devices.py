@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import flambeau
@@ -76,3 +78,12 @@ def test_switches_are_kept_and_put_back():
     assert not cudnn.deterministic and cudnn.enabled
     with pytest.raises(AttributeError):
         flambeau.backends.cuda.matmul.no_such_switch = True
+
+
+@pytest.mark.parametrize("make, said", [(cuda.CUDAGraph, "dummy base class CUDAGraph"),
+                                        (lambda: cuda.graph(None), "requires CUDA support")])
+def test_cuda_graphs_are_named_and_refused(make: Any, said: str) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        make()
+    with cuda.StreamContext(None):
+        assert isinstance(cuda.stream(None), cuda.StreamContext)
