@@ -126,6 +126,15 @@ class Traced(Handle, NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> Any:
         return self.read()[index]
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        memory = self.memory
+        if memory.captures or memory.value is not None:
+            # Not a new array that is still being filled: the graph would miss the change.
+            memory.tracer.breaks_at_read()
+            if memory.captures and memory.before is None:
+                memory.before = memory.array.copy("K")
+        self.array[index] = value.read() if type(value) is Traced else value
+
     def __getattr__(self, name: str) -> Any:
         if not hasattr(ndarray, name) or name.startswith("__") and name != "__array_interface__":
             raise AttributeError(name)
