@@ -190,7 +190,9 @@ def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarr
     except ValueError:
         return None
     views = [np.broadcast_to(a, shape) for a in ins]
-    order = _order([view for view, a in zip(views, ins, strict=True) if a.size > 1])
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    order = _order([view for view, a in zip(views, ins, strict=True) if a.size > 1], len(shape))
     out = memory.empty(tuple([shape[axis] for axis in order]), dtype)
     if not llvm.strided.run(program, (out,), [view.transpose(order) for view in views]):
         return None
@@ -198,12 +200,12 @@ def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarr
     return out.transpose(back)
 
 
-def _order(views: Sequence[np.ndarray]) -> Sequence[int]:
+def _order(views: Sequence[np.ndarray], rank: int) -> Sequence[int]:
     """The axes of the first operand that is not repeated, from its largest stride down."""
     for view in views:
         if 0 not in view.strides:
             return memory_axes(view)
-    return range(views[0].ndim)
+    return range(rank)
 
 
 def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:

@@ -127,3 +127,11 @@ def test_kernels_compile_when_first_run():
     assert "address" not in vars(kernel)
     kernel.run((np.empty(3, "f4"),), (np.ones(3, "f4"),))
     assert "address" in vars(kernel)
+
+
+def test_operands_of_no_or_one_item(monkeypatch):
+    monkeypatch.setattr(large, "MIN_ITEMS", 0)
+    for shapes in ([(0, 3), (1, 3)], [(1, 0, 3), (3,)], [(1, 1), (1,)]):
+        arrays = [np.ones(shape, "f4") for shape in shapes]
+        found = large.pointwise("add", *arrays)
+        assert found is None or found.shape == (arrays[0] + arrays[1]).shape
