@@ -1,13 +1,15 @@
-"""Max pooling: kernels where the input is large, else NumPy; arguments as in `numpy.pool`."""
+"""Max pooling, and gradients of means: kernels where the input is large, else NumPy."""
 
 from __future__ import annotations
 
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as plain
 from flambeau.backends.numpy.pool import Sizes, pool_size
 
@@ -23,9 +25,9 @@ def _kernels(array: np.ndarray, items: int, axes: int) -> Any:
     if large.load() is None:
         return None
     # llvmlite is there, and imported
-    from flambeau.backends.llvm import maxima
+    from flambeau.backends.llvm import maxima, means
 
-    return maxima
+    return SimpleNamespace(maxima=maxima.maxima, scatter=maxima.scatter, spread=means.spread)
 
 
 def _three(values: Sizes, fill: int) -> list[int]:
@@ -74,3 +76,35 @@ def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
     if flat[1].min() < 0 or flat[1].max() >= cells:
         return plain.pool_scatter(g, indices, size)
     return kernels.scatter(*flat, cells).reshape(*lead, *size)
+
+
+def _mean_tables(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, cells: np.ndarray,
+                 out: Sizes, dtype: np.dtype) -> tuple[np.ndarray, list[int]]:
+    """What each window's sum is divided by, and the table of the windows."""
+    divisors = np.ascontiguousarray(np.broadcast_to(cells, tuple(out)), dtype)
+    table = [*_three(size, 1), *_three(out, 1), *_three(kernel, 1), *_three(stride, 1),
+             *_three(padding, 0), 1, 1, 1]
+    return divisors, table
+
+
+def avg_pool_nd_transpose(
+    g: np.ndarray,
+    size: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The transpose of avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
+    settings = (ceil_mode, count_include_pad, divisor_override)
+    lead, out = g.shape[: g.ndim - len(kernel)], g.shape[g.ndim - len(kernel) :]
+    kernels = _kernels(g, prod(lead) * prod(size), len(kernel))
+    if kernels is None or 0 in size:
+        return mean_pool.avg_pool_nd_transpose(g, size, kernel, stride, padding, *settings)
+    axes = tuple(zip(size, kernel, stride, padding, strict=True))
+    cells = mean_pool.mean_plan(axes, out, *settings).cells
+    divisors, table = _mean_tables(size, kernel, stride, padding, cells, out, g.dtype)
+    planes = np.ascontiguousarray(g).reshape(prod(lead), *_three(out, 1))
+    return kernels.spread(planes, divisors, table, _three(size, 1)).reshape(*lead, *size)

@@ -356,7 +356,7 @@ def _mean_ops(n: int) -> Op:
                   node=f"AvgPool{n}D")
     spread = linear(
         f"avg_pool{n}d_backward",
-        lambda g, size, window: mean_pool.avg_pool_nd_transpose(g, size, *window),
+        lambda g, size, window: pool_kernels.avg_pool_nd_transpose(g, size, *window),
         lambda g, window: apply(mean, (g,), {"window": window}), params=("size", "window"),
         batch=batch_leading, node=f"AvgPool{n}DBackward")
     return mean

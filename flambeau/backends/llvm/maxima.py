@@ -29,7 +29,7 @@ MOST_CELLS = 27
 PIECE = 1 << 14
 
 
-def _bounds(w: Writer, t: dict[str, str], axis: int, number: str) -> tuple[str, str, str]:
+def window_bounds(w: Writer, t: dict[str, str], axis: int, number: str) -> tuple[str, str, str]:
     """The first cell of a window inside the plane on an axis, the end, and the step."""
     step = t[f"dilation{axis}"]
     begin = w.op("sub", w.mul(number, t[f"stride{axis}"]), t[f"before{axis}"])
@@ -79,7 +79,7 @@ def print_maxima(kind: str, kernel: tuple[int, ...]) -> str:
         _store(w, found, values, indices, place)
         whole.close()
     cut = Branch(e, e.assign(f"xor i1 {inside}, true"))
-    bounds = [_bounds(w, t, axis, loop.index) for axis, loop in enumerate(loops)]
+    bounds = [window_bounds(w, t, axis, loop.index) for axis, loop in enumerate(loops)]
     _store(w, _window(w, kind, plane, t, bounds), values, indices, place)
     cut.close()
     for loop in (*loops[::-1], units):
@@ -185,7 +185,8 @@ def _address(kind: str, kernel: tuple[int, ...] | None) -> int:
     return jit.load(text, ("kernel",)).address("kernel")
 
 
-def _chunk(cells: int) -> int:
+def piece_of(cells: int) -> int:
+    """How many planes of so many cells are one piece of work."""
     return max(1, PIECE // max(cells, 1))
 
 
@@ -194,7 +195,7 @@ def maxima(x: np.ndarray, table: Sequence[int], out: Sequence[int]) -> tuple[np.
     values = memory.empty((x.shape[0], *out), x.dtype)
     indices = memory.empty(values.shape, np.dtype(np.int64))
     kernel = tuple(table[TABLE.index("kernel0") :][:3])
-    calls.launch(_address(calls.KINDS[x.dtype], kernel), x.shape[0], _chunk(x[0].size),
+    calls.launch(_address(calls.KINDS[x.dtype], kernel), x.shape[0], piece_of(x[0].size),
                  values, indices, x, np.array(table, np.int64))
     return values, indices
 
@@ -203,6 +204,6 @@ def scatter(values: np.ndarray, indices: np.ndarray, cells: int) -> np.ndarray:
     """Zeros (planes, cells) with values (planes, count) added at their places in the plane."""
     planes, count = values.shape
     out = memory.empty((planes, cells), values.dtype)
-    calls.launch(_address(calls.KINDS[values.dtype], None), planes, _chunk(cells), out, values,
+    calls.launch(_address(calls.KINDS[values.dtype], None), planes, piece_of(cells), out, values,
                  indices, np.array([cells, count], np.int64))
     return out

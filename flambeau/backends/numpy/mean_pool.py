@@ -31,7 +31,7 @@ def avg_pool_nd(
     """
     lead = x.ndim - len(kernel)
     axes = tuple(zip(x.shape[lead:], kernel, stride, padding, strict=True))
-    plan = _mean_plan(axes, None, ceil_mode, count_include_pad, divisor_override)
+    plan = mean_plan(axes, None, ceil_mode, count_include_pad, divisor_override)
     total = widen(x)
     for axis, line in enumerate(plan.lines, lead):
         total = _sum_windows(total, axis, line)
@@ -53,7 +53,7 @@ class _Means(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _mean_plan(
+def mean_plan(
     axes: tuple[tuple[int, ...], ...],
     counts: tuple[int, ...] | None,
     ceil_mode: bool,
@@ -88,7 +88,7 @@ def avg_pool_nd_transpose(
     """The transpose of avg_pool_nd: g (*lead, *out) spread over (*lead, *size)."""
     lead = g.ndim - len(kernel)
     axes = tuple(zip(size, kernel, stride, padding, strict=True))
-    plan = _mean_plan(axes, g.shape[lead:], ceil_mode, count_include_pad, divisor_override)
+    plan = mean_plan(axes, g.shape[lead:], ceil_mode, count_include_pad, divisor_override)
     total = _divide(widen(g), plan.cells)
     for axis in reversed(range(lead, g.ndim)):
         total = _spread_windows(total, axis, plan.lines[axis - lead])

@@ -1,9 +1,10 @@
-"""Max pooling kernels against NumPy's: the same values and places."""
+"""Pooling kernels against NumPy's: the same maxima, places, gradients."""
 
 import numpy as np
 import pytest
 
 from flambeau.backends import pool_kernels
+from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as plain
 
 # shape, kernel, stride, padding, dilation, ceil mode
@@ -58,3 +59,18 @@ def test_other_dtypes_places_outside_and_views():
                                   plain.max_pool_nd(turned, *window)[0])
     with pytest.raises((IndexError, ValueError)):
         pool_kernels.pool_scatter(np.ones((1, 2)), np.array([[0, 99]]), (4,))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("settings", [(False, True, None), (True, False, None), (True, True, 7)])
+@pytest.mark.parametrize("case", [case for case in CASES if set(case[4]) == {1}], ids=str)
+def test_gradients_of_means(case, settings, dtype):
+    shape, kernel, stride, padding = case[:4]
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=shape).astype(dtype)
+    allowed = {"rtol": 1e-5, "atol": 1e-6} if dtype == "f4" else {"rtol": 1e-12, "atol": 1e-14}
+    found = mean_pool.avg_pool_nd(x, kernel, stride, padding, *settings)
+    g, size = rng.normal(size=found.shape).astype(dtype), shape[len(shape) - len(kernel):]
+    found = pool_kernels.avg_pool_nd_transpose(g, size, kernel, stride, padding, *settings)
+    want = mean_pool.avg_pool_nd_transpose(g.astype("f8"), size, kernel, stride, padding, *settings)
+    np.testing.assert_allclose(found, want, **allowed)
