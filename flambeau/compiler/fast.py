@@ -17,7 +17,7 @@ from flambeau.compiler.live import place_of
 from flambeau.compiler.observer import GENERATED
 from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.stand_ins import Capture, Memory
-from flambeau.compiler.trace import Made
+from flambeau.compiler.trace import Made, Read
 from flambeau.core.node import Output
 from flambeau.core.tensor import Tensor, new_tensor
 
@@ -243,6 +243,8 @@ class _Writer:
             return "None"
         if type(x) is Capture:
             return self._capture(x.at)
+        if type(x) is Read:
+            return f"{self._array(x.memory)}.item()"
         if type(x) is not Made:
             return self._name("c", x)
         key = -1 - id(x)

@@ -21,7 +21,7 @@ from flambeau.compiler.live import Place, now, place_of, signature
 from flambeau.compiler.simplify import simplified, trimmed
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.state import State, same_value
-from flambeau.compiler.trace import Made, Trace
+from flambeau.compiler.trace import Made, Read, Trace
 from flambeau.core.dispatch import apply
 from flambeau.core.inplace import bump
 from flambeau.core.modes import MODES
@@ -201,7 +201,7 @@ class Program:
         yield from [c.memory for c in self.trace.captures]
         for x in [*self.trace.outputs, *self.trace.moved.values(),
                   *[g for pair in self.trace.grads.values() for g in pair]]:
-            if type(x) is Made:
+            if type(x) in (Made, Read):
                 yield x.memory
 
     def _find_slots(self, leaves: Sequence[Any]) -> list[Slot]:
@@ -351,7 +351,7 @@ def _fresh_memories(trace: Trace) -> dict[int, Memory]:
     """The memories that the step makes and something outside keeps."""
     found = {}
     for x in [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]:
-        if type(x) is Made and not x.memory.captures:
+        if type(x) is Read or type(x) is Made and not x.memory.captures:
             found[id(x.memory)] = x.memory
     return found
 
@@ -416,6 +416,8 @@ class _Commit:
                 seen.append(t._v)
 
     def _leaf(self, x: Any) -> Any:
+        if type(x) is Read:
+            return self._base(x.memory).item()
         return self._tensor(x) if type(x) in (Capture, Made) else x
 
     def _final(self, memory: Memory) -> tuple[ndarray, ndarray | None]:

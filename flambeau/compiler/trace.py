@@ -18,7 +18,7 @@ from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Node, Output, next_sequence
 from flambeau.core.tensor import Meta, Tensor
 
-__all__ = ["Made", "Trace", "traced"]
+__all__ = ["Made", "Read", "Trace", "traced"]
 
 ndarray = np.ndarray
 
@@ -36,6 +36,15 @@ class Made:
         self.edge = t._node
         self.kind = type(t)
         self.writes = 0 if t._v is None else t._v[0]
+
+
+class Read:
+    """A number of the result: the one element of ``memory``."""
+
+    __slots__ = ("memory",)
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
 
 
 class Trace:
@@ -61,13 +70,14 @@ class Trace:
         self.lives = tracer.lives
 
 
-def traced(call: Callable[[], Any]) -> tuple[Any, Trace]:
+def traced(call: Callable[[], Any], code: Any = None) -> tuple[Any, Trace]:
     """Run ``call()`` as a traced step: its result and the trace.
 
     Where it raises, the tensors from outside and the generators are as they were before. The
-    caller holds WATCH.lock.
+    caller holds WATCH.lock. ``code`` is that of the step's own function.
     """
     tracer = Tracer()
+    tracer.code = code
     first = next_sequence()
     WATCH.install(tracer)
     MODES.tracer = tracer
@@ -188,7 +198,7 @@ def _described(tracer: Tracer, result: Any) -> Trace:
 
     def describe(x: Any) -> Any:
         if not isinstance(x, Tensor):
-            return x
+            return next((Read(m) for value, m in tracer.reads if value is x), x)
         if id(x) not in described:
             described[id(x)] = _describe(tracer, x)
         return described[id(x)]

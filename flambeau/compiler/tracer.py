@@ -24,6 +24,7 @@ from flambeau.base.errors import call_site, user_frame
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.live import LiveFloat
+from flambeau.compiler.returns import goes_to_result
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
@@ -127,6 +128,9 @@ class Tracer:
         self.breaks: list[Break] = []
         self.checked: set[tuple] = set()
         self.tangents = 0
+        # The code of the step's own function, and the numbers that go from tensors to its result.
+        self.code: Any = None
+        self.reads: list[tuple[float, Memory]] = []
         self.lives: list[tuple[Any, ndarray]] = []
         self.engines: dict[int, tuple[Any, Any]] = {}
 
@@ -226,6 +230,17 @@ class Tracer:
             if a.shape != out.shape or a.dtype != out.dtype or type(a) is not Traced:
                 return None
         return [Traced(out, Memory(self, out, self.value_of(a))) for a, out in zip(made, outs)]
+
+    def item(self, t: Tensor) -> Any:
+        """The one element as a number: of the graph's results, where it goes nowhere else."""
+        value = t._a.array.item()
+        # a new object each time, by which the result shows where it went
+        if type(value) is float and goes_to_result(user_frame(), self.code):
+            array = t._a.array.reshape(())
+            self.reads.append((value, Memory(self, array.copy(), self.value_of(t.reshape(())._a))))
+        else:
+            self.breaks_at_read()
+        return value
 
     def check_range(self, t: Tensor, low: int, high: int, ignored: int | None = None) -> ndarray:
         """Note that the step is only right where the integers of ``t`` are in [low, high).

@@ -209,7 +209,8 @@ class Unit:
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
         passed = tree_flatten((args, kwargs))[0].copy()
         with observer, in_place(places, watched):
-            result, trace = traced(lambda: self.function(*args, **kwargs))
+            result, trace = traced(lambda: self.function(*args, **kwargs),
+                                   getattr(self.function, "__code__", None))
         print_ = None
         if places and not self._stays_live(trace, watched, observer):
             # A program for the numbers as they are: a later trace may be compared with it.

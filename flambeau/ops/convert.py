@@ -12,7 +12,8 @@ from flambeau.base.device import device, strided
 from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.base.errors import told
 from flambeau.core.face import public, show
-from flambeau.core.levels import MANY_DIMS, SPARSE, Batched
+from flambeau.core.levels import MANY_DIMS, SPARSE, TRACED, Batched
+from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF
 from flambeau.core.printing import format_tensor
 from flambeau.core.stand_in_text import text_of
@@ -77,6 +78,8 @@ def item(self: Tensor) -> Any:
     a = self._a
     if a.size != 1:
         raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
+    if MODES.tracer is not None and a.level == TRACED:
+        return MODES.tracer.item(self)
     return plain(self, ".item()").item()
 
 

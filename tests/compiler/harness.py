@@ -80,7 +80,8 @@ def same(a: Any, b: Any, where: str, tolerance: float) -> None:
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=where)
     else:
         assert type(a) is type(b), f"{where}: {a} and {b}"
-        assert a == b or a != a and b != b, f"{where}: {a} and {b}"
+        near = isinstance(a, float) and abs(a - b) <= tolerance * max(1, abs(a))
+        assert a == b or near or a != a and b != b, f"{where}: {a} and {b}"
 
 
 def check(build: Callable, steps: int = STEPS, *, compiled: bool = True, least: int = 0,
