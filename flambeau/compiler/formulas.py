@@ -21,8 +21,9 @@ from flambeau.core.promote import number_array
 
 __all__ = ["KINDS", "DTYPES", "instructions_of"]
 
-KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32",
-         np.dtype(np.int64): "i64", np.dtype(np.bool_): "bool"}
+KINDS: dict[np.dtype, str] = {
+    np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32",
+    np.dtype(np.int64): "i64", np.dtype(np.bool_): "bool"}
 DTYPES: dict[str, np.dtype] = {kind: held for held, kind in KINDS.items()}
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
