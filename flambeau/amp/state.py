@@ -10,6 +10,7 @@ from typing import Any
 from flambeau.base import dtypes
 from flambeau.base.device import device
 from flambeau.base.dtypes import dtype
+from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor
 
 __all__ = [
@@ -45,7 +46,7 @@ class _State(threading.local):
 
     def refresh(self) -> None:
         """Set ``lower`` by what the CPU's switches say."""
-        self.lower = self.dtypes["cpu"] if self.enabled["cpu"] else None
+        MODES.lower = self.lower = self.dtypes["cpu"] if self.enabled["cpu"] else None
 
 
 STATE = _State()

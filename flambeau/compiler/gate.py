@@ -137,10 +137,11 @@ class Gate:
         return [*words, END, 2]
 
     def _environment(self, program: Any) -> Iterator[list[int]]:
-        grad, inference, anomaly, default = program.env
+        grad, inference, anomaly, lower, default = program.env
         yield [LIST, self._keep(INFERENCE), 0]
         yield [LIST, self._keep(saved_hooks), 0]
-        for name, value in (("grad", grad), ("anomaly", anomaly), ("tracer", None)):
+        for name, value in (("grad", grad), ("anomaly", anomaly), ("tracer", None),
+                            ("lower", lower)):
             yield [ATTRIBUTE, self._keep(MODES), self._keep(_interned(name)), id(value)]
         yield [ATTRIBUTE, self._keep(_Default), self._keep(_interned("real")),
                self._keep(default)]

@@ -37,7 +37,7 @@ ndarray = np.ndarray
 
 def environment() -> tuple:
     """What of this thread's settings changes what operators do."""
-    return MODES.grad, MODES.inference, MODES.anomaly, get_default_dtype()
+    return MODES.grad, MODES.inference, MODES.anomaly, MODES.lower, get_default_dtype()
 
 
 class Mismatch(Exception):

@@ -13,6 +13,8 @@ class _Modes(threading.local):
     anomaly_nan = True
     task: Any = None
     depth = 0
+    # The dtype that autocast has operators run in; None while it is off.
+    lower: Any = None
     # What notes every operation, while a step is traced for compilation.
     tracer: Any = None
 
