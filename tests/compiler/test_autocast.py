@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import flambeau as torch
@@ -16,7 +18,7 @@ def network() -> tuple:
 
 
 @pytest.mark.parametrize("on", [lambda i: i % 2 == 1, lambda i: i > 5, lambda i: i < 5])
-def test_autocast_around_the_call_is_seen(on) -> None:
+def test_autocast_around_the_call_is_seen(on: Callable) -> None:
     net, _, x = network()
 
     def step() -> tuple:
@@ -31,19 +33,22 @@ def test_autocast_around_the_call_is_seen(on) -> None:
         assert found[0].item() == pytest.approx(want[0].item(), rel=1e-6), i
 
 
+def losses(compile: Callable) -> list[float]:
+    """Of 20 steps, whose forward runs in bfloat16."""
+    net, optimizer, x = network()
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = net(x).float().pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = compile(step)
+    return [run().item() for _ in range(20)]
+
+
 def test_autocast_inside_a_step() -> None:
-    losses = []
-    for compile in (lambda f: f, torch.compile):
-        net, optimizer, x = network()
-
-        def step() -> torch.Tensor:
-            optimizer.zero_grad()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = net(x).float().pow(2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        run = compile(step)
-        losses.append([run().item() for _ in range(20)])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    # A last bit more or less of a weight can be one of bfloat16's bits later.
+    assert losses(lambda f: f) == pytest.approx(losses(torch.compile), rel=5e-3)
