@@ -78,7 +78,7 @@ def item(self: Tensor) -> Any:
     a = self._a
     if a.size != 1:
         raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
-    if MODES.tracer is not None and a.level == TRACED:
+    if MODES.tracer is not None and type(a) is not np.ndarray and a.level == TRACED:
         return MODES.tracer.item(self)
     return plain(self, ".item()").item()
 
@@ -337,7 +337,7 @@ def typename(obj: Any) -> str:
 
     >>> import flambeau as torch
     >>> torch.typename(torch.tensor(1)), torch.typename([])
-    ('flambeau.LongTensor', 'list')
+    ('torch.LongTensor', 'list')
     """
     if isinstance(obj, Tensor):
         return f"{naming.prefix()}.{obj.dtype.title}Tensor"

@@ -134,7 +134,8 @@ assert SUM.slots == ("input_shape", "dims", "keepdim")
 
 def _is_traced_float(a: Any) -> bool:
     """Whether ``a`` stands in, while a step is traced, for what has a short path."""
-    return MODES.tracer is not None and a.dtype in (F32, F64) and a.level == TRACED
+    return (MODES.tracer is not None and type(a) is not ndarray and a.dtype in (F32, F64)
+            and a.level == TRACED)
 
 
 def _along(op: Op, input: Tensor, a: ndarray, dim: int, keepdim: bool) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 from flambeau.core.tensor import Tensor
@@ -100,9 +101,9 @@ class TransformerEncoderLayer(_TransformerLayer):
         if isinstance(activation, str):
             activation = _get_activation_fn(activation)
         self.activation_relu_or_gelu = 0
-        if activation is F.relu or isinstance(activation, ReLU):
+        if unwrap(activation) is unwrap(F.relu) or isinstance(activation, ReLU):
             self.activation_relu_or_gelu = 1
-        elif activation is F.gelu or isinstance(activation, GELU):
+        elif unwrap(activation) is unwrap(F.gelu) or isinstance(activation, GELU):
             self.activation_relu_or_gelu = 2
         self.activation = activation
 
