@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ LETTERS = {np.dtype("f4"): "s", np.dtype("f8"): "d", np.dtype("c8"): "c", np.dty
 @functools.cache
 def bundled_blas() -> tuple[ctypes.CDLL, ...]:
     """The OpenBLAS libraries that NumPy's wheel brings along."""
+    from pathlib import Path  # start-up: few programs come here, and urllib comes with it
+
     package = Path(np.__file__).parent
     found = []
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):

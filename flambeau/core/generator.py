@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,13 @@ class Generator:
                                "  flambeau computes on the CPU: write torch.Generator().")
         if found.type != "cpu":
             raise RuntimeError(f"{found.type.upper()} device type not an accelerator.")
-        self.engine = Engine(DEFAULT_SEED)
+
+    def __getattr__(self, name: str) -> Any:
+        # NumPy's engines take time to import, and many programs draw nothing.
+        if name != "engine":
+            raise AttributeError(f"'Generator' object has no attribute '{name}'")
+        self.engine = found = Engine(DEFAULT_SEED)
+        return found
 
     @property
     def device(self) -> device:
@@ -58,7 +64,7 @@ class Generator:
     def seed(self) -> int:
         """Restart the stream from a seed of the operating system's, which is returned."""
         _note("seed")
-        n = secrets.randbits(64)
+        n = int.from_bytes(os.urandom(8))
         self.engine.seed(n)
         return n
 

@@ -52,6 +52,8 @@ def plain(t: Tensor, what: str) -> np.ndarray:
     """The array of ``t``; RuntimeError inside vmap, where it has one value per example."""
     a = t._a
     while type(a) is not np.ndarray:
+        if a.level == TRACED:
+            return a.read()
         if a.level == SPARSE:
             return _sparse_array(t, what)
         if a.level == MANY_DIMS and what in (".numpy()", ".tolist()"):
