@@ -382,9 +382,11 @@ class Tracer:
     def pause(self) -> Iterator[None]:
         """Note nothing meanwhile: arrays are plain."""
         self.paused += 1
+        before, MODES.tracer = MODES.tracer, None
         try:
             yield
         finally:
+            MODES.tracer = before
             self.paused -= 1
 
     def store(self, t: Tensor, result: Tensor) -> None:
