@@ -12,6 +12,7 @@ from typing import Any
 from flambeau.autograd.modes import no_grad
 from flambeau.base import dtypes
 from flambeau.base.device import CPU
+from flambeau.core.face import show
 from flambeau.core.tensor import Tensor
 from flambeau.ops.create import full
 
@@ -327,3 +328,6 @@ class GradScaler:
 
     def _found_inf_per_device(self, optimizer: Any) -> dict[Any, Tensor]:
         return self._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
+
+
+show(GradScaler, "GradScaler", "torch")

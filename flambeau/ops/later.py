@@ -40,6 +40,7 @@ FILES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "flambeau.accelerator.streams": (("AcceleratorError Event OutOfMemoryError Stream", TORCH),),
     "flambeau.compiler.entry": (("compile", TORCH),),
     "flambeau.amp.autocast_mode": ((AUTOCAST, TORCH),),
+    "flambeau.amp.grad_scaler": (("GradScaler", TORCH),),
     "flambeau.serialization": (("load save", TORCH),),
     "flambeau.ops.sparse": (
         (SPARSE, TORCH), (SPARSE_PARTS, TENSOR), ("resize_as_sparse_", BOTH),
