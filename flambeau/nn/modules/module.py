@@ -100,6 +100,12 @@ class Module(HookedModule, StatefulModule, ModuleTree):
 
     _wrapped_call_impl = __call__
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Run calls of this module through ``torch.compile``, whose arguments these are."""
+        from flambeau.compiler import compile  # start-up: few programs compile
+
+        self._compiled_call_impl = compile(self._call_impl, *args, **kwargs)
+
     def extra_repr(self) -> str:
         """What ``repr`` shows between the parentheses; subclasses define it."""
         return ""
