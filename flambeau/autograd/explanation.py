@@ -102,7 +102,8 @@ def reached(t: Tensor) -> tuple[list[Node], list[Tensor]]:
                 if found is None or found in seen:
                     continue
                 seen.add(found)
-                (leaves if isinstance(found, Tensor) else below).append(found)
+                into: list[Any] = leaves if isinstance(found, Tensor) else below
+                into.append(found)
         row = below
     return nodes, leaves
 

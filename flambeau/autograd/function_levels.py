@@ -45,7 +45,7 @@ def level_among(args: tuple) -> float:
 
 def apply(cls: Any, args: tuple) -> Any:
     """Apply a Function to arguments of which some belong to a transform."""
-    level = level_among(args)
+    level: Any = level_among(args)
     top = next(a._a for a in args if _level(a) == level)
     if not cls.has_setup() and not (isinstance(top, Dual) and top.eager):
         raise RuntimeError("In order to use an autograd.Function with functorch transforms (vmap, "

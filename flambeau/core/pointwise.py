@@ -222,13 +222,14 @@ def binary_entry(op: Op, forward: Callable,
         kind = type(other)
         try:
             x = input._a
-            d = x.dtype
+            d: Any = x.dtype
             if kind is real or kind is whole:
                 if not (d is f32 or d is f64 or d is i64 and kind is whole):
                     return fallback(op, (input, other))
-                y = cached[d].get(other)
+                known = cached[d]  # type: ignore[index]
+                y = known.get(other)
                 if y is None:
-                    y = _remember(cached[d], other, d)
+                    y = _remember(known, other, d)  # type: ignore[arg-type]
                 nb = None
             else:
                 y = other._a

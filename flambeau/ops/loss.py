@@ -433,7 +433,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         variances = tested(var, _any_negative)
         if variances is not None and _any_negative(variances):
             raise ValueError("var has negative entry/entries")
-    spread: Any = _as_wide(var, input)
+    spread: Any = _as_wide(var, input)  # type: ignore[arg-type]
     if reduction not in REDUCTIONS:
         raise ValueError(f"{reduction} is not valid")
     spread = spread.clone() + (spread.detach().clamp(min=eps) - spread.detach())

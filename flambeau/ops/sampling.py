@@ -383,7 +383,7 @@ def _gamma_slope(shapes: ndarray, out: ndarray) -> ndarray:
     """
     a, x = np.broadcast_arrays(shapes.astype(np.float64), out.astype(np.float64))
     log_x = np.log(x)
-    weight, psi = 1 / a, digamma.op.forward(a + 1)
+    weight, psi = 1 / a, digamma.op.forward(a + 1)  # type: ignore[attr-defined]
     total = weight * (psi - log_x)
     for n in range(1, _SERIES_END):
         at = a + n
@@ -436,7 +436,7 @@ def _marginal_slope(drawn: ndarray, shapes: ndarray, totals: ndarray) -> ndarray
     x, a, total = [v.astype(np.float64) for v in np.broadcast_arrays(drawn, shapes, totals)]
     b = total - a
     low = x * total <= a
-    psi = digamma.op.forward
+    psi = digamma.op.forward  # type: ignore[attr-defined]
     log_x = np.log(x)
     other, part = np.where(low, a, b), np.where(low, x, 1 - x)
     psi_total, psi_other = psi(total), np.where(low, psi(a + 1), psi(a))

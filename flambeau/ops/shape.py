@@ -473,7 +473,7 @@ def _in_place(function: Callable, name: str) -> None:
         self._a, self._node = found._a, found._node
         node: Any = self._node
         if isinstance(node, OpNode):
-            node.__class__ = _of_in_place(node.__class__)
+            node.__class__ = _of_in_place(node.__class__)  # type: ignore[arg-type]
         if meta is not None and meta.base is not None:
             meta.replay = found._x.replay
         bump(self)

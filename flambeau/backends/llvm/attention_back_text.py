@@ -73,8 +73,8 @@ def square_text(tile: Tile) -> tuple[str, set[str]]:
                         f"{e.type(kind)} zeroinitializer")
                 rows.append(e.value(kind, text))
             for lane, value in enumerate(turn(w, rows)):
-                at = (b * tile.lanes + lane) * tile.columns + a * tile.lanes
-                store_vector(e, value, "%target", str(at), None)
+                place = (b * tile.lanes + lane) * tile.columns + a * tile.lanes
+                store_vector(e, value, "%target", str(place), None)
     head = "internal void @square(ptr %source, i64 %rows, ptr %target)"
     return w.function(head), e.declarations
 

@@ -243,7 +243,7 @@ def attend_text(tile: Tile) -> tuple[str, set[str]]:
     query, out = h.matrix("query", "queries", "width"), h.matrix("out", "queries", "value_width")
     blocks = w.op("udiv", w.add(s["queries"], tile.columns - 1), tile.columns)
     bounds = [w.op("udiv", w.mul(blocks, n), s["parts"]) for n in (h.part, w.add(h.part, 1))]
-    each = Loop(e, *bounds)
+    each = Loop(e, bounds[0], bounds[1])
     first = w.mul(each.index, tile.columns)
     here = ln.least(e, w.op("sub", s["queries"], first), str(tile.columns))
     seen = visible_keys(w, tile, s, first)
