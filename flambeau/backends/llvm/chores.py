@@ -14,55 +14,26 @@ import numpy as np
 from flambeau.backends.lapack import bundled_blas
 from flambeau.backends.llvm import calls, jit
 
-__all__ = ["address", "run_table", "table_words"]
+__all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "run_table", "table_words"]
 
 # where a table's words are
 PATCHES, ENTRIES, END, ALONE, HEAD_WORDS = 0, 1, 2, 3, 4
 
-# run_table(table, *arrays): writes the address of array i, plus an offset, where the table's
-# patches (word, i, offset) say; then runs its entries (kernel, count, chunk, words, context...).
-# An entry without kernel ends the run with False where the item that it points at is not 0.
-_RUN = f"""
-@type_error = external global ptr
+# What every reader of such a table does. patch_table writes the address of array i, plus an offset,
+# where the table's patches (word, i, offset) say. run_entries runs its entries (kernel, count,
+# chunk, words, context...); one without kernel ends it with false where the item that it points at
+# is not 0.
+TABLE_TEXT = f"""
 declare void @parallel_for(ptr, ptr, i64, i64)
-declare void @PyErr_SetString(ptr, ptr)
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
-declare ptr @PyBool_FromLong(i64)
-@ndarray = external global i8
-@message = private constant [30 x i8] c"expected C-contiguous ndarray\\00"
 
-define ptr @run_table(ptr %self, ptr %args, i64 %nargs) {{
+define internal void @patch_table(ptr %table, ptr %arrays) {{
 entry:
-  %table_object = load ptr, ptr %args
-  %table_place = getelementptr i8, ptr %table_object, i64 {calls.HEAD}
-  %table = load ptr, ptr %table_place
   %patches = load i64, ptr %table
-  %entries_place = getelementptr i64, ptr %table, i64 {ENTRIES}
-  %entries = load i64, ptr %entries_place
-  %end_place = getelementptr i64, ptr %table, i64 {END}
-  %end = load i64, ptr %end_place
-  %alone_place = getelementptr i64, ptr %table, i64 {ALONE}
-  %alone = load i64, ptr %alone_place
-  br label %check
-check:
-  %c = phi i64 [1, %entry], [%c1, %checked]
-  %c_more = icmp slt i64 %c, %nargs
-  br i1 %c_more, label %look, label %patch
-look:
-  %c_place = getelementptr ptr, ptr %args, i64 %c
-  %c_item = load ptr, ptr %c_place
-  %type_place = getelementptr i8, ptr %c_item, i64 {calls.HEAD - 8}
-  %type = load ptr, ptr %type_place
-  %is_array = icmp eq ptr %type, @ndarray
-  br i1 %is_array, label %checked, label %refuse
-checked:
-  %c1 = add i64 %c, 1
-  br label %check
+  br label %patch
 patch:
-  %p = phi i64 [0, %check], [%p1, %patched]
+  %p = phi i64 [0, %entry], [%p1, %patched]
   %p_more = icmp slt i64 %p, %patches
-  br i1 %p_more, label %patched, label %begin
+  br i1 %p_more, label %patched, label %over
 patched:
   %p3 = mul i64 %p, 3
   %p_at = add i64 %p3, {HEAD_WORDS}
@@ -72,9 +43,8 @@ patched:
   %which = load i64, ptr %which_place
   %offset_place = getelementptr i64, ptr %word_place, i64 2
   %offset = load i64, ptr %offset_place
-  %arg = add i64 %which, 1
-  %arg_place = getelementptr ptr, ptr %args, i64 %arg
-  %array = load ptr, ptr %arg_place
+  %array_place = getelementptr ptr, ptr %arrays, i64 %which
+  %array = load ptr, ptr %array_place
   %data_place = getelementptr i8, ptr %array, i64 {calls.HEAD}
   %data = load i64, ptr %data_place
   %moved = add i64 %data, %offset
@@ -82,15 +52,19 @@ patched:
   store i64 %moved, ptr %target
   %p1 = add i64 %p, 1
   br label %patch
-begin:
-  %releases = icmp ne i64 %alone, 0
-  br i1 %releases, label %release, label %next
-release:
-  %state0 = call ptr @PyEval_SaveThread()
+over:
+  ret void
+}}
+
+define internal i1 @run_entries(ptr %table) {{
+entry:
+  %entries_place = getelementptr i64, ptr %table, i64 {ENTRIES}
+  %entries = load i64, ptr %entries_place
+  %end_place = getelementptr i64, ptr %table, i64 {END}
+  %end = load i64, ptr %end_place
   br label %next
 next:
-  %state = phi ptr [null, %begin], [%state0, %release], [%state, %done]
-  %at = phi i64 [%entries, %begin], [%entries, %release], [%at1, %done]
+  %at = phi i64 [%entries, %entry], [%at1, %done]
   %more = icmp slt i64 %at, %end
   br i1 %more, label %one, label %over
 one:
@@ -124,14 +98,60 @@ done:
   %at1 = add i64 %at, %longer
   br label %next
 over:
-  %good = phi i64 [1, %next], [0, %test]
-  %state_now = phi ptr [%state, %next], [%state, %test]
-  br i1 %releases, label %restore, label %return
-restore:
-  call void @PyEval_RestoreThread(ptr %state_now)
+  %good = phi i1 [true, %next], [false, %test]
+  ret i1 %good
+}}
+"""
+
+# run_table(table, *arrays): patches the table, then runs it; False where an entry ended it.
+_RUN = f"""
+@type_error = external global ptr
+declare void @PyErr_SetString(ptr, ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyBool_FromLong(i64)
+@ndarray = external global i8
+@message = private constant [30 x i8] c"expected C-contiguous ndarray\\00"
+
+define ptr @run_table(ptr %self, ptr %args, i64 %nargs) {{
+entry:
+  %table_object = load ptr, ptr %args
+  %table_place = getelementptr i8, ptr %table_object, i64 {calls.HEAD}
+  %table = load ptr, ptr %table_place
+  %alone_place = getelementptr i64, ptr %table, i64 {ALONE}
+  %alone = load i64, ptr %alone_place
+  br label %check
+check:
+  %c = phi i64 [1, %entry], [%c1, %checked]
+  %c_more = icmp slt i64 %c, %nargs
+  br i1 %c_more, label %look, label %begin
+look:
+  %c_place = getelementptr ptr, ptr %args, i64 %c
+  %c_item = load ptr, ptr %c_place
+  %type_place = getelementptr i8, ptr %c_item, i64 {calls.HEAD - 8}
+  %type = load ptr, ptr %type_place
+  %is_array = icmp eq ptr %type, @ndarray
+  br i1 %is_array, label %checked, label %refuse
+checked:
+  %c1 = add i64 %c, 1
+  br label %check
+begin:
+  %arrays = getelementptr ptr, ptr %args, i64 1
+  call void @patch_table(ptr %table, ptr %arrays)
+  %releases = icmp ne i64 %alone, 0
+  br i1 %releases, label %release, label %held
+held:
+  %good_held = call i1 @run_entries(ptr %table)
+  br label %return
+release:
+  %state = call ptr @PyEval_SaveThread()
+  %good_released = call i1 @run_entries(ptr %table)
+  call void @PyEval_RestoreThread(ptr %state)
   br label %return
 return:
-  %result = call ptr @PyBool_FromLong(i64 %good)
+  %good = phi i1 [%good_held, %held], [%good_released, %release]
+  %code = zext i1 %good to i64
+  %result = call ptr @PyBool_FromLong(i64 %code)
   ret ptr %result
 refuse:
   %class = load ptr, ptr @type_error
@@ -391,7 +411,7 @@ def run_table() -> Callable[..., Any] | None:
         return None
     functions = ("PyErr_SetString", "PyEval_SaveThread", "PyEval_RestoreThread",
                  "PyBool_FromLong")
-    return calls.direct_entry(_RUN, "run_table", functions)
+    return calls.direct_entry(TABLE_TEXT + _RUN, "run_table", functions)
 
 
 def table_words(patches: list[tuple[int, int, int]], entries: list[list[int]],

@@ -6,6 +6,7 @@ table's first words, and the instructions of its checks, are those of `compiler.
 """
 
 from flambeau.backends.llvm.calls import HEAD
+from flambeau.backends.llvm.chores import ALONE, TABLE_TEXT
 
 __all__ = ["FUNCTIONS", "gate_text"]
 
@@ -15,7 +16,6 @@ FUNCTIONS = (
     "PyCell_Get", "Py_IncRef", "Py_DecRef")
 
 _DECLARATIONS = """
-declare void @parallel_for(ptr, ptr, i64, i64)
 declare void @PyErr_Clear()
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
@@ -468,7 +468,7 @@ spread_next:
 settle:
   %s = phi i64 [0, %spread_out], [%s1, %settled]
   %s_more = icmp slt i64 %s, %slots
-  br i1 %s_more, label %settled, label %patch_start
+  br i1 %s_more, label %settled, label %patch
 settled:
   %s_array_at = getelementptr ptr, ptr %arrays, i64 %s
   %s_array = load ptr, ptr %s_array_at
@@ -481,42 +481,16 @@ settled:
   %s1 = add i64 %s, 1
   br label %settle
 
-patch_start:
-  %patches = load i64, ptr %run
-  %r1 = getelementptr i64, ptr %run, i64 1
-  %entries = load i64, ptr %r1
-  %r2 = getelementptr i64, ptr %run, i64 2
-  %end = load i64, ptr %r2
-  %r3 = getelementptr i64, ptr %run, i64 3
-  %alone = load i64, ptr %r3
-  br label %patch
 patch:
-  %p = phi i64 [0, %patch_start], [%p1, %patched]
-  %p_more = icmp slt i64 %p, %patches
-  br i1 %p_more, label %patched, label %begin
-patched:
-  %p3 = mul i64 %p, 3
-  %p_at = add i64 %p3, 4
-  %word_at = getelementptr i64, ptr %run, i64 %p_at
-  %word = load i64, ptr %word_at
-  %which_at = getelementptr i64, ptr %word_at, i64 1
-  %which = load i64, ptr %which_at
-  %offset_at = getelementptr i64, ptr %word_at, i64 2
-  %offset = load i64, ptr %offset_at
-  %p_array_at = getelementptr ptr, ptr %arrays, i64 %which
-  %p_array = load ptr, ptr %p_array_at
-  %p_data_at = getelementptr i8, ptr %p_array, i64 {HEAD}
-  %p_data = load i64, ptr %p_data_at
-  %p_moved = add i64 %p_data, %offset
-  %target = getelementptr i64, ptr %run, i64 %word
-  store i64 %p_moved, ptr %target
-  %p1 = add i64 %p, 1
-  br label %patch
+  call void @patch_table(ptr %run, ptr %arrays)
+  %alone_at = getelementptr i64, ptr %run, i64 {ALONE}
+  %alone = load i64, ptr %alone_at
+  br label %begin
 
 ; other threads may run meanwhile: nobody may free the arrays
 begin:
   %releases = icmp ne i64 %alone, 0
-  br i1 %releases, label %hold, label %next
+  br i1 %releases, label %hold, label %locked
 hold:
   %k = phi i64 [0, %begin], [%k1, %holding]
   %k_more = icmp slt i64 %k, %slots
@@ -528,64 +502,29 @@ holding:
   %k1 = add i64 %k, 1
   br label %hold
 release:
-  %state0 = call ptr @PyEval_SaveThread()
-  br label %next
-next:
-  %state = phi ptr [null, %begin], [%state0, %release], [%state, %done]
-  %at = phi i64 [%entries, %begin], [%entries, %release], [%at1, %done]
-  %more = icmp slt i64 %at, %end
-  br i1 %more, label %one, label %over
-one:
-  %place = getelementptr i64, ptr %run, i64 %at
-  %kernel = load ptr, ptr %place
-  %count_at = getelementptr i64, ptr %place, i64 1
-  %count = load i64, ptr %count_at
-  %chunk_at = getelementptr i64, ptr %place, i64 2
-  %chunk = load i64, ptr %chunk_at
-  %words_at = getelementptr i64, ptr %place, i64 3
-  %words = load i64, ptr %words_at
-  %context = getelementptr i64, ptr %place, i64 4
-  %is_kernel = icmp ne ptr %kernel, null
-  br i1 %is_kernel, label %call, label %test
-call:
-  %few = icmp sle i64 %count, %chunk
-  br i1 %few, label %straight, label %spread
-straight:
-  call void %kernel(ptr %context, i64 0, i64 %count)
-  br label %done
-spread:
-  call void @parallel_for(ptr %kernel, ptr %context, i64 %count, i64 %chunk)
-  br label %done
-test:
-  %flag_at = load ptr, ptr %context
-  %flag = load i64, ptr %flag_at
-  %bad = icmp ne i64 %flag, 0
-  br i1 %bad, label %over, label %done
-done:
-  %longer = add i64 %words, 4
-  %at1 = add i64 %at, %longer
-  br label %next
-over:
-  %result = phi ptr [%true_object, %next], [%false_object, %test]
-  %state_now = phi ptr [%state, %next], [%state, %test]
-  %runs = load i64, ptr %h14
-  %runs1 = add i64 %runs, 1
-  store i64 %runs1, ptr %h14
-  br i1 %releases, label %restore, label %return
-restore:
-  call void @PyEval_RestoreThread(ptr %state_now)
+  %state = call ptr @PyEval_SaveThread()
+  %good_released = call i1 @run_entries(ptr %run)
+  call void @PyEval_RestoreThread(ptr %state)
   br label %drop
+locked:
+  %good_locked = call i1 @run_entries(ptr %run)
+  br label %ran
 drop:
-  %q = phi i64 [0, %restore], [%q1, %dropping]
+  %q = phi i64 [0, %release], [%q1, %dropping]
   %q_more = icmp slt i64 %q, %slots
-  br i1 %q_more, label %dropping, label %return
+  br i1 %q_more, label %dropping, label %ran
 dropping:
   %q_at = getelementptr ptr, ptr %arrays, i64 %q
   %q_array = load ptr, ptr %q_at
   call void @Py_DecRef(ptr %q_array)
   %q1 = add i64 %q, 1
   br label %drop
-return:
+ran:
+  %good = phi i1 [%good_locked, %locked], [%good_released, %drop]
+  %result = select i1 %good, ptr %true_object, ptr %false_object
+  %runs = load i64, ptr %h14
+  %runs1 = add i64 %runs, 1
+  store i64 %runs1, ptr %h14
   call void @Py_IncRef(ptr %result)
   ret ptr %result
 miss:
@@ -597,4 +536,4 @@ miss:
 
 def gate_text() -> str:
     """The module of `step`."""
-    return _DECLARATIONS + _LIKE + _ITEMS + _GRADIENT + _STEP
+    return TABLE_TEXT + _DECLARATIONS + _LIKE + _ITEMS + _GRADIENT + _STEP
