@@ -34,7 +34,7 @@ MAX_ITEMS = 64
 METH_FASTCALL = 0x80
 # CPython's and NumPy's object layout, checked against a live array before it is relied on
 HEAD = object.__basicsize__
-FLAGS = HEAD + 48
+RANK, SIZES, STRIDES, DTYPE, FLAGS = HEAD + 8, HEAD + 16, HEAD + 24, HEAD + 40, HEAD + 48
 # C-contiguous and aligned, as NPY_ARRAY_ flags
 NEEDED_FLAGS = 0x0101
 
@@ -131,19 +131,27 @@ class _MethodDef(ctypes.Structure):
 
 
 def layout_is_known() -> bool:
-    """Whether ndarrays of this interpreter lie in memory as the direct entry reads them."""
+    """Whether ndarrays of this interpreter lie in memory as the direct entries read them."""
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     sample = np.zeros((3, 5), np.float32)
     address = id(sample)
     flags = ctypes.c_int.from_address(address + FLAGS).value
     turned = ctypes.c_int.from_address(id(view := sample.T) + FLAGS).value
+    sizes = ctypes.c_void_p.from_address(address + SIZES).value
+    strides = ctypes.c_void_p.from_address(address + STRIDES).value
     return (
         ctypes.c_void_p.from_address(address + HEAD).value == sample.ctypes.data
         and ctypes.c_void_p.from_address(address + HEAD - 8).value == id(np.ndarray)
         and flags & NEEDED_FLAGS == NEEDED_FLAGS
         and turned & NEEDED_FLAGS == 0x0100
         and view.base is sample
+        and ctypes.c_int.from_address(address + RANK).value == sample.ndim
+        and ctypes.c_void_p.from_address(address + DTYPE).value == id(sample.dtype)
+        and sizes is not None
+        and tuple((ctypes.c_int64 * 2).from_address(sizes)) == sample.shape
+        and strides is not None
+        and tuple((ctypes.c_int64 * 2).from_address(strides)) == sample.strides
     )
 
 

@@ -5,7 +5,7 @@ it failed, and None, with nothing done, where what the table says does not hold 
 table's first words, and the instructions of its checks, are those of `compiler.gate`.
 """
 
-from flambeau.backends.llvm.calls import HEAD
+from flambeau.backends.llvm.calls import DTYPE, HEAD, RANK, SIZES, STRIDES
 from flambeau.backends.llvm.chores import ALONE, TABLE_TEXT
 
 __all__ = ["FUNCTIONS", "gate_text"]
@@ -44,11 +44,11 @@ look:
   %is_array = icmp eq ptr %type, @ndarray
   br i1 %is_array, label %describe, label %no
 describe:
-  %rank_at = getelementptr i8, ptr %a, i64 {HEAD + 8}
+  %rank_at = getelementptr i8, ptr %a, i64 {RANK}
   %rank32 = load i32, ptr %rank_at
   %rank = sext i32 %rank32 to i64
   %want_rank = load i64, ptr %words
-  %dtype_at = getelementptr i8, ptr %a, i64 {HEAD + 40}
+  %dtype_at = getelementptr i8, ptr %a, i64 {DTYPE}
   %dtype = load i64, ptr %dtype_at
   %want_dtype_at = getelementptr i64, ptr %words, i64 1
   %want_dtype = load i64, ptr %want_dtype_at
@@ -57,9 +57,9 @@ describe:
   %same = and i1 %same_rank, %same_dtype
   br i1 %same, label %measure, label %no
 measure:
-  %sizes_at = getelementptr i8, ptr %a, i64 {HEAD + 16}
+  %sizes_at = getelementptr i8, ptr %a, i64 {SIZES}
   %sizes = load ptr, ptr %sizes_at
-  %strides_at = getelementptr i8, ptr %a, i64 {HEAD + 24}
+  %strides_at = getelementptr i8, ptr %a, i64 {STRIDES}
   %strides = load ptr, ptr %strides_at
   %want_sizes = getelementptr i64, ptr %words, i64 2
   %want_strides = getelementptr i64, ptr %want_sizes, i64 %rank

@@ -30,8 +30,6 @@ PIECE = 4096
 # pieces that a thread takes at once: fewer in all are done by the caller alone
 PIECES_AT_ONCE = 8
 WRITEABLE = 0x0400
-# where NumPy keeps an array's rank, sizes and dtype
-RANK, SIZES, DTYPE = calls.HEAD + 8, calls.HEAD + 16, calls.HEAD + 40
 RAN, MOVED, REFUSED = 0, 1, 2
 
 _ENTRY = f"""
@@ -88,15 +86,15 @@ array:
   %flags = load i32, ptr %flags_place
   %kept = and i32 %flags, %wanted
   %usable = icmp eq i32 %kept, %wanted
-  %own_place = getelementptr i8, ptr %item, i64 {DTYPE}
+  %own_place = getelementptr i8, ptr %item, i64 {calls.DTYPE}
   %own = load i64, ptr %own_place
   %same_dtype = icmp eq i64 %own, %dtype
   %fine = and i1 %usable, %same_dtype
   br i1 %fine, label %measure, label %refuse
 measure:
-  %rank_place = getelementptr i8, ptr %item, i64 {RANK}
+  %rank_place = getelementptr i8, ptr %item, i64 {calls.RANK}
   %rank = load i32, ptr %rank_place
-  %sizes_place = getelementptr i8, ptr %item, i64 {SIZES}
+  %sizes_place = getelementptr i8, ptr %item, i64 {calls.SIZES}
   %sizes = load ptr, ptr %sizes_place
   br label %dims
 dims:
@@ -171,24 +169,9 @@ refuse:
 _API = ("PyLong_FromSsize_t", "PyEval_SaveThread", "PyEval_RestoreThread")
 
 
-def _layout_is_known() -> bool:
-    """Whether arrays lie in memory as the entry reads them."""
-    if not calls.layout_is_known():
-        return False
-    sample = np.zeros((3, 5), np.float32)
-    address = id(sample)
-    sizes = ctypes.c_void_p.from_address(address + SIZES).value
-    return (
-        ctypes.c_int.from_address(address + RANK).value == 2
-        and sizes is not None
-        and list((ctypes.c_int64 * 2).from_address(sizes)) == [3, 5]
-        and ctypes.c_void_p.from_address(address + DTYPE).value == id(sample.dtype)
-    )
-
-
 @functools.cache
 def _entry() -> calls.Callable[..., int]:
-    if not _layout_is_known():
+    if not calls.layout_is_known():
         return _run_table_by_ctypes
     return calls.direct_entry(_ENTRY, "run_table", _API)
 

@@ -211,6 +211,6 @@ def ordered_sum(single: bool) -> Callable[[np.ndarray, np.ndarray, int], None] |
     if not calls.layout_is_known():
         return None
     total = _total_text("float", 8, 4) if single else _total_text("double", 4, 8)
-    entry = _ENTRY.format(T="float" if single else "double", data=calls.HEAD, rank=calls.HEAD + 8,
-                          sizes=calls.HEAD + 16)
+    entry = _ENTRY.format(T="float" if single else "double", data=calls.HEAD, rank=calls.RANK,
+                          sizes=calls.SIZES)
     return calls.direct_entry(total + entry, "ordered_sum", ("PyLong_AsSsize_t", "Py_IncRef"))
