@@ -37,6 +37,9 @@ _PACKAGES = os.path.dirname(os.path.dirname(os.path.realpath(np.__file__)))
 _NUMERIC = tuple([os.path.join(_PACKAGES, name) + os.sep
                   for name in ("numpy", "ml_dtypes", "llvmlite", "scipy")])
 
+# The code that finds and runs modules.
+_IMPORT = "<frozen importlib._bootstrap>"
+
 # Flambeau's layers below nn; the rest of it; the standard library and NumPy; everything else.
 KERNEL, LIBRARY, STANDARD, PROGRAM = "kernel", "library", "standard", "program"
 
@@ -163,6 +166,8 @@ class Observer:
         self.seen: set[CodeType] = set()
         self.before: Any = None
         self.collects = False
+        # How many imports are going on: what a module does when it is loaded is done once.
+        self.imports = 0
 
     def __enter__(self) -> Observer:
         # What runs when garbage is collected is no part of the step.
@@ -185,6 +190,10 @@ class Observer:
 
     def _note(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
+        if code.co_name == "_find_and_load" and code.co_filename == _IMPORT:
+            self.imports += (event == "call") - (event == "return")
+        if self.imports:
+            return
         kind = _kind_of(code.co_filename)
         if kind is PROGRAM and code.co_filename.startswith("<"):
             kind = _kind_by_module(frame.f_globals.get("__name__") or "")

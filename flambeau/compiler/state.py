@@ -38,6 +38,8 @@ _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), ran
           types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
           types.ClassMethodDescriptorType, types.MethodWrapperType, types.MappingProxyType,
           type(threading.Lock()), type(threading.RLock()))
+# What `__slots__` may name that holds no attribute of its own.
+_NO_SLOTS = ("__dict__", "__weakref__")
 _NUMBERS = (bool, int, float, complex, str, bytes)
 _LIBRARIES = frozenset(("flambeau", "torch", "numpy", "ml_dtypes", "scipy", "llvmlite"))
 _KERNEL = re.compile(r"(flambeau|torch)\.(base|backends|core|ops|autograd|func|compiler|interop)\b")
@@ -283,7 +285,7 @@ class _Walk:
         for base in kind.__mro__:
             slots = base.__dict__.get("__slots__", ())
             names = tuple([n for n in ((slots,) if isinstance(slots, str) else slots)
-                           if self._follows(n)])
+                           if n not in _NO_SLOTS and self._follows(n)])
             if names:
                 self.note("slot", value, path, names)
         self.visit(kind, kind.__name__)
