@@ -242,6 +242,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "explain_kernel": {"en": "{name}: {bytes} bytes, {flops} operations",
                        "zh": "{name}：{bytes} 字节，{flops} 次运算"},
     "explain_checks": {"en": "checks at every call:", "zh": "每次调用时检查："},
+    "compile_outside": {
+        "en": "gradients go back through what was computed before it was called",
+        "zh": "梯度会回传到调用之前的计算中"},
     "compile_disabled": {
         "en": "it calls {name}, which compiler.disable() keeps from being compiled",
         "zh": "它调用了 {name}，而 compiler.disable() 禁止编译该函数"},

@@ -17,6 +17,7 @@ from flambeau.compiler.access import is_view
 from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.interpreter import laid_out
 from flambeau.compiler.simplify import trimmed
+from flambeau.compiler.stand_ins import Traced
 from flambeau.core import engine
 from flambeau.core.dispatch import edge_of
 from flambeau.core.modes import MODES
@@ -282,6 +283,9 @@ def _dense(g: Any, shape: tuple[int, ...], held: np.dtype) -> ndarray:
     if g is None:
         return np.zeros(shape, held)
     a = g._a
+    if type(a) is Traced:
+        # The trace has noted that it went back to before the step.
+        a = a.array
     if type(a) is not ndarray:
         raise RuntimeError("the gradient of a compiled step stands in for an array")
     return a if a.flags.c_contiguous else a.copy("C")

@@ -19,7 +19,7 @@ import numpy as np
 from flambeau.compiler.state import Entry, State
 
 __all__ = ["LiveFloat", "Place", "Watched", "agrees", "changed_floats", "frozen", "in_place",
-           "live", "now", "place_of", "signature"]
+           "live", "now", "place_of", "settled", "signature"]
 
 Expression = Callable[[Sequence[float]], float]
 
@@ -217,6 +217,11 @@ def in_place(places: Sequence[Place], watched: Watched) -> Iterator[None]:
 def live(value: float, number: int, watched: Watched) -> LiveFloat:
     """``value`` as the changing number ``number``."""
     return LiveFloat(value, lambda values: values[number], watched)
+
+
+def settled(x: Any) -> Any:
+    """A number that keeps changing as the float it is now; anything else as it is."""
+    return float.__pos__(x) if type(x) is LiveFloat else x
 
 
 def signature(graph: Any) -> list[tuple]:

@@ -15,7 +15,7 @@ from flambeau.compiler.history import is_spent
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
 from flambeau.core.modes import MODES
-from flambeau.core.node import LEAF, Node, Output, next_sequence
+from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.tensor import Meta, Tensor
 
 __all__ = ["Made", "Read", "Trace", "traced"]
@@ -78,7 +78,7 @@ def traced(call: Callable[[], Any], code: Any = None) -> tuple[Any, Trace]:
     """
     tracer = Tracer()
     tracer.code = code
-    first = next_sequence()
+    first = tracer.first
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:

@@ -23,13 +23,14 @@ from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import call_site, user_frame
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
-from flambeau.compiler.live import LiveFloat
+from flambeau.compiler.live import LiveFloat, settled
 from flambeau.compiler.returns import goes_to_result
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
 from flambeau.core.inplace import OVERLAP, overlaps
 from flambeau.core.modes import MODES
+from flambeau.core.node import next_sequence
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
@@ -120,6 +121,8 @@ class Tracer:
 
     def __init__(self) -> None:
         self.graph = Graph()
+        # History with lower numbers is from before the step.
+        self.first = next_sequence()
         self.paused = 0
         self.captures: dict[int, Capture] = {}
         self.memories: dict[tuple, Memory] = {}
@@ -143,6 +146,15 @@ class Tracer:
     def breaks_at_read(self) -> None:
         """Note that the values of a tensor are read."""
         self.breaks_at("read")
+
+    def goes_back(self, task: Any) -> None:
+        """Note where a backward pass leaves the step: what lies before is no part of the graph."""
+        if task.wanted is not None:
+            nodes = engine.leading_to(task.heap, task.wanted)
+        else:
+            nodes = engine.behind(task.heap)
+        if any([node.seq < self.first for node in nodes]):
+            self.breaks_at("outside")
 
     def capture(self, t: Tensor, a: ndarray) -> Traced:
         """The stand-in for a tensor from outside, which is an input of the graph from now on."""
@@ -206,7 +218,7 @@ class Tracer:
         try:
             with self.pause():
                 if op.kind == "pointwise":
-                    plain = [_exact(t.value if type(t) is Number else t) for t in plain]
+                    plain = [settled(t.value if type(t) is Number else t) for t in plain]
                     out = apply_pointwise(op, plain, params)
                 else:
                     out = apply(op, plain, params)
@@ -271,7 +283,7 @@ class Tracer:
         """A number that keeps changing, as an input of the dtype that ``op`` computes in."""
         with self.pause():
             plain = [plain_tensor(t._a.array) if isinstance(t, Tensor) and type(t._a) is Traced
-                     else _exact(getattr(t, "value", t)) for t in inputs]
+                     else settled(getattr(t, "value", t)) for t in inputs]
             held = computing_dtypes(op, result_type(plain))[0]
         array = np.asarray(float.__pos__(number), held)
         params = {"at": len(self.lives), "expression": number.expression}
@@ -422,11 +434,6 @@ class Tracer:
             array = np.broadcast_to(array, target.array.shape)
             value = self.graph.add("op", OPS["expand"], (value,), params, (array,)).outputs[0]
         return value
-
-
-def _exact(x: Any) -> Any:
-    """A number that keeps changing as the float it is now."""
-    return float.__pos__(x) if type(x) is LiveFloat else x
 
 
 def _engines_in(draw: Callable) -> Iterator[Engine]:

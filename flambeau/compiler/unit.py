@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flambeau.base.messages import text
-from flambeau.base.pytree import tree_flatten, tree_unflatten
+from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.live import (
+    LiveFloat,
     Place,
     Watched,
     agrees,
@@ -21,6 +22,7 @@ from flambeau.compiler.live import (
     in_place,
     live,
     place_of,
+    settled,
     signature,
 )
 from flambeau.compiler.observer import Observer
@@ -211,6 +213,11 @@ class Unit:
         with observer, in_place(places, watched):
             result, trace = traced(lambda: self.function(*args, **kwargs),
                                    getattr(self.function, "__code__", None))
+        if any([type(x) is LiveFloat for x in trace.outputs]):
+            # A program's result has the numbers of its trace.
+            watched.leaked = True
+            trace.outputs = [settled(x) for x in trace.outputs]
+            result = tree_map(settled, result)
         print_ = None
         if places and not self._stays_live(trace, watched, observer):
             # A program for the numbers as they are: a later trace may be compared with it.

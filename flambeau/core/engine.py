@@ -46,6 +46,8 @@ def run(roots: Sequence[tuple[Any, Tensor]], create_graph: bool = False, retain:
         task = MODES.task = _Task(create_graph, retain, wanted, accumulate)
         for edge, g in roots:
             task.send(edge, g, True)
+        if MODES.tracer is not None:
+            MODES.tracer.goes_back(task)
         if create_graph or wanted is not None or MODES.anomaly:
             task.loop()
         else:
@@ -263,6 +265,19 @@ def leading_to(heap: Sequence[tuple[int, Node]], wanted: dict) -> set:
                 if edge is not None and not isinstance(edge, Tensor):
                     stack.append((edge.node if type(edge) is Output else edge, False))
     return useful
+
+
+def behind(heap: Sequence[tuple[int, Node]]) -> set:
+    """The nodes in ``heap`` and all that they lead to."""
+    seen: set = set()
+    stack = [node for _, node in heap]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack += [edge.node if type(edge) is Output else edge for edge in node.next
+                      if edge is not None and not isinstance(edge, Tensor)]
+    return seen
 
 
 def _reaches(edge: Any, wanted: dict, useful: set) -> bool:

@@ -129,3 +129,11 @@ def test_integers_and_other_dtypes() -> None:
         return (lambda i: step(torch.arange(4.0), torch.arange(4), 1.0 + i / 3), list)
 
     check(build, least=14)
+
+
+def test_numbers_computed_from_ones_that_change_are_returned() -> None:
+    def build(wrap: Any) -> tuple:
+        step = wrap(lambda x, rate: (x * rate, rate * 2, [rate]))
+        return lambda i: step(torch.ones(2), i / 10), list
+
+    check(build, compiled=False, warns=True)
