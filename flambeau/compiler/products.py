@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from flambeau.backends.llvm import chores
 from flambeau.backends.threads import get_num_threads
-from flambeau.compiler.access import Access
+from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.graph import Node, Value
 
 __all__ = ["PRODUCTS", "Product", "product_of"]
 
 # Which of the two operands comes transposed.
 PRODUCTS = {"mm": (False, False), "mm_nt": (False, True), "mm_tn": (True, False),
-            "bmm": (False, False)}
+            "bmm": (False, False), "matmul": (False, False)}
 # Operations from which a product is worth two threads.
 SHARED = 1 << 21
 
@@ -46,18 +48,48 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
         return None
     turned = PRODUCTS[node.op.name]
     a, b = (_turned(access(v), t) for v, t in zip((x, y), turned))
-    left, right = _leading(a), _leading(b)
-    if left is None or right is None or not a.shape[-1]:
+    if min(len(a.shape), len(b.shape)) < 2 or not a.shape[-1]:
+        return None
+    a = _one_matrix(a) if len(b.shape) == 2 else a
+    left, right, steps = _leading(a), _leading(b), _steps(a, b)
+    if left is None or right is None or steps is None:
         return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    batch = a.shape[0] if len(a.shape) == 3 else 1
-    steps = [s.strides[0] if len(s.shape) == 3 else 0 for s in (a, b)]
+    batch = out.size // (m * n)
     flops = 2 * batch * m * n * k
-    parts = get_num_threads() if flops >= SHARED and batch == 1 else 1
+    parts = -(-get_num_threads() // batch) if flops >= SHARED else 1
     height = -(-m // parts)
     slices = -(-m // height)
     sizes = [m, n, k, left[0], right[0], int(left[1]), int(right[1]), *steps, m * n, slices, height]
     return Product(name, out, a, b, sizes, batch * slices, flops)
+
+
+def _one_matrix(a: Access) -> Access:
+    """A stack of matrices as one, where their rows follow each other with one stride."""
+    step = _step(a.shape[:-1], a.strides[:-1])
+    if step is None:
+        return a
+    rows = math.prod(a.shape[:-1])
+    return a._replace(shape=(rows, a.shape[-1]), strides=(step, a.strides[-1]))
+
+
+def _steps(a: Access, b: Access) -> tuple[int, int] | None:
+    """From one matrix of a stack to the next, of both operands; None where that varies."""
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    found = []
+    for x in (a, b):
+        wide = broadcast_access(x, (*lead, *x.shape[-2:]))
+        found.append(_step(lead, wide.strides[:-2]))
+    left, right = found
+    return None if left is None or right is None else (left, right)
+
+
+def _step(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The one stride of dimensions that go together as one; None where they do not."""
+    axes = [(n, s) for n, s in zip(sizes, strides) if n != 1]
+    if any([s != inner * n for (_, s), (n, inner) in itertools.pairwise(axes)]):
+        return None
+    return axes[-1][1] if axes else 0
 
 
 def _turned(a: Access, turn: bool) -> Access:

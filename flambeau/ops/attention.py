@@ -85,32 +85,42 @@ def _attend_arrays(q: ndarray, k: ndarray, v: ndarray, mask: ndarray | None,
     return products.matmul(_weights_of_arrays(q, k, mask, scale), v)
 
 
+def _gradients(g: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None,
+               scale: float, causal: bool) -> tuple[Tensor, ...]:
+    """The gradients of query, key and value, by other operators."""
+    p = _weights(query, key, _causal_mask(query, key) if causal else mask, scale)
+    return _through_weights(g, query, key, value, p, scale)
+
+
+def _through_weights(g: Tensor, query: Tensor, key: Tensor, value: Tensor, p: Tensor,
+                     scale: float) -> tuple[Tensor, ...]:
+    weighted = matmul(g, transpose(value, -2, -1)) * p
+    slope = (weighted - p * weighted.sum(-1, keepdim=True)) * scale
+    return (matmul(slope, key), matmul(transpose(slope, -2, -1), query),
+            matmul(transpose(p, -2, -1), g))
+
+
+def _gradients_of_arrays(g: ndarray, q: ndarray, k: ndarray, v: ndarray, mask: ndarray | None,
+                         scale: float, causal: bool) -> list[ndarray]:
+    found = attention_kernels.gradients(g, q, k, v, mask, scale, causal)
+    if found is not None:
+        return found
+    if causal:
+        mask = np.tri(q.shape[-2], k.shape[-2], dtype=np.bool_)
+    p = wrap(_weights_of_arrays(q, k, mask, scale))
+    slopes = _through_weights(wrap(g), wrap(q), wrap(k), wrap(v), p, scale)
+    return [t._a for t in slopes]
+
+
+GRADIENTS = composite(
+    "scaled_dot_product_attention_backward", _gradients, _gradients_of_arrays,
+    inputs=("grad", "query", "key", "value", "mask"), params=("scale", "causal"), multiple=True)
+
+
 def _attend_joint(g: Tensor, needs: tuple, query: Tensor, key: Tensor, value: Tensor,
                   mask: Tensor | None, scale: float, causal: bool) -> list:
-    q, k, m = query._a, key._a, None if mask is None else mask._a
-    plain = type(q) is ndarray and type(k) is ndarray and q.dtype.itemsize >= 4
-    if plain and not MODES.grad and type(g._a) is type(value._a) is ndarray:
-        grads = attention_kernels.gradients(g._a, q, k, value._a, m, scale, causal)
-        if grads is not None:
-            return [wrap(a) if need else None for a, need in zip(grads, needs)] + [None]
-    if causal:
-        mask = _causal_mask(query, key)
-        m = mask._a
-    if plain and not MODES.grad:
-        p = wrap(_weights_of_arrays(q, k, m, scale))
-    else:
-        p = _weights(query, key, mask, scale)
-    found: list[Tensor | None] = [None] * 4
-    if needs[2]:
-        found[2] = matmul(transpose(p, -2, -1), g)
-    if needs[0] or needs[1]:
-        weighted = matmul(g, transpose(value, -2, -1)) * p
-        slope = (weighted - p * weighted.sum(-1, keepdim=True)) * scale
-        if needs[0]:
-            found[0] = matmul(slope, key)
-        if needs[1]:
-            found[1] = matmul(transpose(slope, -2, -1), query)
-    return found
+    found = apply(GRADIENTS, (g, query, key, value, mask), {"scale": scale, "causal": causal})
+    return [t if need else None for t, need in zip(found, needs)] + [None]
 
 
 ATTENTION = composite(

@@ -134,49 +134,86 @@ def _forward(run: Callable, count: int) -> Callable:
     return forward
 
 
-def _joint(run: Callable, parts: Callable, inputs: tuple[str, ...], count: int) -> Callable:
-    """The operator's backward: ``run`` on what was kept, or ``parts`` differentiated."""
+def _gradients(parts: Callable, inputs: int, states: int) -> Callable:
+    """The gradients that ``wanted`` asks for, by differentiating ``parts``.
 
-    def joint(g: Any, needs: tuple, *values: Any) -> list:
-        tensors, (out, sizes, reverse) = values[:len(inputs)], values[len(inputs):]
-        if MODES.grad or not _is_plain((*g, *tensors, *out), len(out) > count + 1):
-            return vjp_of(lambda *ts: parts(*ts, sizes=sizes, reverse=reverse, keep=False),
-                          tensors, needs, g, True)
-        batch = tensors[1]._a.shape[0]
-        x, _, w = _arranged(count, [None if t is None else t._a for t in tensors])
+    Operands are the gradients of the results, the layer's inputs and what its forward kept.
+    """
+    outs = states + 1
+
+    def compose(*tensors: Any, sizes: Sizes, reverse: bool, wanted: tuple) -> tuple[Tensor, ...]:
+        found = vjp_of(lambda *ts: parts(*ts, sizes=sizes, reverse=reverse, keep=False),
+                       tensors[outs:outs + inputs], wanted, tensors[:outs], True)
+        return tuple([t for t, need in zip(found, wanted) if need])
+
+    return compose
+
+
+def _gradients_of_arrays(run: Callable, inputs: int, states: int) -> Callable:
+    """As `_gradients`, by ``run`` on what was kept."""
+    outs = states + 1
+
+    def forward(*arrays: Any, sizes: Sizes, reverse: bool, wanted: tuple) -> list[ndarray]:
+        x, first_states, w = _arranged(states, arrays[outs:outs + inputs])
+        batch = len(first_states[0])
         rows = _rows(x, batch, sizes)
-        grads = [None if t is None else _wide(t._a) for t in g[:count + 1]]
+        grads = [_wide(a) for a in arrays[:outs]]
         if grads[0] is not None:
             grads[0] = _rows(grads[0], batch, sizes)
         steps = kernels.steps_of(len(rows), batch, sizes, reverse)
-        found = run(grads, rows, w, [t._a for t in out[count + 1:]], steps, batch, needs)
+        kept = [a for a in arrays[outs + inputs:] if a is not None]
+        found = run(grads, rows, w, kept, steps, batch, wanted)
         if found[0] is not None:
             found[0] = found[0].reshape(x.shape)
-        return [wrap(a) if need and a is not None else None for a, need in zip(found, needs)]
+        held = arrays[outs].dtype
+        return [a.astype(held, copy=False) for a, need in zip(found, wanted) if need]
+
+    return forward
+
+
+def _joint(back: Op, parts: Callable, inputs: tuple[str, ...], states: int) -> Callable:
+    """The operator's backward: ``back`` on what was kept, or ``parts`` differentiated."""
+    outs = states + 1
+
+    def joint(g: Any, needs: tuple, *values: Any) -> list:
+        tensors, (out, sizes, reverse) = values[:len(inputs)], values[len(inputs):]
+        kept = [wrap(t._a) for t in out[outs:]]
+        if not kept:
+            return vjp_of(lambda *ts: parts(*ts, sizes=sizes, reverse=reverse, keep=False),
+                          tensors, needs, g, True)
+        absent = [None] * (len(back.inputs) - outs - len(inputs) - len(kept))
+        found = iter(apply(back, (*g[:outs], *tensors, *kept, *absent),
+                           {"sizes": sizes, "reverse": reverse, "wanted": needs}))
+        return [next(found) if need else None for need in needs]
 
     joint.names = ("needs", *inputs, "out", "sizes", "reverse")  # type: ignore[attr-defined]
     return joint
 
 
-def _is_plain(tensors: Sequence[Any], kept: bool) -> bool:
-    return kept and all(t is None or type(t._a) is ndarray for t in tensors)
-
-
 def _declare(name: str, parts: Callable, forward: Callable, backward: Callable,
-             inputs: tuple[str, ...], count: int) -> Op:
+             inputs: tuple[str, ...], states: int, kept: tuple[str, ...]) -> Op:
+    results = ("out", "last_h", "last_c")[:states + 1]
+    back = composite(
+        f"{name}_backward", _gradients(parts, len(inputs), states),
+        _gradients_of_arrays(backward, len(inputs), states),
+        inputs=(*[f"grad_{r}" for r in results], *inputs, *kept),
+        params=("sizes", "reverse", "wanted"), multiple=True, widen=False)
     return composite(
-        name, parts, _forward(forward, count), inputs=inputs,
-        joint=_joint(backward, parts, inputs, count), params=("sizes", "reverse", "keep"),
+        name, parts, _forward(forward, states), inputs=inputs,
+        joint=_joint(back, parts, inputs, states), params=("sizes", "reverse", "keep"),
         multiple=True, widen=False, node="Stack")
 
 
 _ONE_STATE = ("x", "h", "w_ih", "w_hh", "b_ih", "b_hh")
 LSTM = _declare("lstm", lstm_parts, kernels.lstm_forward, kernels.lstm_backward,
-                ("x", "h", "c", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr"), 2)
-GRU = _declare("gru", gru_parts, kernels.gru_forward, kernels.gru_backward, _ONE_STATE, 1)
+                ("x", "h", "c", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr"), 2,
+                ("gates", "before_h", "before_c", "raw"))
+GRU = _declare("gru", gru_parts, kernels.gru_forward, kernels.gru_backward, _ONE_STATE, 1,
+               ("gates", "news", "before_h"))
 RNN_TANH, RNN_RELU = [
     _declare(name, _rnn_parts(activation), partial(kernels.rnn_forward, activation is relu),
-             partial(kernels.rnn_backward, activation is relu), _ONE_STATE, 1)
+             partial(kernels.rnn_backward, activation is relu), _ONE_STATE, 1,
+             ("activated", "before_h"))
     for name, activation in (("rnn_tanh", tanh), ("rnn_relu", relu))]
 _nodes: dict[tuple[str, str], type] = {}
 
