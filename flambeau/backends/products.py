@@ -16,7 +16,7 @@ import numpy as np
 from flambeau.backends import large, memory
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
-__all__ = ["dot", "matmul"]
+__all__ = ["dot", "matmul", "sliced"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -68,8 +68,7 @@ def _product(a: ndarray, b: ndarray) -> ndarray | None:
 
     def by_blas() -> ndarray:
         out = memory.empty((m, n), a.dtype)
-        height = -(-m // get_num_threads())
-        _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), -(-m // height), height, 1)
+        _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), sliced(m, n, get_num_threads()), 1)
         return out
 
     return _chosen(by_blas, a[None], b[None]).reshape(m, n)
@@ -93,15 +92,29 @@ def _chosen(by_blas: Callable[[], ndarray], a: ndarray, b: ndarray) -> ndarray:
     return ways[measured.fastest(question, ways)]()
 
 
+def sliced(rows: int, columns: int, parts: int) -> tuple[int, int, int]:
+    """How many slices a product is cut into, across its longer side; rows and columns of one.
+
+    >>> sliced(64, 256, 2)
+    (2, 64, 128)
+    """
+    if columns > rows:
+        width = -(-columns // parts)
+        return -(-columns // width), rows, width
+    height = -(-rows // parts)
+    return -(-rows // height), height, columns
+
+
 def _run(kernel: int, out: ndarray, a: ndarray, b: ndarray, sizes: tuple, steps: tuple,
-         slices: int, height: int, count: int) -> None:
+         slices: tuple[int, int, int], count: int) -> None:
     from flambeau.backends.llvm import calls  # as above
 
     lda, ta = _leading(a)  # type: ignore[misc]
     ldb, tb = _leading(b)  # type: ignore[misc]
-    chunk = max(1, -(-count * slices // (4 * get_num_threads())))
-    calls.launch(kernel, count * slices, chunk, out, _address(a), _address(b), *sizes, lda, ldb,
-                 ta, tb, *steps, slices, height)
+    units = count * slices[0]
+    chunk = max(1, -(-units // (4 * get_num_threads())))
+    calls.launch(kernel, units, chunk, out, _address(a), _address(b), *sizes, lda, ldb, ta, tb,
+                 *steps, *slices)
 
 
 def _address(a: ndarray) -> int:
@@ -147,9 +160,7 @@ def _stack(a: ndarray, b: ndarray) -> ndarray | None:
         out = memory.empty((*lead, m, n), a.dtype)
         parts = get_num_threads()
         slices = 1 if count >= 2 * parts else -(-2 * parts // count)
-        height = max(1, -(-m // slices))
-        _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), -(-m // height), height,
-             count)
+        _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), sliced(m, n, slices), count)
         return out
 
     flat = [_one_stack(x, count, step) for x, step in zip((a, b), steps, strict=True)]

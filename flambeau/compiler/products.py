@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flambeau.backends.llvm import chores
+from flambeau.backends.products import sliced
 from flambeau.backends.threads import get_num_threads
 from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.graph import Node, Value
@@ -58,10 +59,9 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     batch = out.size // (m * n)
     flops = 2 * batch * m * n * k
     parts = -(-get_num_threads() // batch) if flops >= SHARED else 1
-    height = -(-m // parts)
-    slices = -(-m // height)
-    sizes = [m, n, k, left[0], right[0], int(left[1]), int(right[1]), *steps, m * n, slices, height]
-    return Product(name, out, a, b, sizes, batch * slices, flops)
+    slices = sliced(m, n, parts)
+    sizes = [m, n, k, left[0], right[0], int(left[1]), int(right[1]), *steps, m * n, *slices]
+    return Product(name, out, a, b, sizes, batch * slices[0], flops)
 
 
 def _one_matrix(a: Access) -> Access:

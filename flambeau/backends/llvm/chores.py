@@ -298,7 +298,8 @@ over:
 """
 
 # gemm_f32, gemm_f64: c, a, b, m, n, k, lda, ldb, turned a, turned b, steps of a, b, c per product,
-# slices of a product, rows of a slice, item bytes; begin and end number the slices of all products
+# slices of a product, rows of a slice, columns of a slice (one of them is all of the result's);
+# begin and end number the slices of all products
 _GEMM = """
 declare void @cblas_NAME(i32, i32, i32, i64, i64, i64, TYPE, ptr, i64, ptr, i64, TYPE, ptr, i64)
 define void @gemm_NAME(ptr %context, i64 %begin, i64 %end) {
@@ -313,21 +314,33 @@ next:
 one:
   %product = sdiv i64 %i, %slices
   %slice = srem i64 %i, %slices
-  %row = mul i64 %slice, %height
-  %left = sub i64 %m, %row
-  %short = icmp slt i64 %left, %height
-  %rows = select i1 %short, i64 %left, i64 %height
-  %turned = icmp ne i64 %ta, 0
-  %a_along = select i1 %turned, i64 1, i64 %lda
+  %tall = icmp slt i64 %height, %m
+  %row_slice = select i1 %tall, i64 %slice, i64 0
+  %column_slice = select i1 %tall, i64 0, i64 %slice
+  %row = mul i64 %row_slice, %height
+  %column = mul i64 %column_slice, %width
+  %rows_left = sub i64 %m, %row
+  %few_rows = icmp slt i64 %rows_left, %height
+  %rows = select i1 %few_rows, i64 %rows_left, i64 %height
+  %columns_left = sub i64 %n, %column
+  %few_columns = icmp slt i64 %columns_left, %width
+  %columns = select i1 %few_columns, i64 %columns_left, i64 %width
+  %turned_a = icmp ne i64 %ta, 0
+  %a_along = select i1 %turned_a, i64 1, i64 %lda
   %a_row = mul i64 %row, %a_along
   %a_step = mul i64 %product, %sa
   %a_at = add i64 %a_row, %a_step
   %a1 = getelementptr TYPE, ptr %a, i64 %a_at
-  %b_at = mul i64 %product, %sb
+  %turned_b = icmp ne i64 %tb, 0
+  %b_along = select i1 %turned_b, i64 %ldb, i64 1
+  %b_column = mul i64 %column, %b_along
+  %b_step = mul i64 %product, %sb
+  %b_at = add i64 %b_column, %b_step
   %b1 = getelementptr TYPE, ptr %b, i64 %b_at
   %c_row = mul i64 %row, %n
   %c_step = mul i64 %product, %sc
-  %c_at = add i64 %c_row, %c_step
+  %c_first = add i64 %c_row, %c_step
+  %c_at = add i64 %c_first, %column
   %c1 = getelementptr TYPE, ptr %c, i64 %c_at
   %ta_wide = add i64 %ta, 111
   %ta_code = trunc i64 %ta_wide to i32
@@ -335,7 +348,7 @@ one:
   %tb_code = trunc i64 %tb_wide to i32
   br label %go
 go:
-  call void @cblas_NAME(i32 101, i32 %ta_code, i32 %tb_code, i64 %rows, i64 %n, i64 %k,
+  call void @cblas_NAME(i32 101, i32 %ta_code, i32 %tb_code, i64 %rows, i64 %columns, i64 %k,
                         TYPE 1.0, ptr %a1, i64 %lda, ptr %b1, i64 %ldb,
                         TYPE 0.0, ptr %c1, i64 %n)
   %i1 = add i64 %i, 1
@@ -354,7 +367,7 @@ define void @blas_threads(ptr %context, i64 %begin, i64 %end) {
   ret void
 }
 """
-_GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slices", "height")
+_GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slices", "height", "width")
 
 
 def _gemm_text(name: str, kind: str) -> str:
