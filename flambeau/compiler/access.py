@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from flambeau.compiler.graph import Value
 
-__all__ = ["Access", "access_of", "broadcast_access", "dense", "is_view", "own_access"]
+__all__ = ["Access", "access_of", "broadcast_access", "dense", "is_view", "overlapping",
+           "own_access"]
 
 # Views of which an element is one element of what they view.
 _VIEWS = frozenset(("alias", "as_strided", "diagonal", "expand", "getitem", "permute", "split",
@@ -102,3 +104,19 @@ def broadcast_access(a: Access, shape: tuple[int, ...]) -> Access:
     for have, want, s in zip(a.shape, shape[lead:], a.strides):
         strides.append(0 if have == 1 and want != 1 else s)
     return Access(a.root, shape, tuple(strides), a.offset)
+
+
+def overlapping(arrays: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """The pairs of arrays whose bounds in memory overlap.
+
+    >>> a = np.arange(4)
+    >>> list(overlapping([a[:3], np.zeros(1), a[2:]]))
+    [(0, 2)]
+    """
+    spans = sorted([(*byte_bounds(a), i) for i, a in enumerate(arrays) if a.size])
+    reach: list[tuple[int, int]] = []
+    for low, high, i in spans:
+        reach = [(end, j) for end, j in reach if end > low]
+        for _, j in reach:
+            yield (j, i) if j < i else (i, j)
+        reach.append((high, i))

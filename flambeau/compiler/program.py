@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.backends import large
 from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
-from flambeau.compiler.access import dense
+from flambeau.compiler.access import dense, overlapping
 from flambeau.compiler.backward import Backward, split
 from flambeau.compiler.graph import Graph, Value
 from flambeau.compiler.history import Live, Spent, spent_like
@@ -286,15 +286,15 @@ class Program:
             raise Mismatch("other arguments are one tensor")
 
     def _check_overlap(self, arrays: list[ndarray]) -> None:
-        for at in self.mutated:
-            memory = self.trace.captures[at].memory
-            own = {c.at for c in memory.captures}
-            for other, a in enumerate(arrays):
-                if other in own:
-                    if a.__array_interface__["data"] != arrays[at].__array_interface__["data"]:
-                        raise Mismatch("tensors no longer share their memory")
-                elif np.may_share_memory(a, arrays[at]):
-                    raise Mismatch("tensors share memory")
+        """What is written shares memory with nothing but what it shared it with in the trace."""
+        own = {at: {c.at for c in self.trace.captures[at].memory.captures} for at in self.mutated}
+        for at, others in own.items():
+            start = arrays[at].__array_interface__["data"]
+            if any([arrays[i].__array_interface__["data"] != start for i in others]):
+                raise Mismatch("tensors no longer share their memory")
+        for i, j in overlapping(arrays):
+            if i in own and j not in own[i] or j in own and i not in own[j]:
+                raise Mismatch("tensors share memory")
 
     # Running
 

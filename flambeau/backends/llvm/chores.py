@@ -367,7 +367,8 @@ define void @blas_threads(ptr %context, i64 %begin, i64 %end) {
   ret void
 }
 """
-_GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slices", "height", "width")
+_GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slices", "height",
+               "width")
 
 
 def _gemm_text(name: str, kind: str) -> str:
