@@ -143,6 +143,22 @@ def written_gelu(torch: Any) -> Callable[[], object]:
     return step
 
 
+@case("tanh-GELU written out, 1M float32, forward and backward")
+def written_gelu_both_ways(torch: Any) -> Callable[[], object]:
+    """The same with a sum behind it, whose gradient goes back through all."""
+    torch.manual_seed(0)
+    x = torch.randn(1024, 1024, requires_grad=True)
+
+    def step() -> object:
+        y = 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+        loss = y.sum()
+        loss.backward()
+        x.grad = None
+        return loss
+
+    return step
+
+
 @case("softmax 4096x1024")
 def softmax(torch: Any) -> Callable[[], object]:
     """Rows of 1024."""
@@ -176,5 +192,46 @@ def heads(torch: Any) -> Callable[[], object]:
 for _n in (512, 1024, 2048):
     _expression(f"product {_n}x{_n}x{_n}", "a @ a",
                 lambda torch, n=_n: {"a": torch.randn(n, n)})
+
+
+@case("attention 8x6x128x32, causal, forward and backward")
+def attention(torch: Any) -> Callable[[], object]:
+    """What a layer of the GPT attends to."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(8, 6, 128, 32, requires_grad=True) for _ in range(3))
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def step() -> object:
+        loss = attend(q, k, v, is_causal=True).sum()
+        loss.backward()
+        q.grad = k.grad = v.grad = None
+        return loss
+
+    return step
+
+
+def _convolution(torch: Any) -> tuple:
+    torch.manual_seed(0)
+    x = torch.randn(32, 64, 56, 56, requires_grad=True)
+    return x, torch.randn(64, 64, 3, 3, requires_grad=True)
+
+
+@case("conv 3x3, 32x64x56x56 to 64, forward")
+def convolve(torch: Any) -> Callable[[], object]:
+    """Without bias, padded by one."""
+    x, w = (t.detach() for t in _convolution(torch))
+    return lambda: torch.nn.functional.conv2d(x, w, padding=1)
+
+
+def _slope(torch: Any, of: int) -> Callable[[], object]:
+    """The gradient of the convolution for its input (0) or its weight (1) alone."""
+    both = _convolution(torch)
+    y = torch.nn.functional.conv2d(*both, padding=1)
+    g = torch.ones(*y.shape)
+    return lambda: torch.autograd.grad(y, both[of], g, retain_graph=True)
+
+
+CASES["conv 3x3, 32x64x56x56 to 64, input gradient"] = lambda torch: _slope(torch, 0)
+CASES["conv 3x3, 32x64x56x56 to 64, weight gradient"] = lambda torch: _slope(torch, 1)
 
 CASES.update(MODELS)
