@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.llvm import chores, pool
+from flambeau.backends.llvm import pool
 from flambeau.base.pytree import TreeSpec
-from flambeau.compiler.gate import Gate, native_step, run_of
+from flambeau.compiler.gate import Gate, first_table, native_step
 from flambeau.compiler.history import Live, Spent, spent_like
+from flambeau.compiler.interpreter import OutOfRange
 from flambeau.compiler.live import place_of
 from flambeau.compiler.observer import GENERATED
-from flambeau.compiler.results import FAILED, MISSED
+from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.trace import Made, Read
 from flambeau.core.node import Output
@@ -30,18 +31,43 @@ LARGE = 1 << 16
 def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
     """``call(*arguments)`` that gives the step's result, MISSED or FAILED; and its gate.
 
-    None where the program needs Python while it runs, or changes things in unusual ways.
+    None where the program changes things in unusual ways.
     """
-    run, step = run_of(program.executor), native_step()
-    if run is None or step is None or not _is_plain(program):
+    step = native_step()
+    if step is None or not _is_plain(program):
         return None
-    gate = Gate(program, run)
+    gate = Gate(program, first_table(program.executor))
     if gate.table is None:
         return None
     writer = _Writer(program, gate, step)
-    source = writer.source(bool(run[chores.ALONE]))
-    exec(compile(source, GENERATED, "exec"), writer.names)
+    exec(compile(writer.source(), GENERATED, "exec"), writer.names)
     return writer.names["call"], gate
+
+
+def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
+    """What runs the segments behind the first table; None where there are none.
+
+    It takes the arrays of inputs and results, and gives False, with nothing changed, where a step
+    cannot be made as it was traced.
+    """
+    plan, engines = program.executor, program.trace.engines
+    first = int(bool(plan.segments) and plan.segments[0].table is not None)
+    if len(plan.segments) <= first:
+        return None
+
+    def rest(arrays: list[Any]) -> bool:
+        states = [(e, e.get_state()) for e in engines]
+        try:
+            plan.go_on([*arrays, *[None] * (plan.slots - len(arrays))], first)
+        except BaseException as error:
+            for engine, state in states:
+                engine.set_state(state)
+            if isinstance(error, (OutOfRange, *RAISED)):
+                return False
+            raise
+        return True
+
+    return rest
 
 
 def _is_plain(program: Any) -> bool:
@@ -82,11 +108,14 @@ class _Writer:
         self.lines: list[str] = []
         self.lives: list[str] = []
 
-    def source(self, releases: bool) -> str:
+    def source(self) -> str:
         """The text of ``call``."""
-        args = [f"a{i}" for i in range(len(self.program.constants))]
-        real = [a for a, look in zip(args, self.program.looks) if look is not None]
-        self.line(f"def call({', '.join(args)}):")
+        program, rest = self.program, _rest_of(self.program)
+        args = [f"a{i}" for i in range(len(program.constants))]
+        releases = rest is not None or self.gate.releases
+        shared = releases or bool(program.places)
+        self.line(f"def {'run' if shared else 'call'}({', '.join(args)}):")
+        real = [a for a, look in zip(args, program.looks) if look is not None]
         if len(real) > 1:
             pairs = [f"{a} is {b}" for i, a in enumerate(real) for b in real[:i]]
             few = f"len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}"
@@ -94,23 +123,34 @@ class _Writer:
             self.line("        return MISSED")
         if releases:
             self.line("    ready()")
-        for _, array in self.program.lives:
+        for _, array in program.lives:
             held = np.empty((), array.dtype)
             self.lives.append(self._name("l", held))
-        for slot, target in self.program.executor.fresh:
+        for slot, target in program.executor.fresh:
             self._new_array(slot, target)
-        passed = ", ".join(["table", *self.lives, *self.arrays.values(), *args])
-        if releases or self.program.places:
-            self.line("    with lock:")
-            self._update_lives()
-            self.line(f"        done = step({passed})")
-        else:
-            self.line(f"    done = step({passed})")
+        self._update_lives()
+        self.line(f"    done = step({', '.join(['table', *self._made(), *args])})")
         self.line("    if done is not True:")
         self.line("        return MISSED if done is None else FAILED")
+        if rest is not None:
+            self._go_on(rest)
         self._commit()
         self.line(f"    return {self._tree(self.trace.spec, iter(self.trace.outputs))}")
+        if shared:
+            self.line(f"def call({', '.join(args)}):")
+            self.line("    with lock:")
+            self.line(f"        return run({', '.join(args)})")
         return "\n".join(self.lines)
+
+    def _made(self) -> list[str]:
+        """What names the arrays that are made for a call, in the order of their slots."""
+        return [*self.lives, *self.arrays.values()]
+
+    def _go_on(self, rest: Callable[[list[Any]], bool]) -> None:
+        """Run what the native call left."""
+        held = [f"{self._capture(at)}._a" for at in range(len(self.program.slots))]
+        self.line(f"    if not {self._name('r', rest)}([{', '.join([*held, *self._made()])}]):")
+        self.line("        return FAILED")
 
     def _update_lives(self) -> None:
         """Read the numbers that keep changing, check what was compared, and put them in place."""
@@ -121,27 +161,27 @@ class _Writer:
         for number, place in enumerate(program.places):
             name = f"u{number}"
             names.append(name)
-            self.line("        try:")
+            self.line("    try:")
             if place.kind == "argument":
-                self.line(f"            {name} = a{place.key}")
+                self.line(f"        {name} = a{place.key}")
             elif place.kind == "cell":
-                self.line(f"            {name} = {self._name('w', place.owner)}.cell_contents")
+                self.line(f"        {name} = {self._name('w', place.owner)}.cell_contents")
             else:
                 owner, key = self._name("w", place.owner), self._name("k", place.key)
-                self.line(f"            {name} = {owner}[{key}]")
-            self.line("        except (KeyError, IndexError, ValueError):")
-            self.line("            return MISSED")
-            self.line(f"        if type({name}) is not float:")
-            self.line("            return MISSED")
+                self.line(f"        {name} = {owner}[{key}]")
+            self.line("    except (KeyError, IndexError, ValueError):")
+            self.line("        return MISSED")
+            self.line(f"    if type({name}) is not float:")
+            self.line("        return MISSED")
             for word in self._words(place):
-                self.line(f"        table[{word}] = id({name})")
-        self.line(f"        values = ({''.join([n + ', ' for n in names])})")
+                self.line(f"    table[{word}] = id({name})")
+        self.line(f"    values = ({''.join([n + ', ' for n in names])})")
         for left, right, compare, found in program.checks:
             a, b, c = (self._name("e", x) for x in (left, right, compare))
-            self.line(f"        if {c}({a}(values), {b}(values)) is not {found}:")
-            self.line("            return MISSED")
+            self.line(f"    if {c}({a}(values), {b}(values)) is not {found}:")
+            self.line("        return MISSED")
         for name, (expression, _) in zip(self.lives, program.lives):
-            self.line(f"        {name}[()] = {self._name('e', expression)}(values)")
+            self.line(f"    {name}[()] = {self._name('e', expression)}(values)")
 
     def _words(self, place: Any) -> list[int]:
         """Where the table expects a number."""

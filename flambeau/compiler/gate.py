@@ -19,7 +19,7 @@ from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
-__all__ = ["Gate", "native_step", "run_of"]
+__all__ = ["Gate", "first_table", "native_step"]
 
 # The table's first words.
 (ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, FRESH, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME,
@@ -109,6 +109,11 @@ class Gate:
     def runs(self) -> int:
         """How often the step has run."""
         return 0 if self.table is None else int(self.table[RUNS])
+
+    @property
+    def releases(self) -> bool:
+        """Whether other Python threads run while the table does."""
+        return self.table is not None and bool(self.table[int(self.table[RUN]) + chores.ALONE])
 
     def _keep(self, x: Any) -> int:
         self.kept.append(x)
@@ -221,11 +226,11 @@ def _interned(name: str) -> str:
     return sys.intern(name)
 
 
-def run_of(plan: Any) -> np.ndarray | None:
-    """A plan's table of kernels for the gate, None where the plan needs more than one table."""
-    if len(plan.segments) != 1 or plan.segments[0].table is None:
-        return None
-    (segment,) = plan.segments
+def first_table(plan: Any) -> np.ndarray:
+    """A plan's first table of kernels for the gate: empty where the plan begins in Python."""
+    if not plan.segments or plan.segments[0].table is None:
+        return chores.table_words([], [], False)
+    segment = plan.segments[0]
     run = segment.table.copy()
     for p in range(int(run[0])):
         at = chores.HEAD_WORDS + 3 * p + 1

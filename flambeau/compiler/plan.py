@@ -68,6 +68,7 @@ class Plan:
         self.written: set[int] = set()
         self._place_inputs()
         self.order = self._ordered()
+        self.homes = {v.number: u for u in self.order for n in u.nodes for v in n.outputs}
         self._place_targets()
         self._build()
 
@@ -122,13 +123,13 @@ class Plan:
             value = target.value
             if value.number in self.places or self.access(value).root is not value:
                 continue
-            home = self._home(value)
-            if home is None or target.strides != tuple(
+            home = self.homes[value.number]
+            if target.strides != tuple(
                     [s * value.dtype.itemsize for s in dense(value.shape)]) and value.size > 1:
                 continue
             if target.input < 0:
                 self.places[value.number] = Place("slot", self._new_slot(target))
-            elif self._may_overwrite(target, home, readers):
+            elif isinstance(home, Group) and self._may_overwrite(target, home, readers):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
 
@@ -136,10 +137,6 @@ class Plan:
         self.fresh.append((self.slots, target))
         self.slots += 1
         return self.slots - 1
-
-    def _home(self, value: Value) -> Unit | None:
-        return next((u for u in self.order for n in u.nodes if value in n.outputs
-                     and isinstance(u, Group)), None)
 
     def _readers(self) -> dict[int, list[int]]:
         """Per input's number the places, in the order, of the units that read it."""
@@ -154,9 +151,8 @@ class Plan:
             for v in node.values():
                 yield self.access(v).root
 
-    def _may_overwrite(self, target: Target, home: Unit, readers: dict[int, list[int]]) -> bool:
+    def _may_overwrite(self, target: Target, home: Group, readers: dict[int, list[int]]) -> bool:
         """Whether the unit can write into the input: nobody needs the old elements then."""
-        assert isinstance(home, Group)
         source = next((n.outputs[0] for n in self.graph.nodes
                        if n.kind == "input" and n.params["at"] == target.input), None)
         at = self.order.index(home)
@@ -217,11 +213,10 @@ class Plan:
 
     def _kept(self) -> set[int]:
         """The values that somebody reads outside of the group that makes them."""
-        homes = {v.number: u for u in self.order for n in u.nodes for v in n.outputs}
         kept = {self.access(t.value).root.number for t in self.targets}
         for unit in self.order:
             for root in self._roots_read(unit):
-                if homes.get(root.number) is not unit:
+                if self.homes.get(root.number) is not unit:
                     kept.add(root.number)
         for u in self.order:
             if isinstance(u, Group) and not any([n.outputs[0].number in kept for n in u.nodes]):
@@ -268,15 +263,19 @@ class Plan:
         slots: list[Any] = [*arrays, *[None] * (self.slots - len(arrays))]
         for slot, target in self.fresh:
             slots[slot] = memory.empty(target.value.shape, target.value.dtype)
+        self.go_on(slots, 0)
+        return NativeResult(self, slots)
+
+    def go_on(self, slots: list[Any], first: int) -> None:
+        """Run the segments from number ``first`` on; raises OutOfRange where a check fails."""
         run = chores.run_table()
         assert run is not None
-        for segment in self.segments:
+        for segment in self.segments[first:]:
             if segment.table is None:
                 assert segment.call is not None
                 segment.call(slots)
             elif not run(segment.table, *[slots[i] for i in segment.slots]):
                 raise OutOfRange
-        return NativeResult(self, slots)
 
     def reader(self, value: Value) -> Callable[[list[Any]], ndarray]:
         """A function from the slots of a run to the array of a value."""
@@ -402,6 +401,7 @@ class _Writer:
         readers = {v.number: self.plan.reader(v) for v in node.values()}
         step = step_of(node)
         outs = [(v.number, self.plan.places[v.number].at) for v in node.outputs]
+        made = {slot for slot, _ in self.plan.fresh}
         count = self.plan.graph.count
 
         def call(slots: list[Any]) -> None:
@@ -411,7 +411,10 @@ class _Writer:
             step(values)
             for number, slot in outs:
                 a = values[number]
-                slots[slot] = a if a.flags.c_contiguous else a.copy("C")
+                if slot in made:
+                    slots[slot][...] = a
+                else:
+                    slots[slot] = a if a.flags.c_contiguous else a.copy("C")
 
         self.segments.append(Segment(None, [], call))
 

@@ -27,7 +27,7 @@ from flambeau.compiler.live import (
 )
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
-from flambeau.compiler.results import FAILED, MISSED
+from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stance import STANCE, UNITS
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
@@ -42,8 +42,6 @@ __all__ = ["Unit"]
 # How many programs one function may have.
 LIMIT = 8
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-# What operators raise on values that they refuse.
-_RAISED = (ArithmeticError, IndexError, RuntimeError, ValueError)
 # How many calls in a row may do what could be for once.
 PATIENCE = 3
 
@@ -111,7 +109,7 @@ class Unit:
                 self._put_first(at)
             try:
                 result = program.run(*found)
-            except (OutOfRange, *_RAISED):
+            except (OutOfRange, *RAISED):
                 # Nothing was written yet. Python says what is wrong, in eager mode's words.
                 break
             self.slow_runs += 1

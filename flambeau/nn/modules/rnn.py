@@ -123,7 +123,8 @@ class RNNBase(Module):
 
     @property
     def _flat_weights(self) -> list[Parameter]:
-        return [getattr(self, name) for name in self._flat_weights_names]
+        held = self._parameters
+        return [held[n] if n in held else getattr(self, n) for n in self._flat_weights_names]
 
     def flatten_parameters(self) -> None:
         """Nothing: parameters lie as they are, on a CPU."""
