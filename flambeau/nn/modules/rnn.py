@@ -123,7 +123,7 @@ class RNNBase(Module):
 
     @property
     def _flat_weights(self) -> list[Parameter]:
-        held = self._parameters
+        held: dict[str, Any] = self._parameters
         return [held[n] if n in held else getattr(self, n) for n in self._flat_weights_names]
 
     def flatten_parameters(self) -> None:
