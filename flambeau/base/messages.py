@@ -206,6 +206,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "compile_read": {
         "en": "the values of a tensor are read; compute with the tensor, or read it after the step",
         "zh": "读取了张量的值；请直接用张量计算，或在这一步之后再读取"},
+    "compile_sizes": {
+        "en": "the sizes of its tensors depend on the values of others, which keep changing",
+        "zh": "其张量的大小取决于其他张量的值，而这些值一直在变化"},
     "compile_print": {
         "en": "a tensor is printed; return it, and print it after the step",
         "zh": "打印了张量；请返回它，在这一步之后再打印"},

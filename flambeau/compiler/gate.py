@@ -12,8 +12,11 @@ import numpy as np
 
 from flambeau.backends.llvm import calls, chores
 from flambeau.backends.llvm.gate_text import FUNCTIONS, gate_text
+from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import _Default
+from flambeau.base.settings import FILLING
 from flambeau.compiler.state import MISSING, Entry
+from flambeau.compiler.words import class_word, dict_word, function_words
 from flambeau.core.dispatch import saved_hooks
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
@@ -26,7 +29,7 @@ __all__ = ["Gate", "first_table", "native_step"]
  SPANS, RUN, RUNS, TRUE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
- IDENTITY, SOME_GRAD, NO_HOOKS) = range(14)
+ IDENTITY, SOME_GRAD, NO_HOOKS, WORD) = range(15)
 _NAME = "grad"
 
 
@@ -79,6 +82,8 @@ class Gate:
         self.loose = program.loose
         self.words: dict[tuple[int, int], int] = {}
         self.table: np.ndarray | None = None
+        # Where the table has the numbers of changes of libraries.
+        self.numbers: list[int] = []
         checks = self._checks(program)
         if checks is None or _offsets() is None:
             return
@@ -115,6 +120,11 @@ class Gate:
         """Whether other Python threads run while the table does."""
         return self.table is not None and bool(self.table[int(self.table[RUN]) + chores.ALONE])
 
+    def expect(self, numbers: list[int]) -> None:
+        """Take what libraries hold as it is at these numbers of changes."""
+        if self.table is not None:
+            self.table[self.numbers] = numbers
+
     def _keep(self, x: Any) -> int:
         self.kept.append(x)
         return id(x)
@@ -133,7 +143,10 @@ class Gate:
         words: list[int] = []
         for check in (*self._environment(program), *self._slots(program)):
             words += [check[0], len(check) + 1, *check[1:]]
-        for entry in program.state.entries:
+        for at, number in zip(program.versions, program.seen):
+            words += [WORD, 4, at, number]
+            self.numbers.append(HEAD_WORDS + len(words) - 1)
+        for entry in program.looked:
             found = self._entry(entry)
             if found is None:
                 return None
@@ -142,9 +155,11 @@ class Gate:
         return [*words, END, 2]
 
     def _environment(self, program: Any) -> Iterator[list[int]]:
-        grad, inference, anomaly, lower, default = program.env
+        grad, _, anomaly, lower, default, devices, filling = program.env
         yield [LIST, self._keep(INFERENCE), 0]
         yield [LIST, self._keep(saved_hooks), 0]
+        yield [LIST, self._keep(CHOSEN), len(devices), *map(self._keep, devices)]
+        yield [LIST, self._keep(FILLING), int(filling), *[id(True)] * filling]
         for name, value in (("grad", grad), ("anomaly", anomaly), ("tracer", None),
                             ("lower", lower)):
             yield [ATTRIBUTE, self._keep(MODES), self._keep(_interned(name)), id(value)]
@@ -178,9 +193,15 @@ class Gate:
             held = entry.held[0]
             return None if held is MISSING else [
                 [CELL, self._keep(entry.owner), self._expected(entry, 0, held)]]
+        if entry.kind == "object":
+            return self._object(entry)
         if entry.kind == "slot":
             if any([x is MISSING for x in entry.held]):
                 return None
+            places = function_words(entry.owner, entry.held)
+            if places is not None:
+                return [[WORD, at, 0 if x is None else self._keep(x)]
+                        for at, x in zip(places, entry.held)]
             return [[ATTRIBUTE, self._keep(entry.owner), self._keep(_interned(name)),
                      self._keep(x)] for name, x in zip(entry.key, entry.held)]
         if entry.kind == "items":
@@ -192,6 +213,18 @@ class Gate:
             return [[LIST, self._keep(entry.owner), len(objects), *objects]]
         return None
 
+    def _object(self, entry: Entry) -> list[list[int]] | None:
+        """The words of an object that say what class it has and which dict."""
+        owner, (kind, held) = entry.owner, entry.held
+        found = [[WORD, class_word(owner), self._keep(kind)]]
+        if held is not None:
+            at = dict_word(owner, held)
+            if not at:
+                return None
+            found.append([WORD, at, self._keep(held)])
+        self._keep(owner)
+        return found
+
     def _items(self, entry: Entry) -> list[list[int]] | None:
         owner = entry.owner
         address = self._keep(owner)
@@ -201,9 +234,7 @@ class Gate:
             return None
         pairs = []
         for i, (key, held) in enumerate(zip(entry.key, entry.held)):
-            # None also stands for what is not there.
-            there = key in owner
-            pairs += [self._keep(key), self._expected(entry, i, held) if there else 0]
+            pairs += [self._keep(key), 0 if held is MISSING else self._expected(entry, i, held)]
         found = [[ITEMS, address, len(entry.key), *pairs]]
         if entry.size >= 0:
             found.append([SIZE, address, entry.size])

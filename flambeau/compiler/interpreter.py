@@ -15,7 +15,7 @@ from flambeau.core.pointwise import LARGE, computing_dtypes
 from flambeau.core.promote import number_array, result_type
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["Interpreter", "OutOfRange", "blank", "laid_out", "stand_for", "step_of"]
+__all__ = ["Interpreter", "OtherSizes", "OutOfRange", "blank", "laid_out", "stand_for", "step_of"]
 
 ndarray = np.ndarray
 Step = Callable[[list], None]
@@ -163,6 +163,10 @@ class OutOfRange(Exception):
     """A value is not what the step's graph was made for; eager mode says what is wrong."""
 
 
+class OtherSizes(OutOfRange):
+    """The values of tensors give a result of another size than the step's graph was made for."""
+
+
 def _check(node: Node) -> Step:
     at = node.inputs[0].number
     low, high, ignored = (node.params[k] for k in ("low", "high", "ignored"))
@@ -194,16 +198,15 @@ def _general(node: Node) -> Step:
     if op.name in _BY_LAYOUT:
         return _strided(node, op)
     at = [x.number if type(x) is Value else None for x in node.inputs]
-    outs = [v.number for v in node.outputs]
+    outs = [(v.number, v.shape) for v in node.outputs]
 
     def step(values: list) -> None:
         arrays = [None if n is None else values[n] for n in at]
         found = run_forward(op, arrays, params)
-        if op.multiple:
-            for n, a in zip(outs, found):
-                values[n] = a
-        else:
-            values[outs[0]] = found
+        for (n, shape), a in zip(outs, found if op.multiple else (found,)):
+            if a.shape != shape:
+                raise OtherSizes
+            values[n] = a
 
     return step
 

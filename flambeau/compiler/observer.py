@@ -151,13 +151,15 @@ class Call(NamedTuple):
 class Observer:
     """Notes the code that runs in this thread while it is on.
 
-    ``codes`` maps each code object of the program's own to its globals, ``names`` are all names
+    ``codes`` maps each code object of the program's own to its globals, ``libraries`` those of
+    flambeau's upper layers, ``names`` are all names
     that can have been looked up in objects (None: any name), ``calls`` the calls that cannot be
     left out, ``stores`` whether anything that ran can have changed an object.
     """
 
     def __init__(self) -> None:
         self.codes: dict[CodeType, dict[str, Any]] = {}
+        self.libraries: dict[CodeType, dict[str, Any]] = {}
         self.names: set[str] | None = set()
         self.calls: list[Call] = []
         self.stores = False
@@ -218,6 +220,8 @@ class Observer:
                 self.names |= found.strings
         if kind is PROGRAM:
             self.codes[code] = frame.f_globals
+        elif kind is LIBRARY:
+            self.libraries[code] = frame.f_globals
         if kind is not STANDARD:
             self.stores = self.stores or found.stores
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
+from flambeau.base.settings import FILLING
 from flambeau.compiler.access import dense, overlapping
 from flambeau.compiler.backward import Backward, split
 from flambeau.compiler.graph import Graph, Value
@@ -20,8 +23,9 @@ from flambeau.compiler.interpreter import Interpreter, laid_out
 from flambeau.compiler.live import Place, now, place_of, signature
 from flambeau.compiler.simplify import simplified, trimmed
 from flambeau.compiler.stand_ins import Capture, Memory
-from flambeau.compiler.state import State, same_value
+from flambeau.compiler.state import Entry, State, same_value
 from flambeau.compiler.trace import Made, Read, Trace
+from flambeau.compiler.words import version_word
 from flambeau.core.dispatch import apply
 from flambeau.core.inplace import bump
 from flambeau.core.modes import MODES
@@ -36,8 +40,9 @@ ndarray = np.ndarray
 
 
 def environment() -> tuple:
-    """What of this thread's settings changes what operators do."""
-    return MODES.grad, MODES.inference, MODES.anomaly, MODES.lower, get_default_dtype()
+    """What of this thread's and the program's settings changes what operators do."""
+    return (MODES.grad, MODES.inference, MODES.anomaly, MODES.lower, get_default_dtype(),
+            tuple(CHOSEN), bool(FILLING))
 
 
 class Mismatch(Exception):
@@ -94,6 +99,11 @@ class Program:
         self.print = signature(trace.graph)
         self.values = now(self.places, leaves)
         self.state = state
+        # Where libraries have the numbers of their changes, those numbers, and what has none.
+        self.versions = {at: ctypes.c_int64.from_address(at) for at in
+                         [version_word(e.of) for e in state.entries] if at}
+        self.seen = [v.value for v in self.versions.values()]
+        self.looked = [e for e in state.entries if version_word(e.of) not in self.versions]
         self._place_lives()
         self.env = env
         self.spec = spec
@@ -110,6 +120,8 @@ class Program:
         self.executor = _executor(trace.graph, len(trace.captures) + len(self.lives), targets)
         self.lock = threading.Lock()
         self.stale = False
+        # How many calls had results of other sizes.
+        self.misfits = 0
         self.same = _same(leaves)
         self.order = sorted(range(len(self.slots)), key=lambda i: self.slots[i].source == "grad")
         firsts = {id(c.memory): c.memory.captures[0].at for c in trace.captures}
@@ -120,18 +132,20 @@ class Program:
         self._let_go()
         self.fast: Callable[..., Any] | None = None
         self.gate: Any = None
+        self.earlier = 0
         self.open_gate()
 
     def open_gate(self) -> None:
         """Make the quick way anew: from what the checks expect now."""
         if not isinstance(self.executor, Interpreter):
             from flambeau.compiler.fast import fast_call  # loads llvmlite
+            self.earlier = self.runs
             self.fast, self.gate = fast_call(self) or (None, None)
 
     @property
     def runs(self) -> int:
         """How often the quick way was taken."""
-        return 0 if self.gate is None else self.gate.runs
+        return self.earlier + (0 if self.gate is None else self.gate.runs)
 
     def _place_lives(self) -> None:
         """Numbers that keep changing come in behind the tensors."""
@@ -235,7 +249,8 @@ class Program:
             if not isinstance(x, Tensor) and i not in self.moving and not same_value(fixed, x):
                 raise Mismatch(f"argument {i} was {fixed!r} and is {x!r}")
         self.stale = False
-        self._check_state()
+        seen = [v.value for v in self.versions.values()]
+        self._check_state(self.state.entries if seen != self.seen else self.looked)
         tensors: list[Any] = [None] * len(self.slots)
         arrays: list[Any] = [None] * len(self.slots)
         for at in self.order:
@@ -244,13 +259,16 @@ class Program:
         self._check_arguments(leaves, tensors)
         self._check_overlap(arrays)
         arrays += self._update_lives(leaves)
+        patched, self.seen = seen != self.seen, seen
         if self.stale:
             self.open_gate()
+        elif patched and self.gate is not None:
+            self.gate.expect(seen)
         return tensors, arrays
 
-    def _check_state(self) -> None:
+    def _check_state(self, entries: Sequence[Entry]) -> None:
         """Raise where the program's state has changed; equal constants take the old one's place."""
-        for entry in self.state.entries:
+        for entry in entries:
             if entry.holds():
                 continue
             for i, old, new in entry.changes():

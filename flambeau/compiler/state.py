@@ -8,13 +8,14 @@ with what they held. Later the table says whether anything changed.
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import operator
 import re
 import threading
 import types
 import weakref
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -30,19 +31,26 @@ __all__ = ["MISSING", "Entry", "State", "same_value", "state_of"]
 
 MISSING = object()
 LIMIT = 50_000
+# The flag of classes that cannot be changed.
+IMMUTABLE = 1 << 8
 _is = operator.is_
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice,
           Enum, np.generic, np.dtype, np.ufunc, CodeType, re.Pattern, type(NotImplemented),
           types.GenericAlias, types.UnionType, types.GetSetDescriptorType,
           types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
-          types.ClassMethodDescriptorType, types.MethodWrapperType, types.MappingProxyType,
+          types.ClassMethodDescriptorType, types.MethodWrapperType,
           type(threading.Lock()), type(threading.RLock()))
 # What `__slots__` may name that holds no attribute of its own.
 _NO_SLOTS = ("__dict__", "__weakref__")
 _NUMBERS = (bool, int, float, complex, str, bytes)
 _LIBRARIES = frozenset(("flambeau", "torch", "numpy", "ml_dtypes", "scipy", "llvmlite"))
 _KERNEL = re.compile(r"(flambeau|torch)\.(base|backends|core|ops|autograd|func|compiler|interop)\b")
+# What of a function decides what it does; its cells are looked at one by one.
+_OF_FUNCTION = ("__code__", "__defaults__", "__kwdefaults__")
+# Names of classes that Python looks up without code that mentions them, and some that say nothing.
+_IMPLICIT = re.compile(r"__(?!module__|doc__|dict__|weakref__|annotations__|qualname__|slots__"
+                       r"|firstlineno__|static_attributes__|parameters__|orig_bases__).*__")
 
 
 class Entry:
@@ -50,17 +58,20 @@ class Entry:
 
     Kinds: "items", of a dict those under ``key`` (a tuple of keys; ``size`` is how many the dict
     has, where a further one could hide something); "dict" and "list", all of it; "set"; "cell";
-    "slot", the attributes ``key``.
+    "slot", the attributes ``key``; "object", its class and the dict of its attributes.
     """
 
-    __slots__ = ("held", "key", "kind", "owner", "path", "read", "size")
+    __slots__ = ("held", "key", "kind", "of", "owner", "path", "read", "size")
 
-    def __init__(self, kind: str, owner: Any, key: tuple, path: str, size: int = -1) -> None:
+    def __init__(self, kind: str, owner: Any, key: tuple, path: str, size: int = -1,
+                 of: Any = None) -> None:
         self.kind = kind
         self.owner = owner
         self.key = key
         self.path = path
         self.size = size
+        # The class, module or table of a library that this is a part of.
+        self.of = of
         self.read = _READ[kind]
         self.held = tuple(self.read(owner, key))
 
@@ -82,6 +93,8 @@ class Entry:
         """How the program would write what has number ``i``."""
         if i < 0 or self.kind == "cell":
             return self.path
+        if self.kind == "object":
+            return f"{self.path}.{('__class__', '__dict__')[i]}"
         if self.kind in ("items", "slot"):
             name = self.key[i]
             return f"{self.path}.{name}" if self.path else str(name)
@@ -103,12 +116,13 @@ def _pairs(owner: dict, key: tuple) -> list:
 
 
 _READ: dict[str, Callable[[Any, tuple], Sequence]] = {
-    "items": lambda owner, key: [*map(owner.get, key)],
+    "items": lambda owner, key: [owner.get(name, MISSING) for name in key],
     "cell": _cell,
     "slot": lambda owner, key: [getattr(owner, name, MISSING) for name in key],
     "list": lambda owner, key: owner,
     "dict": _pairs,
     "set": lambda owner, key: sorted(owner, key=id),
+    "object": lambda owner, key: (type(owner), own_dict(owner)),
 }
 
 
@@ -175,10 +189,12 @@ def state_of(observer: Observer, function: Any, arguments: Iterable[Any]) -> Sta
     """Walk from a function, its arguments, and the code that the observer saw."""
     walk = _Walk(observer)
     walk.visit(function, getattr(function, "__name__", "step"))
+    walk.visit(Tensor, "Tensor")
     for at, value in enumerate(arguments):
         walk.visit(value, f"argument {at}")
     for code, scope in observer.codes.items():
         walk.visit_globals(code, scope)
+    walk.visit_libraries()
     walk.run()
     walk.check_closures()
     return walk.state
@@ -188,10 +204,12 @@ class _Walk:
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.names = observer.names
+        self.mentioned = _mentioned(observer)
         self.state = State()
         self.matched: set[CodeType] = set()
         self.waiting: deque[tuple[Any, str]] = deque()
         self.noted: set[tuple] = set()
+        self.classes: set[int] = set()
 
     def visit(self, value: Any, path: str) -> None:
         """Look at ``value`` when its turn comes."""
@@ -209,15 +227,17 @@ class _Walk:
             value, path = self.waiting.popleft()
             self._look(value, path)
 
-    def note(self, kind: str, owner: Any, path: str, key: tuple = (), size: int = -1) -> None:
+    def note(self, kind: str, owner: Any, path: str, key: tuple = (), size: int = -1,
+             of: Any = None) -> None:
         """Add an entry, and visit what it holds."""
         if (kind, id(owner), key) in self.noted:
             return
         self.noted.add((kind, id(owner), key))
-        entry = Entry(kind, owner, key, path, size)
+        entry = Entry(kind, owner, key, path, size, of)
         self.state.entries.append(entry)
         for i, held in enumerate(entry.held):
-            if held is not MISSING:
+            if held is not MISSING and kind != "object" and (
+                    of is None or isinstance(held, (ModuleType, type)) and of is not owner):
                 self.visit(held, entry.place(i))
 
     def visit_globals(self, code: CodeType, scope: dict[str, Any]) -> None:
@@ -228,6 +248,21 @@ class _Walk:
         if "random" in code.co_names:
             if any([getattr(scope.get(n), "__name__", "") == "numpy" for n in names]):
                 self.state.gaps.append("NumPy's random numbers")
+
+    def visit_libraries(self) -> None:
+        """The globals that code of flambeau loads, and the tables among them, as a whole."""
+        loaded: dict[int, tuple[dict[str, Any], dict[str, None]]] = {}
+        for code, scope in self.observer.libraries.items():
+            loaded.setdefault(id(scope), (scope, {}))[1].update(
+                dict.fromkeys([n for n in analysed(code).globals if n in scope]))
+        for scope, names in loaded.values():
+            self.note("items", scope, "", tuple(names), of=scope)
+            for name in names:
+                held = scope[name]
+                if isinstance(held, ModuleType):
+                    self.visit(held, name)
+                elif isinstance(held, (dict, list)):
+                    self.note("dict" if isinstance(held, dict) else "list", held, name, of=held)
 
     def check_closures(self) -> None:
         """Every code object that ran must belong to a function that the walk met."""
@@ -241,6 +276,7 @@ class _Walk:
         if isinstance(value, Tensor):
             self.state.tensors[id(value)] = (value, path)
             self._attributes(value, path)
+            self.visit(kind, kind.__name__)
             if value._node is LEAF:
                 # Made here where there are none yet, so that hooks added later show.
                 self.note("items", value._meta().__dict__, path, ("hooks", "post_hooks"))
@@ -279,8 +315,9 @@ class _Walk:
     def _instance(self, value: Any, path: str) -> None:
         """An object's attributes, those of its slots, and its class."""
         kind = type(value)
-        if kind in (dict, list, deque):
+        if kind in (dict, list, deque, OrderedDict, defaultdict):
             return
+        self.note("object", value, path)
         self._attributes(value, path)
         for base in kind.__mro__:
             slots = base.__dict__.get("__slots__", ())
@@ -292,7 +329,7 @@ class _Walk:
 
     def _attributes(self, value: Any, path: str) -> None:
         held = own_dict(value)
-        if held:
+        if held or held is not None and not isinstance(value, (Tensor, FunctionType)):
             names = tuple([n for n in held if self._follows(n)])
             self.note("items", held, path, names, len(held))
 
@@ -301,15 +338,34 @@ class _Walk:
 
     def _class(self, value: type, path: str) -> None:
         for base in value.__mro__[:-1]:
-            if not _is_library(base.__module__):
-                names = tuple([n for n in base.__dict__ if self._follows(n)])
-                self.note("items", base.__dict__, base.__name__, names)
+            if id(base) in self.classes:
+                continue
+            self.classes.add(id(base))
+            if _is_library(base.__module__):
+                self._library(base, base.__dict__, base.__name__)
+            else:
+                names = tuple([n for n in base.__dict__
+                               if self._follows(n) or _IMPLICIT.fullmatch(n)])
+                self.note("items", base.__dict__, base.__name__, names, len(base.__dict__))
 
     def _module(self, value: ModuleType, path: str) -> None:
         root = value.__name__.partition(".")[0]
-        if root not in _LIBRARIES and self.names is not None:
-            names = tuple([n for n in value.__dict__ if n in self.names])
+        if root in _LIBRARIES:
+            self._library(value, value.__dict__, path)
+        else:
+            own = root not in _STANDARD_NAMES
+            names = tuple([n for n in value.__dict__
+                           if n in self.mentioned or own and self._follows(n)])
             self.note("items", value.__dict__, path, names)
+
+    def _library(self, value: Any, held: Any, path: str) -> None:
+        """A class or module that only a program that patches it changes."""
+        if isinstance(value, type) and value.__flags__ & IMMUTABLE:
+            return
+        # Where names are looked up dynamically, one that is not there may come.
+        names = tuple([n for n in self.mentioned if n in held or self.names is None])
+        if names:
+            self.note("items", held, path, names, of=value)
 
     def _function(self, value: FunctionType, path: str) -> None:
         own = set(nested_codes(value.__code__))
@@ -318,10 +374,9 @@ class _Walk:
             self._attributes(value, path)
         if own.isdisjoint(self.observer.codes):
             return
+        self.note("slot", value, path, _OF_FUNCTION)
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or ()):
             self.note("cell", cell, name)
-        self.visit(value.__defaults__, f"{path}.__defaults__")
-        self.visit(value.__kwdefaults__, f"{path}.__kwdefaults__")
 
     def _method(self, value: MethodType, path: str) -> None:
         self.visit(value.__func__, path)
@@ -339,6 +394,10 @@ class _Walk:
         for part in (value.fget, value.fset):
             self.visit(part, path)
 
+    def _proxy(self, value: types.MappingProxyType, path: str) -> None:
+        for held in gc.get_referents(value):
+            self.visit(held, path)
+
     def _ref(self, value: Any, path: str) -> None:
         self.visit(value(), path)
 
@@ -352,7 +411,20 @@ _LOOK: dict[type, Callable[[_Walk, Any, str], None]] = {
     classmethod: _Walk._wrapped,
     property: _Walk._property,
     weakref.ref: _Walk._ref,
+    weakref.KeyedRef: _Walk._ref,
+    types.MappingProxyType: _Walk._proxy,
 }
+
+
+def _mentioned(observer: Observer) -> frozenset[str]:
+    """The names that code can have looked up in a module or class of a library."""
+    found: set[str] = {"forward", "__call__", "__torch_function__"}
+    for code in (*observer.codes, *observer.libraries):
+        names = analysed(code)
+        found |= names.names
+        if observer.names is None:
+            found |= names.strings
+    return frozenset(found)
 
 
 def _is_library(module: str | None) -> bool:

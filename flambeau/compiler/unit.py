@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
 from flambeau.compiler.history import is_spent
-from flambeau.compiler.interpreter import OutOfRange
+from flambeau.compiler.interpreter import OtherSizes, OutOfRange
 from flambeau.compiler.live import (
     LiveFloat,
     Place,
@@ -109,8 +109,10 @@ class Unit:
                 self._put_first(at)
             try:
                 result = program.run(*found)
-            except (OutOfRange, *RAISED):
+            except (OutOfRange, *RAISED) as error:
                 # Nothing was written yet. Python says what is wrong, in eager mode's words.
+                if isinstance(error, OtherSizes):
+                    self._count_misfit(program)
                 break
             self.slow_runs += 1
             return result
@@ -135,6 +137,16 @@ class Unit:
         fast = None if program is None else program.fast
         self.fast = _missed if fast is None else fast
         self.count = -1 if fast is None or program is None else len(program.constants)
+
+    def _count_misfit(self, program: Program) -> None:
+        """Drop a program whose sizes follow from values that keep changing."""
+        program.misfits += 1
+        if program.misfits >= PATIENCE:
+            self.programs = [p for p in self.programs if p is not program]
+            self._choose()
+            self.failures = PATIENCE
+            self.reasons = [text("compile_sizes")]
+            self._tell("compile_eager", reason=self.reasons[0])
 
     def _undoable(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run in Python, so that an error leaves everything as it was."""

@@ -285,6 +285,34 @@ def test_default_dtype_changes() -> None:
     check(build)
 
 
+def test_default_device_and_determinism_change() -> None:
+    def build(wrap: Any) -> Any:
+        step = wrap(lambda x: (x + torch.ones(2), torch.empty(2)))
+
+        def call(i: int) -> Any:
+            torch.use_deterministic_algorithms(i % 4 > 1)
+            try:
+                with torch.device("cpu" if i % 6 < 3 else "meta"):
+                    a, b = step(torch.zeros(2, device="cpu"))
+                return a, b.isnan().all() if i % 4 > 1 else None
+            except NotImplementedError:
+                return "meta"
+            finally:
+                torch.use_deterministic_algorithms(False)
+
+        return call, list
+
+    check(build, least=6)
+
+
+def test_sizes_depend_on_values() -> None:
+    def build(wrap: Any) -> Any:
+        step = wrap(lambda x: (x[x > 3] * 2).sum() + x.masked_select(x > 7).sum())
+        return lambda i: step(torch.arange(10.0) + min(i // 3, 3)), list
+
+    check(build, warns=True, least=4)
+
+
 def test_swapped_parameters() -> None:
     def build(wrap: Any) -> Any:
         held = {"w": torch.ones(3, requires_grad=True)}

@@ -289,7 +289,8 @@ check:
     i64 10, label %size
     i64 11, label %identity
     i64 12, label %some_grad
-    i64 13, label %no_hooks]
+    i64 13, label %no_hooks
+    i64 14, label %word]
 items:
   %items_hold = call i1 @has_items(ptr %object, ptr %rest)
   br i1 %items_hold, label %passed, label %miss
@@ -313,6 +314,11 @@ attribute:
   %attribute_want = load ptr, ptr %attribute_want_at
   %attribute_same = icmp eq ptr %attribute_now, %attribute_want
   br i1 %attribute_same, label %passed, label %miss
+word:
+  %word_now = load i64, ptr %object
+  %word_want = load i64, ptr %rest
+  %word_same = icmp eq i64 %word_now, %word_want
+  br i1 %word_same, label %passed, label %miss
 size:
   %size_now = call i64 @PyDict_Size(ptr %object)
   %size_want = load i64, ptr %rest
