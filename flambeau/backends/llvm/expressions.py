@@ -139,10 +139,25 @@ class Builder:
 
     def step(self, name: str, *args: Symbol) -> Symbol:
         """Append an instruction or a reduction along the row."""
+        if name == "exp" and self._is_below_peak(args[0]):
+            name = "decay"
         signature = INSTRUCTIONS.get(name)
         gives_bool = signature is not None and signature.result == "bool"
         kind = "bool" if gives_bool else args[-1].kind
         return self._append(Step(name, tuple([a.number for a in args])), kind)
+
+    def _is_below_peak(self, x: Symbol) -> bool:
+        """Whether a value is what is left of the row's maximum: not above 0."""
+        step = self._step_of(x.number)
+        if step is None or step.name != "sub":
+            return False
+        peak = self._step_of(step.args[1])
+        return (peak is not None and peak.name in ("row_max", "row_peak")
+                and peak.args[0] == step.args[0])
+
+    def _step_of(self, number: int) -> Step | None:
+        """The step that makes a value; None of an input."""
+        return self._steps[-1 - number] if number < 0 else None
 
     def make(
         self, name: str, args: tuple[Symbol, ...], kind: str, value: Any = None

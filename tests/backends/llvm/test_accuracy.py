@@ -23,7 +23,7 @@ FUNCTIONS = {
     "expm1": (np.expm1, (88.7, 709.7), 1.6),
     "log": (np.log, (1e38, 1e300), 0.9),
     "log1p": (np.log1p, (1e38, 1e300), 0.9),
-    "tanh": (np.tanh, (20, 30), 2.3),
+    "tanh": (np.tanh, (20, 30), 2.5),
     "sigmoid": (logistic, (100, 700), 1.5),
     "sin": (np.sin, (1e6, 1e6), 0.9),
     "cos": (np.cos, (1e6, 1e6), 0.9),
