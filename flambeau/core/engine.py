@@ -165,7 +165,7 @@ class _Task:
             if hooked or node.pre_hooks or node.post_hooks:
                 grads = run_with_hooks(node, g)
             else:
-                grads = run_plain(node, g)
+                grads = run_plain(node, g, None if useful is None else self._needed(node))
             if not self.retain:
                 node.release()
             for edge, gi in zip(node.next, grads):
@@ -229,9 +229,14 @@ class _Task:
                     leaves[edge] = ((wrap(gi), shared) if old is None else
                                     (add(old[0], wrap(gi)), False))
 
+    def _needed(self, node: Node) -> tuple | None:
+        """The node's edges with None where nothing wanted follows; None where all are needed."""
+        found = tuple([e if e is None or self._leads(e) else None for e in node.next])
+        return found if any([a is not b for a, b in zip(found, node.next)]) else None
+
     def _leads(self, edge: Any) -> bool:
         if isinstance(edge, Tensor):
-            return True
+            return (edge, 0) in self.wanted  # type: ignore[operator]
         node = edge.node if type(edge) is Output else edge
         return node in self.useful or self._is_wanted(node)  # type: ignore[operator]
 
@@ -383,8 +388,13 @@ def add_gradients(old: Any, new: ndarray) -> Any:
     return total._a if type(total._a) is ndarray else total
 
 
-def run_plain(node: Node, g: Any) -> Sequence:
-    """The gradients that a node gives, by its formulas on arrays where nothing is recorded."""
+def run_plain(node: Node, g: Any, needed: tuple | None = None) -> Sequence:
+    """The gradients that a node gives, by its formulas on arrays where nothing is recorded.
+
+    ``needed`` has the edges whose gradients are wanted, if that is not all of them.
+    """
+    if needed is not None:
+        return node.run_needed(g, needed)
     if not MODES.grad and node.outputs is None and type(g._a) is ndarray:
         a = g._a
         found = node.run_arrays(a)

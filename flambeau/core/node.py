@@ -104,6 +104,10 @@ class Node:
         """Gradients for ``next``, given the gradient(s) of the output(s)."""
         raise NotImplementedError
 
+    def run_needed(self, g: Any, edges: tuple) -> Any:
+        """As ``run``, where only gradients for ``edges`` are wanted: ``next`` with gaps."""
+        return self.run(g)
+
     def run_arrays(self, a: ndarray) -> Sequence | None:
         """As ``run``, on arrays, where nothing is recorded; None where that does not apply."""
         return None
@@ -254,6 +258,9 @@ class OpNode(Node):
             self.freed = True
 
     def run(self, g: Any) -> Any:
+        return self.run_needed(g, self.next)
+
+    def run_needed(self, g: Any, edges: tuple) -> Any:
         op = self.op
         if op.saved_tensors or self.freed:
             values: Any = self.unpack()
@@ -263,10 +270,10 @@ class OpNode(Node):
             formula = op.formulas[0]
             return (formula[0](g, *[values[k] for k in formula[1]]),)
         if op.joint is not None:
-            needs = tuple([e is not None for e in self.next])
+            needs = tuple([e is not None for e in edges])
             return op.joint(g, *[needs if k < 0 else values[k] for k in op.joint_picks])
         grads: list[Any] = []
-        for edge, formula in zip(self.next, op.formulas):
+        for edge, formula in zip(edges, op.formulas):
             if edge is None or formula is None:
                 grads.append(None)
             else:
