@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,20 +28,16 @@ class Scalar:
 class Value:
     """An array that a node makes; it never changes."""
 
-    __slots__ = ("dtype", "index", "node", "number", "shape", "strides")
+    __slots__ = ("dtype", "index", "node", "number", "shape", "size", "strides")
 
     def __init__(self, node: Node, index: int, array: np.ndarray) -> None:
         self.node = node
         self.index = index
         self.number = -1
         self.shape = array.shape
+        self.size = math.prod(array.shape)
         self.dtype = np.dtype(array.dtype.type) if array.dtype.metadata else array.dtype
         self.strides = array.strides
-
-    @property
-    def size(self) -> int:
-        """How many elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def nbytes(self) -> int:

@@ -6,16 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from flambeau.backends.llvm.expressions import Builder
 from flambeau.compiler.access import Access, access_of, broadcast_access, is_view
-from flambeau.compiler.formulas import KINDS, instructions_of
+from flambeau.compiler.elementwise import has_instructions
+from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
-from flambeau.compiler.interpreter import stand_for
 from flambeau.compiler.layouts import Layout, layouts_of
-from flambeau.core.pointwise import computing_dtypes
-from flambeau.core.promote import result_type
 
 __all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
 
@@ -37,6 +32,8 @@ class Unit:
         self.nodes = nodes
         # The units that must run before, directly or not, as bits.
         self.before = 0
+        # Whether this one must run before another.
+        self.needed = False
 
 
 class Operand:
@@ -151,10 +148,13 @@ class _Grouping:
         for producer in self._producers(values):
             if producer is not unit:
                 added |= producer.before | 1 << producer.number
+                producer.needed = True
         for value in node.outputs:
             self.home[value.number] = unit
         if added & ~unit.before:
             unit.before |= added
+            if not unit.needed:
+                return
             mark = 1 << unit.number
             for later in self.units:
                 if later.before & mark:
@@ -231,6 +231,7 @@ class _Grouping:
         """Let ``group`` stand for ``other``, which is empty from now on."""
         a, b = 1 << group.number, 1 << other.number
         group.before = (group.before | other.before) & ~(a | b)
+        group.needed |= other.needed
         for number, unit in self.home.items():
             if unit is other:
                 self.home[number] = group
@@ -285,7 +286,7 @@ class _Wanted:
             return None
         out = node.outputs[0]
         if node.op.kind == "pointwise" or node.op.name == "to_dtype":
-            if not out.size or not _has_instructions(node):
+            if not out.size or not has_instructions(node):
                 return None
             return cls(grouping, node, out.size, out.shape, 0, False)
         found = reduction_of(node)
@@ -395,52 +396,6 @@ def _one_row(group: Group, columns: int) -> bool:
 
 def _own_size(group: Group, layout: str, columns: int) -> int:
     return group.size // columns if layout == "column" else group.size
-
-
-def operands_of(node: Node) -> list[Any]:
-    """Stand-ins of the operands for type promotion."""
-    return [stand_for(x) if type(x) is Value else x.value for x in node.inputs]
-
-
-def dtypes_of(node: Node) -> tuple[np.dtype, np.dtype]:
-    """What a pointwise node computes in, and the dtype of its result."""
-    assert node.op is not None
-    out = node.outputs[0].dtype
-    if node.op.name == "to_dtype":
-        return node.inputs[0].dtype, out
-    return computing_dtypes(node.op, result_type(operands_of(node)))[0], out
-
-
-def _has_instructions(node: Node) -> bool:
-    b = Builder()
-    symbols = []
-    for x in node.inputs:
-        if type(x) is Value:
-            if x.dtype not in KINDS:
-                return False
-            symbols.append(b.input(KINDS[x.dtype]))
-        elif type(x) is Scalar:
-            symbols.append(x.value)
-        else:
-            return False
-    try:
-        found = steps_of(node, symbols, b)
-        return found is not None and b.pointwise(found) is not None
-    except ValueError:
-        return False
-
-
-def steps_of(node: Node, symbols: Sequence[Any], b: Builder) -> Any:
-    """The result of an elementwise node on symbols and numbers, as steps of ``b``; or None."""
-    out = node.outputs[0].dtype
-    assert node.op is not None
-    if node.op.name == "to_dtype":
-        kind, have = KINDS.get(out), symbols[0].kind
-        if kind is None or have in ("f32", "f64") and kind in ("i32", "i64"):
-            return None
-        return symbols[0].cast(kind)
-    compute, _ = dtypes_of(node)
-    return instructions_of(node.op, symbols, compute, out, node.params, b)
 
 
 def grouped(graph: Graph) -> tuple[list[Unit], dict[int, Access]]:

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from flambeau.backends.llvm import calls, jit, printer, row_printer, rows
 from flambeau.backends.llvm.expressions import Builder, Symbol
 from flambeau.backends.llvm.program import Pointwise, Rows
+from flambeau.compiler.elementwise import likeness_of, steps_of
 from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
-from flambeau.compiler.groups import Group, Operand, reduction_of, steps_of
+from flambeau.compiler.groups import Group, Operand, reduction_of
 
 __all__ = ["Kernel", "address_of", "compile_all", "kernel_of"]
 
 # Kernels that this process has compiled, by their text.
 _LOADED: dict[str, int] = {}
+# Designs of kernels, by what they depend on: networks have many layers that are alike.
+_DESIGNS: dict[Hashable, Design] = {}
+MOST_DESIGNS = 1 << 10
 
 
-class Kernel:
-    """A kernel and its call: outputs, inputs (value, offset), sizes, and how it is cut."""
+class Design:
+    """The program and text of a kernel, and how its work is cut."""
 
-    def __init__(self, group: Group, program: Pointwise | Rows, outs: list[Value],
-                 layouts: list[str], ins: list[tuple[Value, int]]) -> None:
+    def __init__(self, program: Pointwise | Rows, size: int, columns: int, item: int) -> None:
         self.program = program
-        self.outs = outs
-        self.layouts = layouts
-        self.ins = ins
-        self.items = group.size
-        columns = group.columns or group.size
-        count = group.size // columns
+        self.items = size
+        columns = columns or size
+        count = size // columns
+        # Past the caches or not: the text.
+        self.texts: dict[bool, str] = {}
         if isinstance(program, Pointwise):
-            self._plan_pointwise(program, count, columns)
+            self._plan_pointwise(program, count, columns, item)
         else:
             self._plan_rows(program, count, columns)
 
-    def _plan_pointwise(self, program: Pointwise, count: int, columns: int) -> None:
+    def _plan_pointwise(self, program: Pointwise, count: int, columns: int, item: int) -> None:
         self.sizes = [columns] if program.by_rows else []
-        item = max([4, *[v.dtype.itemsize for v in self.outs]])
         if program.by_rows:
             self.count, self.chunk = count, max(1, calls.CHUNK_BYTES // (item * columns))
         else:
             self.count, self.chunk = self.items, calls.CHUNK_BYTES // item
-        self.text = printer.print_pointwise(program, jit.host().vector_bytes)
 
     def _plan_rows(self, program: Rows, count: int, columns: int) -> None:
         plan = rows.RowsKernel(program)
@@ -55,14 +56,41 @@ class Kernel:
         height = -(-height // walk.together) * walk.together
         self.sizes = [count, columns, height]
         self.count, self.chunk = -(-count // height), 1
-        self.text = row_printer.print_rows(program, jit.host().vector_bytes, walk)
+        self.texts[False] = row_printer.print_rows(program, jit.host().vector_bytes, walk)
+
+    def text(self, streams: bool) -> str:
+        """The text, of a kernel that writes past the caches or of one that does not."""
+        if streams not in self.texts:
+            assert isinstance(self.program, Pointwise)
+            self.texts[streams] = printer.print_pointwise(
+                self.program, jit.host().vector_bytes, streams)
+        return self.texts[streams]
+
+
+class Kernel:
+    """A kernel and its call: outputs, inputs (value, offset), sizes, and how it is cut."""
+
+    def __init__(self, design: Design, outs: list[Value], layouts: list[str],
+                 ins: list[tuple[Value, int]]) -> None:
+        self.design = design
+        self.program = design.program
+        self.outs = outs
+        self.layouts = layouts
+        self.ins = ins
+        self.items, self.sizes = design.items, design.sizes
+        self.count, self.chunk = design.count, design.chunk
+        self.streams = False
 
     def stream(self) -> None:
         """Write past the caches, where outputs are large; they are aligned and no inputs."""
         program = self.program
         if isinstance(program, Pointwise) and not program.by_rows:
-            if all([v.nbytes >= calls.STREAM_BYTES for v in self.outs]):
-                self.text = printer.print_pointwise(program, jit.host().vector_bytes, True)
+            self.streams = all([v.nbytes >= calls.STREAM_BYTES for v in self.outs])
+
+    @property
+    def text(self) -> str:
+        """Its LLVM text."""
+        return self.design.text(self.streams)
 
     @property
     def address(self) -> int:
@@ -84,16 +112,51 @@ class Kernel:
 
 def kernel_of(group: Group, kept: set[int]) -> Kernel:
     """The kernel that computes the values of ``group`` whose numbers are in ``kept``."""
-    b = Builder()
-    inputs: dict[tuple, Symbol] = {}
-    ins: list[tuple[Value, int]] = []
+    ins: dict[tuple, tuple[Value, int]] = {}
     for node in group.nodes:
         for x in group.operands[id(node)]:
             if isinstance(x, Operand) and x.access.root.number not in group.layouts:
-                key = (x.access.root.number, x.access.offset, x.layout)
-                if key not in inputs:
-                    inputs[key] = b.input(KINDS[x.access.root.dtype], x.layout)
-                    ins.append((x.access.root, x.access.offset))
+                ins.setdefault(_input_key(x), (x.access.root, x.access.offset))
+    outs = [n.outputs[0] for n in group.nodes if n.outputs[0].number in kept]
+    layouts = [group.layouts[v.number] for v in outs]
+    key = _likeness(group, outs, list(ins))
+    design = None if key is None else _DESIGNS.get(key)
+    if design is None:
+        program = _program_of(group, outs, layouts, ins)
+        item = max([4, *[v.dtype.itemsize for v in outs]])
+        design = Design(program, group.size, group.columns, item)
+        if key is not None:
+            if len(_DESIGNS) >= MOST_DESIGNS:
+                _DESIGNS.clear()
+            _DESIGNS[key] = design
+    return Kernel(design, outs, layouts, list(ins.values()))
+
+
+def _input_key(x: Operand) -> tuple:
+    return x.access.root.number, x.access.offset, x.layout
+
+
+def _likeness(group: Group, outs: list[Value], ins: list[tuple]) -> Hashable | None:
+    """What the design of a group's kernel depends on; None where that cannot be told."""
+    places: dict[Any, Any] = {key: -1 - at for at, key in enumerate(ins)}
+    parts: list[Any] = [group.size, group.columns]
+    for at, node in enumerate(group.nodes):
+        like = likeness_of(node)
+        if like is None:
+            return None
+        uses = [(places.get(x.access.root.number) or places[_input_key(x)], x.layout,
+                 x.access.root.dtype) if isinstance(x, Operand) else None
+                for x in group.operands[id(node)]]
+        parts.append((like, reduction_of(node), tuple(uses)))
+        places[node.outputs[0].number] = at + 1
+    made = [(places[v.number], group.layouts[v.number]) for v in outs]
+    return (*parts, *made)
+
+
+def _program_of(group: Group, outs: list[Value], layouts: list[str],
+                ins: dict[tuple, tuple[Value, int]]) -> Pointwise | Rows:
+    b = Builder()
+    inputs = {key: b.input(KINDS[root.dtype], key[2]) for key, (root, _) in ins.items()}
     made: dict[int, Symbol] = {}
     # The values that differ along a row.
     along = {id(s) for (_, _, layout), s in inputs.items() if layout in ("array", "row")}
@@ -102,22 +165,16 @@ def kernel_of(group: Group, kept: set[int]) -> Kernel:
         found = made[node.outputs[0].number] = _result(node, symbols, b, along)
         if reduction_of(node) is None and any([id(s) in along for s in symbols]):
             along.add(id(found))
-    outs = [n.outputs[0] for n in group.nodes if n.outputs[0].number in kept]
-    layouts = [group.layouts[v.number] for v in outs]
     if group.reduces:
-        pairs = [(made[v.number], layout) for v, layout in zip(outs, layouts)]
-        program: Pointwise | Rows = b.rows(*pairs)
-    else:
-        program = b.pointwise(*[made[v.number] for v in outs])
-    return Kernel(group, program, outs, layouts, ins)
+        return b.rows(*[(made[v.number], layout) for v, layout in zip(outs, layouts)])
+    return b.pointwise(*[made[v.number] for v in outs])
 
 
 def _symbol(x: Any, inputs: dict[tuple, Symbol], made: dict[int, Symbol]) -> Any:
     if not isinstance(x, Operand):
         return x.value
-    root = x.access.root
-    found = made.get(root.number)
-    return inputs[root.number, x.access.offset, x.layout] if found is None else found
+    found = made.get(x.access.root.number)
+    return inputs[_input_key(x)] if found is None else found
 
 
 def _result(node: Node, symbols: list[Any], b: Builder, along: set[int]) -> Symbol:

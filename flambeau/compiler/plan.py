@@ -86,23 +86,29 @@ class Plan:
             writes = any([v.number in aims for n in unit.nodes for v in n.outputs])
             return int(writes), unit.number
 
+        ready: list[tuple[int, int]] = []
+        # Per unit those that wait for it, though for others, too, it may be.
+        waiting: dict[int, list[Unit]] = {}
+        done = 0
+
+        def enter(unit: Unit) -> None:
+            left = unit.before & ~done
+            if left:
+                waiting.setdefault((left & -left).bit_length() - 1, []).append(unit)
+            else:
+                heapq.heappush(ready, rank(unit))
+
+        for u in self.units:
+            enter(u)
         units = {u.number: u for u in self.units}
-        ready = [(*rank(u), u.number) for u in self.units if not u.before]
-        heapq.heapify(ready)
-        left = [u for u in self.units if u.before]
-        found, done = [], 0
+        found = []
         while ready:
             number = heapq.heappop(ready)[-1]
             found.append(units[number])
             done |= 1 << number
-            still = []
-            for u in left:
-                if u.before & ~done:
-                    still.append(u)
-                else:
-                    heapq.heappush(ready, (*rank(u), u.number))
-            left = still
-        assert not left, "units wait for each other"
+            for u in waiting.pop(number, ()):
+                enter(u)
+        assert not waiting, "units wait for each other"
         return found
 
     # Places
@@ -119,6 +125,10 @@ class Plan:
     def _place_targets(self) -> None:
         """Let values that are wanted be computed where they are wanted, if nothing forbids it."""
         readers = self._readers()
+        turns = {u.number: at for at, u in enumerate(self.order)}
+        sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes if n.kind == "input"}
+        kept = {self.access(t.value).root.number for t in self.targets}
+        safe = max([at for at, u in enumerate(self.order) if _may_fail(u)], default=-1)
         for target in self.targets:
             value = target.value
             if value.number in self.places or self.access(value).root is not value:
@@ -129,7 +139,9 @@ class Plan:
                 continue
             if target.input < 0:
                 self.places[value.number] = Place("slot", self._new_slot(target))
-            elif isinstance(home, Group) and self._may_overwrite(target, home, readers):
+            elif turns[home.number] > safe and target.input not in self.written and (
+                    self._may_overwrite(value, turns[home.number], sources.get(target.input),
+                                        kept, readers)):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
 
@@ -151,20 +163,19 @@ class Plan:
             for v in node.values():
                 yield self.access(v).root
 
-    def _may_overwrite(self, target: Target, home: Group, readers: dict[int, list[int]]) -> bool:
-        """Whether the unit can write into the input: nobody needs the old elements then."""
-        source = next((n.outputs[0] for n in self.graph.nodes
-                       if n.kind == "input" and n.params["at"] == target.input), None)
-        at = self.order.index(home)
-        if any([_may_fail(u) for u in self.order[at:]]) or target.input in self.written:
+    def _may_overwrite(self, value: Value, at: int, source: Value | None, kept: set[int],
+                       readers: dict[int, list[int]]) -> bool:
+        """Whether the unit at a place of the order can write into an input: nobody needs what it
+        held by then. ``kept`` are the values that are wanted in the end.
+        """
+        home = self.order[at]
+        if not isinstance(home, Group):
             return False
         if source is None:
             return True
-        if any([self.access(t.value).root is source for t in self.targets]):
+        if source.number in kept or any([i > at for i in readers.get(source.number, ())]):
             return False
-        if any([i > at for i in readers.get(source.number, ())]):
-            return False
-        layout = home.layouts[target.value.number]
+        layout = home.layouts[value.number]
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
 
     def _reads_in_step(self, home: Group, node: Node, source: Value, layout: str) -> bool:
@@ -477,7 +488,8 @@ class _Writer:
         if not self.entries:
             return
         slots = sorted({slot for _, slot, _ in self.patches})
-        patches = [(word, slots.index(slot), offset) for word, slot, offset in self.patches]
+        at = {slot: i for i, slot in enumerate(slots)}
+        patches = [(word, at[slot], offset) for word, slot, offset in self.patches]
         table = chores.table_words(patches, self.entries, self.work > LONG)
         start = int(table[chores.ENTRIES])
         self.pending.append((len(self.segments), [(start + w, b) for w, b in self.arena_words]))

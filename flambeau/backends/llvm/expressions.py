@@ -9,9 +9,9 @@ A formula written for arrays, with the functions it needs in a namespace `on`, s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from flambeau.backends.llvm import coefficients as table
@@ -123,7 +123,7 @@ class Builder:
         self._steps: list[Step] = []
         self._kinds: dict[int, str] = {}
         self._known: dict[Step, Symbol] = {}
-        self.on = _namespace(self)
+        self.on = Functions(self)
 
     def input(self, kind: str, layout: str = "array") -> Symbol:
         """Declare the next input (before any step); what is only stored is widened to float32."""
@@ -204,22 +204,25 @@ def widened(symbol: Symbol) -> Symbol:
     return symbol.cast("f32") if symbol.kind in STORAGE_ONLY else symbol
 
 
-def _namespace(b: Builder) -> SimpleNamespace:
-    """The functions that formulas are written in."""
-    on = SimpleNamespace()
-    for name in (*INSTRUCTIONS, *ROW_REDUCTIONS):
-        setattr(on, name, _function(b, name))
-    on.sum, on.max, on.min, on.peak = on.row_sum, on.row_max, on.row_min, on.row_peak
-    on.length = lambda kind: b.make("row_length", (), kind)
-    on.column = lambda kind: b.make("column_number", (), kind)
-    on.where = lambda condition, a, c: _where(b, condition, a, c)
-    on.clip = lambda x, low, high: _clip(b, x, low, high)
-    on.conj = lambda x: x
-    on.normal_density = lambda x: on.decay(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
-    on.normal_cdf = lambda x: _normal_cdf(on, x)
-    on.sign = lambda x: _sign(b, x)
-    on.softplus = lambda z: on.maximum(z, 0.0) + on.log1p(on.decay(-on.abs(z)))
-    return on
+class Functions:
+    """The functions that formulas are written in: instructions by name, and what is made of them.
+
+    Each is made when it is first asked for.
+    """
+
+    def __init__(self, b: Builder) -> None:
+        self._builder = b
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        step = _REDUCES.get(name, name)
+        if name in _MADE:
+            made: Callable[..., Any] = functools.partial(_MADE[name], self._builder)
+        elif step in INSTRUCTIONS or step in ROW_REDUCTIONS:
+            made = _function(self._builder, step)
+        else:
+            raise AttributeError(f"kernels have no function {name!r}")
+        setattr(self, name, made)
+        return made
 
 
 def _function(b: Builder, name: str) -> Callable[..., Symbol]:
@@ -228,6 +231,18 @@ def _function(b: Builder, name: str) -> Callable[..., Symbol]:
         return b.step(name, *[b.lift(a, kind) for a in args])
 
     return function
+
+
+def _length(b: Builder, kind: str) -> Symbol:
+    return b.make("row_length", (), kind)
+
+
+def _column(b: Builder, kind: str) -> Symbol:
+    return b.make("column_number", (), kind)
+
+
+def _conj(b: Builder, x: Symbol) -> Symbol:
+    return x
 
 
 def _where(b: Builder, condition: Symbol, first: Any, second: Any) -> Symbol:
@@ -241,8 +256,13 @@ def _clip(b: Builder, x: Symbol, low: Any, high: Any) -> Symbol:
     return x if high is None else b.step("minimum", x, b.lift(high, x.kind))
 
 
-def _normal_cdf(on: SimpleNamespace, x: Symbol) -> Symbol:
+def _normal_density(b: Builder, x: Symbol) -> Symbol:
+    return b.on.decay(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
+
+
+def _normal_cdf(b: Builder, x: Symbol) -> Symbol:
     """The normal distribution function; float32 shares its exponential with the density."""
+    on = b.on
     if x.kind != "f32":
         return 0.5 * (1.0 + on.erf(x * math.sqrt(0.5)))
     t = on.reciprocal(1.0 + table.NORMAL_SCALE * on.abs(x))
@@ -258,3 +278,12 @@ def _sign(b: Builder, x: Symbol) -> Symbol:
     return _where(b, x < 0, b.lift(-1.0, x.kind), one)
 
 
+def _softplus(b: Builder, z: Symbol) -> Symbol:
+    return b.on.maximum(z, 0.0) + b.on.log1p(b.on.decay(-b.on.abs(z)))
+
+
+_REDUCES = {"sum": "row_sum", "max": "row_max", "min": "row_min", "peak": "row_peak"}
+_MADE: dict[str, Callable[..., Symbol]] = {
+    "length": _length, "column": _column, "where": _where, "clip": _clip, "conj": _conj,
+    "normal_density": _normal_density, "normal_cdf": _normal_cdf, "sign": _sign,
+    "softplus": _softplus}
