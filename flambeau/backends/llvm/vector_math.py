@@ -1,4 +1,4 @@
-"""exp, log, tanh, erf, sin, cos, pow ... on vectors, branch-free, to 2.5 ulp at most in f32 and f64.
+"""exp, log, tanh, erf, sin, cos, pow ... on vectors, branch-free, to 2.5 ulp in f32 and f64.
 
 Range reduction and evaluation follow the textbook forms (Cody and Waite's two-part constants, the
 atanh series for log); nothing relies on a fused multiply-add, which only makes them sharper.
