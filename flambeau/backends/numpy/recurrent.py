@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.backends import recurrence
+from flambeau.backends.products import dot
 
 __all__ = ["Weights", "gru_backward", "gru_forward", "lstm_backward", "lstm_forward",
            "rnn_backward", "rnn_forward", "steps_of"]
@@ -56,7 +57,7 @@ def sigmoid_in_place(a: ndarray) -> None:
 
 def _inputs(x: ndarray, w: Weights) -> ndarray:
     """What the inputs of all steps add to the gates, and the biases: (rows, gates)."""
-    z = x.dot(w.ih.T)
+    z = dot(x, w.ih.T)
     if w.b_ih is not None:
         z += w.b_ih if w.b_hh is None else w.b_ih + w.b_hh
     elif w.b_hh is not None:
@@ -71,9 +72,9 @@ def _weight_grads(d_in: ndarray, d_state: ndarray, x: ndarray, before: ndarray, 
     state_sums = None
     if needs[4]:
         state_sums = d_state.sum(0) if sums is None or d_in is not d_state else sums.copy()
-    return [d_in.dot(w.ih) if needs[0] else None,
-            d_in.T.dot(x) if needs[1] else None,
-            d_state.T.dot(before) if needs[2] else None,
+    return [dot(d_in, w.ih) if needs[0] else None,
+            dot(d_in.T, x) if needs[1] else None,
+            dot(d_state.T, before) if needs[2] else None,
             sums, state_sums]
 
 
