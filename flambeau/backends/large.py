@@ -6,7 +6,6 @@ for every case not covered, the functions return None and the caller computes wi
 
 import functools
 import math
-import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from flambeau.backends import memory
 from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE, TRIG_LIMIT
 from flambeau.backends.memory_order import memory_axes
+from flambeau.base import config
 
 # fewer items than this are done before a kernel on two threads has started
 MIN_ITEMS = 1 << 15
@@ -41,7 +41,7 @@ _start_lock = threading.Lock()
 @functools.cache
 def load() -> SimpleNamespace | None:
     """The modules that make kernels; None where there are to be none."""
-    if os.environ.get("FLAMBEAU_BACKEND", "").lower() == "numpy":
+    if config.backend() == "numpy":
         return None
     with _start_lock:
         try:

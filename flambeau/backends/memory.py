@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.base import config
+
 # what is smaller the C library's heap serves well
 THRESHOLD = 1 << 20
 DEFAULT_LIMIT = 1 << 30
@@ -162,18 +164,6 @@ def _aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-def _limit_from_environment() -> int:
-    chosen = os.environ.get("FLAMBEAU_BUFFER_CACHE", "").strip()
-    if not chosen:
-        return DEFAULT_LIMIT
-    try:
-        return max(0, int(float(chosen) * (1 << 20)))
-    except ValueError:
-        raise ValueError(
-            f"FLAMBEAU_BUFFER_CACHE is a number of megabytes, not {chosen!r}"
-        ) from None
-
-
-_cache = BufferCache(_limit_from_environment())
+_cache = BufferCache(config.buffer_cache(DEFAULT_LIMIT))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_cache.after_fork)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import locale
 import os
 
+from flambeau.base import config
+
 __all__ = ["TEXTS", "language", "text"]
 
 TEXTS: dict[str, dict[str, str]] = {
@@ -272,7 +274,7 @@ def language() -> str:
     >>> language() in ("en", "zh")
     True
     """
-    chosen = os.environ.get("FLAMBEAU_LANG")
+    chosen: str | None = config.language()
     if not chosen:
         chosen = next((os.environ[v] for v in ("LC_ALL", "LC_MESSAGES", "LANG")
                        if os.environ.get(v)), None) or locale.getlocale()[0] or "en"

@@ -10,6 +10,7 @@ from typing import Any
 from flambeau.base.messages import text
 from flambeau.compiler.entry import unit_of
 from flambeau.compiler.graph import Graph, Node
+from flambeau.compiler.stages import work_of
 
 __all__ = ["Explanation", "explain"]
 
@@ -74,11 +75,11 @@ def _program_lines(program: Any) -> Iterator[str]:
     for line in str(program.trace.graph).splitlines():
         yield "    " + line
     yield "  " + text("explain_kernels")
-    for name, moved, work in _work(program.executor):
+    for name, moved, work in work_of(program.executor):
         yield "    " + text("explain_kernel", name=name, bytes=moved, flops=work)
     if program.back is not None:
         yield "  " + text("explain_back")
-        for name, moved, work in _work(program.back.executor):
+        for name, moved, work in work_of(program.back.executor):
             yield "    " + text("explain_kernel", name=name, bytes=moved, flops=work)
     yield "  " + text("explain_checks")
     for slot in program.slots:
@@ -89,23 +90,6 @@ def _program_lines(program: Any) -> Iterator[str]:
         names = [entry.place(i) for i in range(len(entry.held))] if entry.kind == "items" else [
             entry.place(-1)]
         yield "    " + ", ".join(dict.fromkeys(names))
-
-
-def _work(executor: Any) -> Iterator[tuple[str, int, int]]:
-    """Per kernel, product or single node: its name, bytes moved, operations."""
-    for unit in getattr(executor, "order", ()):
-        kernel = executor.kernels.get(unit.number)
-        product = executor.products.get(unit.number)
-        name = " ".join([n.name for n in unit.nodes])
-        if kernel is not None:
-            yield f"[{name}]", kernel.nbytes, kernel.items * len(kernel.program.steps)
-        elif product is not None:
-            sides = (product.a.root, product.b.root, product.out)
-            yield name, sum([v.nbytes for v in sides]), product.flops
-        else:
-            node = unit.nodes[0]
-            values = (*node.values(), *node.outputs)
-            yield f"{name} (NumPy)", sum([v.nbytes for v in values]), 0
 
 
 def _homes(executor: Any) -> dict[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.base.config import debug_level
 from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import get_default_dtype
 from flambeau.base.pytree import tree_unflatten
 from flambeau.base.settings import FILLING
+from flambeau.compiler import stages
 from flambeau.compiler.access import dense, overlapping
 from flambeau.compiler.backward import Backward, split
 from flambeau.compiler.graph import Graph, Value
@@ -114,10 +115,13 @@ class Program:
         memories = list({id(m): m for m in (*trace.written, *self.fresh.values())}.values())
         self.targets = {id(m): i for i, m in enumerate(memories)}
         self.back: Backward | None = None
+        stages.show_graph(stages.OPERATORS, trace.graph)
         kept = self._simplify(memories)
+        stages.show_graph(stages.GRAPH, trace.graph)
         targets = [(m.value, m.captures[0].at if m.captures else -1, m.strides) for m in memories]
         targets += [(v, -1, dense_strides(v)) for v in kept]
         self.executor = _executor(trace.graph, len(trace.captures) + len(self.lives), targets)
+        stages.show_kernels(self.executor)
         self.lock = threading.Lock()
         self.stale = False
         # How many calls had results of other sizes.
@@ -348,7 +352,7 @@ def _executor(graph: Graph, inputs: int, targets: Sequence[tuple]) -> Any:
         return Plan(graph, inputs, [Target(*t) for t in targets])
     except (ValueError, RuntimeError, ArithmeticError, LookupError):
         # A kernel that cannot be made is no reason for the program to fail.
-        if os.environ.get("FLAMBEAU_DEBUG"):
+        if debug_level():
             raise
         return Interpreter(graph, [value for value, _, _ in targets])
 

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from flambeau.base import config
+
 MAGIC = b"flambeau-object-1\n"
 DIGEST_BYTES = 32
 MAX_BYTES = 128 << 20
@@ -18,7 +20,7 @@ _stores = 0
 
 def folder() -> Path:
     """Return where objects are kept: FLAMBEAU_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("FLAMBEAU_CACHE_DIR")
+    chosen = config.cache_folder()
     if chosen:
         return Path(chosen) / "objects"
     if sys.platform == "win32":

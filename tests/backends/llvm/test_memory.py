@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flambeau.backends import memory
+from flambeau.base import config
 
 F32 = np.dtype(np.float32)
 BIG = (memory.THRESHOLD // 4,)
@@ -125,13 +126,13 @@ def test_it_can_be_turned_off(monkeypatch):
 @pytest.mark.parametrize(("text", "limit"), [("0", 0), ("64", 64 << 20), ("", 1 << 30)])
 def test_the_switch(text, limit, monkeypatch):
     monkeypatch.setenv("FLAMBEAU_BUFFER_CACHE", text)
-    assert memory._limit_from_environment() == limit
+    assert config.buffer_cache(memory.DEFAULT_LIMIT) == limit
 
 
 def test_a_switch_that_is_no_number(monkeypatch):
     monkeypatch.setenv("FLAMBEAU_BUFFER_CACHE", "much")
     with pytest.raises(ValueError, match="FLAMBEAU_BUFFER_CACHE"):
-        memory._limit_from_environment()
+        config.buffer_cache(memory.DEFAULT_LIMIT)
 
 
 def test_threads_never_share_a_buffer():

@@ -1,0 +1,57 @@
+"""What each stage of compiling makes of a step: shown on standard error by FLAMBEAU_DEBUG."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flambeau.base.config import debug_level
+from flambeau.compiler.graph import Graph
+
+__all__ = ["show_graph", "show_kernels", "work_of"]
+
+OPERATORS, GRAPH, GROUPS, TEXT, ASSEMBLY = range(1, 6)
+
+
+def show_graph(stage: int, graph: Graph) -> None:
+    """Show the operators as they were traced, or the graph that is left of them."""
+    title = "operators" if stage == OPERATORS else "graph"
+    _show(stage, title, str(graph).splitlines())
+
+
+def show_kernels(executor: Any) -> None:
+    """Show what an executor runs, and the code of its kernels."""
+    _show(GROUPS, "kernels", [f"{name}: {moved} bytes, {work} operations"
+                              for name, moved, work in work_of(executor)])
+    kernels = getattr(executor, "kernels", {}).values()
+    for text in dict.fromkeys([k.text for k in kernels]):
+        _show(TEXT, "LLVM text", text.splitlines())
+        if debug_level() >= ASSEMBLY:
+            from flambeau.backends.llvm import jit  # there are kernels, so it is there
+
+            _show(ASSEMBLY, "assembly", jit.assembly(text).splitlines())
+
+
+def work_of(executor: Any) -> Iterator[tuple[str, int, int]]:
+    """Per kernel, product or single node: its name, bytes moved, operations."""
+    for unit in getattr(executor, "order", ()):
+        kernel = executor.kernels.get(unit.number)
+        product = executor.products.get(unit.number)
+        name = " ".join([n.name for n in unit.nodes])
+        if kernel is not None:
+            yield f"[{name}]", kernel.nbytes, kernel.items * len(kernel.program.steps)
+        elif product is not None:
+            sides = (product.a.root, product.b.root, product.out)
+            yield name, sum([v.nbytes for v in sides]), product.flops
+        else:
+            node = unit.nodes[0]
+            values = (*node.values(), *node.outputs)
+            yield f"{name} (NumPy)", sum([v.nbytes for v in values]), 0
+
+
+def _show(stage: int, title: str, lines: Iterable[str]) -> None:
+    if debug_level() < stage:
+        return
+    print(f"flambeau {stage}, {title}:", *[f"  {line}" for line in lines], sep="\n",
+          file=sys.stderr, flush=True)
