@@ -19,7 +19,8 @@ from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
-from flambeau.compiler.products import PRODUCTS, Product, product_of
+from flambeau.compiler.products import Product, product_of
+from flambeau.compiler.strides import Strided, strided_of
 
 __all__ = ["NativeResult", "Plan", "Target"]
 
@@ -69,6 +70,8 @@ class Plan:
         self._place_inputs()
         self.order = self._ordered()
         self.homes = {v.number: u for u in self.order for n in u.nodes for v in n.outputs}
+        self.singles = {u.number: s for u in self.order if not isinstance(u, Group)
+                        for s in [self._single(u.nodes[0])] if s is not None}
         self._place_targets()
         self._build()
 
@@ -128,7 +131,7 @@ class Plan:
         turns = {u.number: at for at, u in enumerate(self.order)}
         sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes if n.kind == "input"}
         kept = {self.access(t.value).root.number for t in self.targets}
-        safe = max([at for at, u in enumerate(self.order) if _may_fail(u)], default=-1)
+        safe = max([at for at, u in enumerate(self.order) if self._may_fail(u)], default=-1)
         for target in self.targets:
             value = target.value
             if value.number in self.places or self.access(value).root is not value:
@@ -197,10 +200,8 @@ class Plan:
     def _build(self) -> None:
         kept = self._kept()
         kernels = {u.number: kernel_of(u, kept) for u in self.order if isinstance(u, Group)}
-        products = {u.number: p for u in self.order if not isinstance(u, Group)
-                    for p in [self._product(u)] if p is not None}
-        self.kernels, self.products = kernels, products
-        self._place_made(kernels, products)
+        self.kernels = kernels
+        self._place_made(kernels)
         for kernel in kernels.values():
             if all([self.places[v.number].kind == "arena" or self.places[v.number].at >= self.inputs
                     for v in kernel.outs]):
@@ -210,17 +211,23 @@ class Plan:
         for unit in self.order:
             if unit.number in kernels:
                 writer.kernel(kernels[unit.number])
-            elif unit.number in products:
-                writer.product(products[unit.number])
+            elif unit.number in self.singles:
+                writer.single(self.singles[unit.number])
             else:
                 writer.node(unit.nodes[0])
         self.segments = writer.finished()
         self.arena = memory.empty((self.arena_size,), np.dtype(np.uint8))
         writer.settle(self.arena)
 
-    def _product(self, unit: Unit) -> Product | None:
-        node = unit.nodes[0]
-        return product_of(node, self.access) if node.kind == "op" else None
+    def _single(self, node: Node) -> Product | Strided | None:
+        """The kernel that a node outside of groups is; None where it runs in Python."""
+        if node.kind != "op" or is_power(node):
+            return None
+        return product_of(node, self.access) or strided_of(node, self.access)
+
+    def _may_fail(self, unit: Unit) -> bool:
+        return not (isinstance(unit, Group) or unit.number in self.singles
+                    or is_power(unit.nodes[0]))
 
     def _kept(self) -> set[int]:
         """The values that somebody reads outside of the group that makes them."""
@@ -234,7 +241,7 @@ class Plan:
                 kept.add(u.nodes[-1].outputs[0].number)
         return kept
 
-    def _place_made(self, kernels: dict[int, Kernel], products: dict[int, Product]) -> None:
+    def _place_made(self, kernels: dict[int, Kernel]) -> None:
         """Give every value that a unit leaves behind a place, while somebody needs it."""
         last: dict[int, int] = {}
         for at, unit in enumerate(self.order):
@@ -253,7 +260,7 @@ class Plan:
                     if layout == "row":
                         size = kernel.count * value.nbytes
                         self.partials[value.number] = arena.take(size, at, at)
-            elif unit.number in products or is_power(unit.nodes[0]):
+            elif unit.number in self.singles or is_power(unit.nodes[0]):
                 made = [unit.nodes[0].outputs[0]]
             else:
                 for value in unit.nodes[0].outputs:
@@ -332,12 +339,6 @@ class NativeResult:
                      if t is self.plan.targets[target]), None)
 
 
-def _may_fail(unit: Unit) -> bool:
-    node = unit.nodes[0]
-    return not (isinstance(unit, Group) or is_power(node)
-                or node.op is not None and node.op.name in PRODUCTS)
-
-
 def is_power(node: Node) -> bool:
     """Whether a node is a power of float64 numbers that lie as the C library's loop reads them."""
     if node.op is None or node.op.name != "pow" or node.outputs[0].dtype != np.float64:
@@ -391,16 +392,21 @@ class _Writer:
                          value.size]
                 self._entry(chores.address(name), value.size, 1 << 14, words)
 
-    def product(self, product: Product) -> None:
-        """Run a matrix product."""
+    def single(self, single: Product | Strided) -> None:
+        """Run a matrix product, or a node over operands of any strides."""
         plan = self.plan
-        words: list[Any] = [(plan.places[product.out.number], 0)]
-        for access in (product.a, product.b):
+        words: list[Any] = [(plan.places[single.out.number], 0)]
+        for access in single.ins:
             words.append((plan.places[access.root.number],
                           access.offset * access.root.dtype.itemsize))
+        if isinstance(single, Strided):
+            route = single.route
+            self._entry(route.address, route.rows, route.chunk, [*words, *route.numbers])
+            self.work += single.nbytes
+            return
         leave_blas_alone()
-        self._entry(chores.address(product.name), product.slices, 1, [*words, *product.sizes])
-        self.work += product.flops // 8
+        self._entry(chores.address(single.name), single.slices, 1, [*words, *single.sizes])
+        self.work += single.flops // 8
 
     def node(self, node: Node) -> None:
         """Run a node in NumPy, or as a chore."""

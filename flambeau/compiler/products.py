@@ -15,11 +15,13 @@ from flambeau.backends.threads import get_num_threads
 from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.graph import Node, Value
 
-__all__ = ["PRODUCTS", "Product", "product_of"]
+__all__ = ["Product", "product_of"]
 
 # Which of the two operands comes transposed.
 PRODUCTS = {"mm": (False, False), "mm_nt": (False, True), "mm_tn": (True, False),
             "bmm": (False, False), "matmul": (False, False)}
+# Stacks of matrices of fewer rows are copied, to be one matrix.
+TALL = 64
 # Operations from which a product is worth two threads.
 SHARED = 1 << 21
 
@@ -34,6 +36,16 @@ class Product(NamedTuple):
     sizes: list[int]
     slices: int
     flops: int
+
+    @property
+    def ins(self) -> tuple[Access, Access]:
+        """The operands."""
+        return self.a, self.b
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it reads and writes, each operand once."""
+        return sum([v.nbytes for v in (self.a.root, self.b.root, self.out)])
 
 
 def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
@@ -51,7 +63,10 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     a, b = (_turned(access(v), t) for v, t in zip((x, y), turned))
     if min(len(a.shape), len(b.shape)) < 2 or not a.shape[-1]:
         return None
-    a = _one_matrix(a) if len(b.shape) == 2 else a
+    if len(b.shape) == 2 and len(a.shape) > 2:
+        a = _one_matrix(a)
+        if len(a.shape) > 2 and a.shape[-2] < TALL:
+            return None
     left, right, steps = _leading(a), _leading(b), _steps(a, b)
     if left is None or right is None or steps is None:
         return None

@@ -37,13 +37,12 @@ def work_of(executor: Any) -> Iterator[tuple[str, int, int]]:
     """Per kernel, product or single node: its name, bytes moved, operations."""
     for unit in getattr(executor, "order", ()):
         kernel = executor.kernels.get(unit.number)
-        product = executor.products.get(unit.number)
+        single = executor.singles.get(unit.number)
         name = " ".join([n.name for n in unit.nodes])
         if kernel is not None:
             yield f"[{name}]", kernel.nbytes, kernel.items * len(kernel.program.steps)
-        elif product is not None:
-            sides = (product.a.root, product.b.root, product.out)
-            yield name, sum([v.nbytes for v in sides]), product.flops
+        elif single is not None:
+            yield name, single.nbytes, getattr(single, "flops", 0)
         else:
             node = unit.nodes[0]
             values = (*node.values(), *node.outputs)

@@ -295,8 +295,8 @@ def _held_by_history(tracer: Tracer, described: dict[int, Any]) -> set[int]:
     found: set[int] = set()
     stack = [m.edge for m in described.values() if type(m) is Made]
     for t in [ref() for ref in tracer.made]:
-        if t is not None and id(t) in described and t._x is not None and t._x.base is not None:
-            found.add(id(t._x.base))
+        if t is not None and id(t) in described:
+            found |= _bases_of(t)
     seen: set[int] = set()
     while stack:
         edge = stack.pop()
@@ -307,9 +307,15 @@ def _held_by_history(tracer: Tracer, described: dict[int, Any]) -> set[int]:
         if not isinstance(node, Node) or id(node) in seen:
             continue
         seen.add(id(node))
-        found.update(id(x) for x in _tensors_in(node.saved))
+        for x in _tensors_in(node.saved):
+            found |= {id(x), *_bases_of(x)}
         stack += node.next
     return found
+
+
+def _bases_of(t: Tensor) -> set[int]:
+    """What a tensor is a view of, and so keeps."""
+    return {id(t._x.base)} if t._x is not None and t._x.base is not None else set()
 
 
 def _tensors_in(saved: Any) -> Iterator[Tensor]:

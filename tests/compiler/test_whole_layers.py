@@ -128,3 +128,31 @@ def test_results_of_whole_layers_are_new_at_every_call() -> None:
             np.testing.assert_allclose(found.numpy(),
                                        layer(torch.full((2, 1, 3), float(i)))[0].numpy(),
                                        rtol=1e-6)
+
+
+def test_a_module_whose_result_keeps_what_views_in_its_history_are_of() -> None:
+    """``torch.compile(net)``: backward goes back through a pooled picture, laid flat."""
+
+    def build(wrap: Any) -> Any:
+        net, x, y = Pictures().eval(), torch.randn(4, 2, 6, 6), torch.randint(0, 3, (4,))
+        run = wrap(lambda x: net(x))
+
+        def step(i: int) -> Any:
+            net.zero_grad()
+            loss = F.cross_entropy(run(x), y)
+            loss.backward()
+            return loss
+
+        return step, lambda: [*net.parameters()]
+
+    check(build, least=17)
+
+
+def test_copies_of_transposed_values_are_kernels() -> None:
+    run = torch.compile(lambda x, y: (x.transpose(0, 1).reshape(40, 20) * 2, x.mT + y),
+                        fullgraph=True)
+    x, y = torch.randn(20, 4, 10), torch.randn(20, 10, 4)
+    for _ in range(3):
+        found = run(x, y)
+    assert torch.equal(found[0], x.transpose(0, 1).reshape(40, 20) * 2)
+    assert torch.equal(found[1], x.mT + y)

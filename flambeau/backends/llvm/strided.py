@@ -1,7 +1,9 @@
 """Pointwise programs over arrays of any strides: dimensions that go together become one."""
 
 import functools
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,19 +58,39 @@ def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray
         return False
     views = [np.broadcast_to(a, shape) if a.shape != shape else a for a in ins]
     steps = [tuple([s // a.itemsize for s in a.strides]) for a in views]
-    sizes, strides = collapse(shape or (1,), [s or (0,) for s in steps])
-    if len(sizes) > MAX_RANK or sizes[-1] < MIN_COLUMNS:
+    route = route_of(program, shape, steps, outs[0].itemsize)
+    if route is None:
         return False
-    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in strides]))
+    places = [a.__array_interface__["data"][0] for a in views]
+    calls.launch(route.address, route.rows, route.chunk, *outs, *places, *route.numbers)
+    return True
+
+
+class Route(NamedTuple):
+    """A kernel, how many rows it walks, how many at a time, and what follows the pointers."""
+
+    address: int
+    rows: int
+    chunk: int
+    numbers: tuple[int, ...]
+
+
+def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
+             item_bytes: int) -> Route | None:
+    """How `program` runs over inputs of these strides, in items; None where it cannot.
+
+    item_bytes: those of an item of the first output.
+    """
+    sizes, kept = collapse(shape or (1,), [s or (0,) for s in strides])
+    if len(sizes) > MAX_RANK or sizes[-1] < MIN_COLUMNS:
+        return None
+    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept]))
     columns = sizes[-1]
-    rows = outs[0].size // columns
-    chunk = max(1, CHUNK_BYTES // (outs[0].itemsize * columns))
+    chunk = max(1, CHUNK_BYTES // (item_bytes * columns))
     if "many" in walk.steps:
         chunk = -(-chunk // strided_printer.ROWS) * strided_printer.ROWS
-    places = [a.__array_interface__["data"][0] for a in views]
-    numbers = [step for stride in strides for step in stride]
-    calls.launch(_address(program, walk), rows, chunk, *outs, *places, *sizes, *numbers)
-    return True
+    numbers = (*sizes, *[step for stride in kept for step in stride])
+    return Route(_address(program, walk), math.prod(sizes) // columns, chunk, numbers)
 
 
 def _step(stride: int) -> int | str:

@@ -1,0 +1,64 @@
+"""Single nodes as kernels over operands of any strides: copies, and elementwise operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flambeau.backends.llvm import strided
+from flambeau.backends.llvm.expressions import Builder
+from flambeau.compiler.access import Access, broadcast_access
+from flambeau.compiler.elementwise import steps_of
+from flambeau.compiler.formulas import KINDS
+from flambeau.compiler.graph import Node, Value
+
+__all__ = ["Strided", "strided_of"]
+
+# Operators whose results have the elements of their operand, in the same order, row by row.
+_COPIES = frozenset(("clone", "contiguous", "reshape_copy", "view"))
+
+
+class Strided(NamedTuple):
+    """A node as a kernel: its result, its operands as they lie, and how it is walked."""
+
+    out: Value
+    ins: list[Access]
+    route: strided.Route
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it reads and writes."""
+        return self.out.nbytes + sum([self.out.size * a.root.dtype.itemsize for a in self.ins])
+
+
+def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
+    """The kernel that a node is; None where there is none for it."""
+    if node.kind != "op" or node.op is None or len(node.outputs) != 1:
+        return None
+    out = node.outputs[0]
+    values = [x for x in node.inputs if type(x) is Value]
+    if not out.size or not values or any([v.dtype not in KINDS for v in (*values, out)]):
+        return None
+    if node.op.kind == "pointwise":
+        ins = [broadcast_access(access(v), out.shape) for v in values]
+    elif node.op.name in _COPIES:
+        ins = [access(values[0])]
+    else:
+        return None
+    return _kernel(node, out, ins)
+
+
+def _kernel(node: Node, out: Value, ins: list[Access]) -> Strided | None:
+    b = Builder()
+    inputs = iter([b.input(KINDS[a.root.dtype]) for a in ins])
+    symbols = [next(inputs) if type(x) is Value else x.value for x in node.inputs]
+    try:
+        assert node.op is not None
+        found = symbols[0] if node.op.name in _COPIES else steps_of(node, symbols, b)
+        if found is None:
+            return None
+        program = b.pointwise(found)
+    except ValueError:
+        return None
+    route = strided.route_of(program, ins[0].shape, [a.strides for a in ins], out.dtype.itemsize)
+    return None if route is None else Strided(out, ins, route)
