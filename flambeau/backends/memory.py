@@ -1,7 +1,7 @@
 """Output arrays: aligned for vectors, and large buffers kept, since fresh pages are slow.
 
 The C library gives freed memory of some size back to the system at once, and the first touch of a
-new page costs more than a simple kernel does. `empty` keeps buffers of a megabyte and more when the
+new page costs more than a simple kernel does. `empty` keeps buffers of 128 KB and more when the
 last view of them dies, up to a bound that FLAMBEAU_BUFFER_CACHE sets in megabytes (0: off).
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from flambeau.base import config
 
-# what is smaller the C library's heap serves well
-THRESHOLD = 1 << 20
+# what is smaller the C library's heap serves well (glibc maps pages from here on)
+THRESHOLD = 1 << 17
 DEFAULT_LIMIT = 1 << 30
 ALIGNMENT = 64
 # NumPy's own memory starts 16 bytes into a cache line: that matters from about this size
@@ -120,7 +120,7 @@ class _Owner:
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an uninitialised C-contiguous array, as `np.empty`.
 
-    From 64 KB on it starts on a 64-byte boundary; from 1 MB on its memory may be a dead array's.
+    From 64 KB on it starts on a 64-byte boundary; from 128 KB on its memory may be a dead array's.
 
     >>> import numpy as np
     >>> empty((2, 3), np.dtype(np.float32)).shape

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import memory
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply, finish
@@ -53,7 +54,19 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     rank = max(a.ndim for a in arrays)
     if rank > 1:
         arrays = tuple([a for a in arrays if a.shape != (0,)])
-    return np.concatenate(arrays, axis=dim)
+    return _joined(arrays, dim)
+
+
+def _joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
+    """``numpy.concatenate``; large results of one dtype in memory that is used again."""
+    first = arrays[0] if arrays else None
+    if first is None or len(arrays) * first.nbytes < memory.THRESHOLD or not (
+            -first.ndim <= dim < first.ndim) or any([a.ndim != first.ndim or
+                                                     a.dtype != first.dtype for a in arrays]):
+        return np.concatenate(arrays, dim)
+    shape = list(first.shape)
+    shape[dim] = sum([a.shape[dim] for a in arrays])
+    return np.concatenate(arrays, dim, out=memory.empty(tuple(shape), first.dtype))
 
 
 CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),
@@ -64,7 +77,7 @@ def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     shape = arrays[0].shape
     if dim or not shape:
         return np.stack(arrays, axis=dim)
-    return np.concatenate(arrays).reshape(len(arrays), *shape)
+    return _joined(arrays, 0).reshape(len(arrays), *shape)
 
 
 STACK: Op = opaque("stack", _stack_forward, inputs=("tensors",),
@@ -140,7 +153,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     arrays = _plain(tensors)
     if arrays is not None and type(dim) is int:
         try:
-            r = np.concatenate(arrays, dim)
+            r = _joined(arrays, dim)
         except ValueError:  # which says it in PyTorch's words below
             pass
         else:
