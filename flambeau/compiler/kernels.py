@@ -54,6 +54,9 @@ class Design:
         if plan.has_sums:
             height = max(height, -(-count // rows.SUM_UNITS))
         height = -(-height // walk.together) * walk.together
+        lanes = row_printer.lanes_for(program, jit.host().vector_bytes, walk.vectors)
+        extent = "short" if columns < lanes else "any" if columns % lanes else "whole"
+        walk = walk._replace(extent=extent, paired=count % walk.together == 0)
         self.sizes = [count, columns, height]
         self.count, self.chunk = -(-count // height), 1
         self.texts[False] = row_printer.print_rows(program, jit.host().vector_bytes, walk)

@@ -37,6 +37,9 @@ _PACKAGES = os.path.dirname(os.path.dirname(os.path.realpath(np.__file__)))
 _NUMERIC = tuple([os.path.join(_PACKAGES, name) + os.sep
                   for name in ("numpy", "ml_dtypes", "llvmlite", "scipy")])
 
+# Files of the kernel that code ran of.
+_QUIET: set[str] = set()
+
 # The code that finds and runs modules.
 _IMPORT = "<frozen importlib._bootstrap>"
 
@@ -192,19 +195,25 @@ class Observer:
 
     def _note(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
+        # most calls by far, and nothing is noted of them
+        if code.co_filename in _QUIET:
+            return
         if code.co_name == "_find_and_load" and code.co_filename == _IMPORT:
             self.imports += (event == "call") - (event == "return")
         if self.imports:
             return
         kind = _kind_of(code.co_filename)
+        if kind is KERNEL:
+            _QUIET.add(code.co_filename)
+            return
         if kind is PROGRAM and code.co_filename.startswith("<"):
             kind = _kind_by_module(frame.f_globals.get("__name__") or "")
-        if kind is STANDARD and _caller_kind(frame) is KERNEL:
+        if kind is KERNEL or kind is STANDARD and _caller_kind(frame) is KERNEL:
             return
-        if kind is not KERNEL and code not in self.seen:
+        if code not in self.seen:
             self.seen.add(code)
             self._note_code(code, kind, frame)
-        if event == "c_call" and kind is not KERNEL:
+        if event == "c_call":
             if getattr(arg, "__module__", None) in ("math", "cmath"):
                 self.maths = True
             if kind is not LIBRARY:

@@ -124,6 +124,8 @@ class Tracer:
         # History with lower numbers is from before the step.
         self.first = next_sequence()
         self.paused = 0
+        # Whether what runs are the parts of an elementwise formula, whose result is there already.
+        self.in_formula = False
         self.captures: dict[int, Capture] = {}
         self.memories: dict[tuple, Memory] = {}
         self.made: list[weakref.ref[Tensor]] = []
@@ -195,6 +197,17 @@ class Tracer:
 
     def process(self, op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         """Run an operator on the real arrays, note it, and give tensors with its history."""
+        watching = sys.getprofile()
+        if watching is None:
+            return self._processed(op, inputs, params)
+        # Operators are functions of what they are given: nothing of the program's runs inside.
+        sys.setprofile(None)
+        try:
+            return self._processed(op, inputs, params)
+        finally:
+            sys.setprofile(watching)
+
+    def _processed(self, op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
         handles = [t._a if isinstance(t, Tensor) else None for t in inputs]
         arrays = [None if h is None else h.array for h in handles]
         if op.view:
@@ -213,6 +226,10 @@ class Tracer:
 
     def _compute(self, op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
                  params: dict[str, Any]) -> Sequence[ndarray]:
+        blank = self._blank(op, inputs, arrays) if (
+            self.in_formula and op.kind == "pointwise") else None
+        if blank is not None:
+            return [blank]
         plain = [t if a is None else plain_tensor(a) for t, a in zip(inputs, arrays)]
         before, MODES.grad = MODES.grad, False
         try:
@@ -226,6 +243,19 @@ class Tracer:
             MODES.grad = before
         return [get_array(t) for t in (out if op.multiple else (out,))]
 
+    def _blank(self, op: Op, inputs: Sequence[Any], arrays: Sequence[Any]) -> ndarray | None:
+        """An array like the result of a part of an elementwise formula: its values are not needed.
+
+        None where the operator itself says what dtype it gives.
+        """
+        with self.pause():
+            plain = [settled(getattr(t, "value", t)) if a is None else plain_tensor(a)
+                     for t, a in zip(inputs, arrays)]
+            held = computing_dtypes(op, result_type(plain))[1]
+        if held is None:
+            return None
+        return np.empty(np.broadcast_shapes(*[a.shape for a in arrays if a is not None]), held)
+
     def _expanded(self, op: Op, inputs: Sequence[Any], params: dict[str, Any],
                   outs: Sequence[ndarray]) -> list[Traced] | None:
         """The results by simpler operators, which the graph gets in the place of ``op``."""
@@ -233,10 +263,11 @@ class Tracer:
         if compose is None:
             return None
         before, MODES.grad = MODES.grad, False
+        outer, self.in_formula = self.in_formula, hasattr(op.forward, "formula")
         try:
             found = compose(*inputs, **params)
         finally:
-            MODES.grad = before
+            MODES.grad, self.in_formula = before, outer
         made = [t._a for t in (found if op.multiple else (found,))]
         for a, out in zip(made, outs):
             if a.shape != out.shape or a.dtype != out.dtype or type(a) is not Traced:

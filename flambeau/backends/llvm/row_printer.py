@@ -32,7 +32,9 @@ class Walk(NamedTuple):
 
     `fetches`: the next row is asked for meanwhile. `streaming`: outputs are written past the
     caches; they start on printer.STREAM_ALIGN bytes, and rows are of whole steps and of SCRATCH
-    items at the most. Both are for one row at a time, in one segment.
+    items at the most. Both are for one row at a time, in one segment. `extent`: rows are of whole
+    steps ("whole"), shorter than one ("short"), or any ("any"); `paired`: no row of a unit is left
+    where rows are taken together. What cannot be is not printed.
     """
 
     together: int = 1
@@ -40,6 +42,8 @@ class Walk(NamedTuple):
     segmented: bool = False
     fetches: bool = False
     streaming: bool = False
+    extent: str = "any"
+    paired: bool = False
 
 
 def lanes_for(program: Rows, vector_bytes: int, vectors: int) -> int:
@@ -221,9 +225,13 @@ class RowPrinter:
         """Whole vectors, then a masked one for what is left."""
         e = self.e
         offsets = [e.assign(f"mul i64 {stretch}, {self.columns}") for stretch in stretches]
-        starts = self._starts(turn)
-        loop = Loop(e, 0, self.stop, e.lanes, starts)
+        totals = self._starts(turn)
+        if self.walk.extent == "short":
+            return self._body(turn, offsets, self.stop, totals, self.mask)
+        loop = Loop(e, 0, self.stop, e.lanes, totals)
         totals = loop.close(self._body(turn, offsets, loop.index, loop.values, None))
+        if self.walk.extent == "whole":
+            return totals
         rest = Branch(e, e.assign(f"icmp ne i64 {self.rest}, 0"))
         inside = self._body(turn, offsets, self.stop, totals, self.mask)
         return rest.close(inside, totals)
@@ -389,6 +397,8 @@ class RowPrinter:
             self.print_rows(loop.index, together)
             loop.close()
             first = middle
+            if self.walk.paired:
+                return
         loop = Loop(e, first, last)
         self.print_rows(loop.index, 1)
         loop.close()

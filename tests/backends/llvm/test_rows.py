@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flambeau.backends import threads
-from flambeau.backends.llvm import row_plan, row_printer, rows
+from flambeau.backends.llvm import calls, jit, printer, row_plan, row_printer, rows
 from flambeau.backends.llvm.expressions import Builder
 from flambeau.backends.llvm.program import Input, Output, Rows, Step
 
@@ -215,6 +215,33 @@ def test_nothing_is_kept_where_no_output_has_room():
     out = np.empty(3, "f4")
     rows.rows_kernel(program(formula, "array")).run((out,), (x,), 3, 40)
     np.testing.assert_allclose(out, np.exp(x.astype("f8")).sum(1) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("formula", [softmax, summary])
+@pytest.mark.parametrize("together", [1, 4])
+def test_what_cannot_be_is_not_printed_and_results_stay_the_same(formula, together):
+    layouts = ("array", "row", "column")
+    made = program(formula, *layouts[: formula.__code__.co_argcount - 1])
+    bits = jit.host().vector_bytes
+    lanes = row_printer.lanes_for(made, bits, 1)
+    rng = np.random.default_rng(6)
+    for columns, extent in ((lanes - 1, "short"), (3 * lanes, "whole")):
+        found = []
+        for walk in (row_printer.Walk(together, 1),
+                     row_printer.Walk(together, 1, extent=extent, paired=True)):
+            text = row_printer.print_rows(made, bits, walk)
+            library = jit.load(text, (printer.KERNEL,))
+            found.append((text, library.address(printer.KERNEL)))
+        assert len(found[1][0]) < len(found[0][0])
+        ins = [rng.normal(size=shape).astype("f4") for shape, _ in zip(
+            ((8, columns), (columns,), (8,)), made.inputs)]
+        results = []
+        for _, address in found:
+            outs = [np.zeros({"array": (8, columns), "column": 8, "row": columns}[o.layout], "f4")
+                    for o in made.outputs]
+            calls.launch(address, 1, 1, *outs, *ins, 8, columns, 8)
+            results.append([out.tobytes() for out in outs])
+        assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
