@@ -109,11 +109,16 @@ def is_installed(framework: str, pythons: Mapping[str, str]) -> bool:
     return False
 
 
+def with_bytecode() -> dict[str, str]:
+    """The environment, but bytecode is kept here, too, as that of installed packages is."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def environment_of(framework: str, threads: int, pythons: Mapping[str, str]) -> dict[str, str]:
     """The environment of a framework's process."""
     # a virtual environment's tools are found as if it were activated
     tools = os.path.dirname(os.path.abspath(interpreter(framework, pythons)))
-    return {**os.environ, "PYTHONPATH": str(ROOT),
+    return {**with_bytecode(), "PYTHONPATH": str(ROOT),
             "PATH": os.pathsep.join([tools, os.environ.get("PATH", "")]),
             "OPENBLAS_NUM_THREADS": str(threads), "NUM_CPU_THREADS": str(threads)}
 
@@ -206,14 +211,12 @@ print(seconds, pages * 4096 / 2**20)
 
 def start_up(rounds: int) -> None:
     """Print the seconds and the resident megabytes of importing each."""
-    # Installed packages have their bytecode, so let it be written here, too.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     best: dict[str, tuple[float, float]] = {}
     for _ in range(rounds):
         for name in ("numpy", *FRAMEWORKS):
             text = subprocess.run([sys.executable, "-c", MEASURE_IMPORT.format(name=name)],
                                   capture_output=True, text=True, check=True,
-                                  env={**environment, "PYTHONPATH": str(ROOT)}).stdout
+                                  env={**with_bytecode(), "PYTHONPATH": str(ROOT)}).stdout
             seconds, memory = map(float, text.split())
             old = best.get(name, (float("inf"), float("inf")))
             best[name] = (min(old[0], seconds), min(old[1], memory))
