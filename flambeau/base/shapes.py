@@ -8,7 +8,7 @@ from math import prod
 
 from flambeau.base import naming
 
-__all__ = ["Size", "broadcast", "infer_size", "wrap_dim", "wrap_dims"]
+__all__ = ["Size", "broadcast", "contiguous_strides", "infer_size", "wrap_dim", "wrap_dims"]
 
 
 class Size(tuple):
@@ -80,6 +80,15 @@ def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
                                f"at non-singleton dimension {i}")
         out[i] = m if n == 1 else n
     return tuple(out)
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides, in elements, of a row-major tensor of this shape."""
+    steps, step = [], 1
+    for n in reversed(shape):
+        steps.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(steps))
 
 
 def wrap_dim(dim: int, rank: int, scalar_ok: bool = True) -> int:

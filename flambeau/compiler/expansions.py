@@ -26,7 +26,8 @@ _WHOLE = frozenset((
 def expansion_of(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Callable | None:
     """A function of ``inputs`` and ``params`` that does as ``op``; None where it stays whole."""
     for t in inputs:
-        if isinstance(t, Tensor) and t._a.dtype.kind in "fcV" and t._a.dtype not in (F32, F64):
+        if isinstance(t, Tensor) and (
+                not t._a.size or t._a.dtype.kind in "fcV" and t._a.dtype not in (F32, F64)):
             return None
     fits, compose = _EXPANSIONS.get(op.name, (None, None))
     if fits is not None:

@@ -77,7 +77,8 @@ class Gate:
     """The table of a program. ``table`` is what `native_step` takes; None if it cannot be made."""
 
     def __init__(self, program: Any, run: np.ndarray) -> None:
-        self.kept: list[Any] = []
+        # What the table has addresses of.
+        self.kept: list[Any] = [program.executor]
         self.marks: dict[tuple[int, int], int] = {}
         self.loose = program.loose
         self.words: dict[tuple[int, int], int] = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import hashlib
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from flambeau.backends.llvm import calls, jit, printer, row_printer, rows
 from flambeau.backends.llvm.expressions import Builder, Symbol
@@ -13,13 +16,25 @@ from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.groups import Group, Operand, reduction_of
 
-__all__ = ["Kernel", "address_of", "compile_all", "kernel_of"]
+__all__ = ["Kernel", "compile_all", "kernel_of"]
 
-# Kernels that this process has compiled, by their text.
-_LOADED: dict[str, int] = {}
+
+class Code:
+    """Loaded code of a kernel: it stays where it is while somebody holds this."""
+
+    __slots__ = ("__weakref__", "address", "library")
+
+    def __init__(self, library: jit.Library, address: int) -> None:
+        self.library = library
+        self.address = address
+
+
+# The code that is loaded, by a digest of its text, and the latest, kept for the next program.
+_LOADED: WeakValueDictionary[bytes, Code] = WeakValueDictionary()
+_LATEST: deque[Code] = deque(maxlen=256)
 # Designs of kernels, by what they depend on: networks have many layers that are alike.
 _DESIGNS: dict[Hashable, Design] = {}
-MOST_DESIGNS = 1 << 10
+MOST_DESIGNS = 1 << 8
 
 
 class Design:
@@ -83,6 +98,7 @@ class Kernel:
         self.items, self.sizes = design.items, design.sizes
         self.count, self.chunk = design.count, design.chunk
         self.streams = False
+        self.code: Code | None = None
 
     def stream(self) -> None:
         """Write past the caches, where outputs are large; they are aligned and no inputs."""
@@ -98,7 +114,10 @@ class Kernel:
     @property
     def address(self) -> int:
         """Where its code is; compiled if need be."""
-        return address_of(self.text)
+        if self.code is None:
+            compile_all([self])
+        assert self.code is not None
+        return self.code.address
 
     @property
     def nbytes(self) -> int:
@@ -199,29 +218,34 @@ def _along_row(x: Symbol, b: Builder) -> Symbol:
     return b.on.where(column >= 0, x, x)
 
 
-def address_of(text: str) -> int:
-    """The address of a kernel by its text."""
-    if text not in _LOADED:
-        compile_all([text])
-    return _LOADED[text]
-
-
-def compile_all(texts: list[str]) -> None:
-    """Compile several kernels as one module, which is quicker than one by one."""
-    new = [t for t in dict.fromkeys(texts) if t not in _LOADED]
+def compile_all(kernels: Iterable[Kernel]) -> None:
+    """Compile kernels as one module, which is quicker than one by one."""
+    new: dict[bytes, tuple[str, list[Kernel]]] = {}
+    for kernel in kernels:
+        text = kernel.text
+        key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        kernel.code = _LOADED.get(key)
+        if kernel.code is None:
+            new.setdefault(key, (text, []))[1].append(kernel)
     if not new:
         return
+    names = tuple([f"k{at}" for at in range(len(new))])
+    library = jit.load(_module_of([text for text, _ in new.values()], names), names, passing=True)
+    for name, (key, (_, alike)) in zip(names, new.items()):
+        code = _LOADED[key] = Code(library, library.address(name))
+        _LATEST.append(code)
+        for kernel in alike:
+            kernel.code = code
+
+
+def _module_of(texts: list[str], names: Sequence[str]) -> str:
     head: dict[str, None] = {}
     bodies = []
-    for at, text in enumerate(new):
+    for name, text in zip(names, texts):
         lines = text.split("\n")
         start = next(i for i, line in enumerate(lines) if line.startswith("define "))
         end = lines.index("}", start)
         head.update(dict.fromkeys(lines[:start] + lines[end + 1:]))
         body = "\n".join(lines[start:end + 1])
-        bodies.append(body.replace(f"@{printer.KERNEL}(", f"@k{at}(", 1))
-    module = "\n".join([*[line for line in head if line], *bodies, ""])
-    names = tuple([f"k{at}" for at in range(len(new))])
-    library = jit.load(module, names)
-    for name, text in zip(names, new):
-        _LOADED[text] = library.address(name)
+        bodies.append(body.replace(f"@{printer.KERNEL}(", f"@{name}(", 1))
+    return "\n".join([*[line for line in head if line], *bodies, ""])

@@ -206,7 +206,7 @@ class Plan:
             if all([self.places[v.number].kind == "arena" or self.places[v.number].at >= self.inputs
                     for v in kernel.outs]):
                 kernel.stream()
-        compile_all([k.text for k in kernels.values()])
+        compile_all(kernels.values())
         writer = _Writer(self)
         for unit in self.order:
             if unit.number in kernels:

@@ -204,7 +204,8 @@ class Program:
 
     def _let_go(self) -> None:
         """Keep no tensor of the traced call alive."""
-        for x in [*self.trace.outputs, *[g for _, g in self.trace.grads.values()]]:
+        made = [*self.trace.outputs, *[g for _, g in self.trace.grads.values()]]
+        for x in {id(x): x for x in made}.values():
             if type(x) is Made and not (x.edge is None or x.edge is LEAF):
                 nr = None if self.back is None else self.back.number_of(x.edge)
                 x.edge = spent_like(x.edge) if nr is None else Live(nr)

@@ -10,6 +10,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from flambeau.compiler.graph import Value
 from flambeau.core.levels import TRACED, Handle, mark
+from flambeau.core.storage import address
 
 if TYPE_CHECKING:
     from flambeau.compiler.tracer import Tracer
@@ -101,6 +102,23 @@ class Traced(Handle, NDArrayOperatorsMixin):
     def value(self) -> _Read:  # type: ignore[override]
         """Something over the real array: its values are being read."""
         return _Read(self.read())
+
+    @property
+    def whole(self) -> ndarray:  # type: ignore[override]
+        """The array whose memory this is a part of."""
+        return self.memory.array if self.chain else self.array
+
+    def start_in(self, root: Any) -> int:
+        """How many elements of the storage lie before the first: as read, its place may change."""
+        if self.memory.captures:
+            self.memory.tracer.breaks_at_read()
+        whole = root.whole if type(root) is Traced else root
+        return (address(self.array) - address(whole)) // self.itemsize
+
+    def steps(self) -> tuple[int, ...]:
+        """The strides, in elements: as read, those of the graph's value may be others."""
+        self.memory.tracer.breaks_at_read()
+        return tuple([s // self.itemsize for s in self.strides])
 
     def read(self) -> ndarray:
         """The real array, whose values Python needs."""

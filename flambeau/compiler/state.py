@@ -15,7 +15,7 @@ import re
 import threading
 import types
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -35,11 +35,12 @@ LIMIT = 50_000
 IMMUTABLE = 1 << 8
 _is = operator.is_
 
+_TUPLE_FIELD = type(vars(namedtuple("_Pair", "first"))["first"])
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice,
           Enum, np.generic, np.dtype, np.ufunc, CodeType, re.Pattern, type(NotImplemented),
           types.GenericAlias, types.UnionType, types.GetSetDescriptorType,
           types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
-          types.ClassMethodDescriptorType, types.MethodWrapperType,
+          types.ClassMethodDescriptorType, types.MethodWrapperType, _TUPLE_FIELD,
           type(threading.Lock()), type(threading.RLock()))
 # What `__slots__` may name that holds no attribute of its own.
 _NO_SLOTS = ("__dict__", "__weakref__")

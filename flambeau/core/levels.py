@@ -96,6 +96,8 @@ class Handle:
 
     __slots__ = ("level", "value")
     base = None
+    # The array of its storage, where that is at hand; else it holds its own elements, row by row.
+    whole: np.ndarray | None = None
 
     def __init__(self, level: float, value: Tensor) -> None:
         self.level = level

@@ -40,8 +40,10 @@ def bytes_of(root: np.ndarray) -> np.ndarray:
 
 def start_of(t: Tensor) -> int:
     """How many elements of its storage lie before the first of ``t``."""
-    if not t._a.size or type(t._a) is not np.ndarray:
+    if not t._a.size:
         return 0
+    if type(t._a) is not np.ndarray:
+        return 0 if t._a.whole is None else t._a.start_in(root_of(t))
     return (address(t._a) - address(root_of(t))) // t._a.itemsize
 
 

@@ -15,6 +15,7 @@ from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
 from flambeau.core.inplace import check_inplace, overwrite
 from flambeau.core.kinds import linear, view
+from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, wrap
 
@@ -128,9 +129,12 @@ def _suggested(a: Any) -> Any:
 @public("torch", "Tensor")
 def detach(input: Tensor) -> Tensor:
     """The same memory without history; changes of either show in both."""
-    if type(input._a) is not np.ndarray:
-        return apply(DETACH, (input,), {})
-    t = wrap(input._a)
+    if type(input._a) is np.ndarray:
+        t = wrap(input._a)
+    else:
+        t = apply(DETACH, (input,), {})
+        if MODES.tracer is None:
+            return t
     if input._v is None:
         input._v = [0]
     t._v = input._v

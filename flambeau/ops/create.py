@@ -203,9 +203,11 @@ def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
     if order is devices.channels_last:
         n, c, h, w = input._a.shape
         return np.empty((n, h, w, c), held.np).transpose(0, 3, 1, 2)
-    if type(input._a) is not np.ndarray:
+    # While a step is traced the array itself is behind its stand-in.
+    a = getattr(input._a, "array", input._a)
+    if type(a) is not np.ndarray:
         return np.empty(input._a.shape, held.np)
-    return np.empty_like(input._a, held.np, order=_order_of(input._a), subok=False)
+    return np.empty_like(a, held.np, order=_order_of(a), subok=False)
 
 
 def _order_of(a: np.ndarray) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau.backends.conversions import dense
 from flambeau.base.dtypes import dtype as Dtype
-from flambeau.base.shapes import Size, infer_size, wrap_dim, wrap_dims
+from flambeau.base.shapes import Size, contiguous_strides, infer_size, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
 from flambeau.core.index_ops import basic
@@ -562,17 +562,8 @@ def _stride(self: Tensor, dim: int | None = None) -> Any:
     return steps if dim is None else steps[wrap_dim(dim, a.ndim)]
 
 
-def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides, in elements, of a row-major tensor of this shape."""
-    steps, step = [], 1
-    for n in reversed(shape):
-        steps.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(steps))
-
-
 show(_stride, "stride", "Tensor")
 
-__all__ = ["EXPAND", "PERMUTE", "RESHAPE", "Size", "TRANSPOSE", "VIEW", "contiguous_strides",
+__all__ = ["EXPAND", "PERMUTE", "RESHAPE", "Size", "TRANSPOSE", "VIEW",
            "expand", "flatten", "inverse", "movedim", "permute", "reshape", "shifted", "shifting",
            "sizes_of", "squeeze", "t", "transpose", "unsqueeze", "view_of"]

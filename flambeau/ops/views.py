@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.device import strided
-from flambeau.base.shapes import wrap_dim
+from flambeau.base.shapes import contiguous_strides, wrap_dim
 from flambeau.core import index_ops
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
 from flambeau.core.inplace import bump
 from flambeau.core.kinds import linear, view
+from flambeau.core.levels import Handle
 from flambeau.core.op import OPS, Op
 from flambeau.core.storage import (
     UntypedStorage,
@@ -25,7 +26,7 @@ from flambeau.core.storage import (
     start_of,
 )
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.shape import contiguous_strides, shifting, sizes_of, unsqueeze
+from flambeau.ops.shape import shifting, sizes_of, unsqueeze
 
 
 @public()
@@ -278,9 +279,7 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     if storage_offset is not None and storage_offset < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {storage_offset}")
     if type(input._a) is not np.ndarray:
-        layout = (input._a.shape, contiguous_strides(input._a.shape))
-        shift = storage_offset or 0
-        return apply(AS_STRIDED, (input,), _geometry(size, stride, shift, layout))
+        return apply(AS_STRIDED, (input,), _stand_in_geometry(input, size, stride, storage_offset))
     start = start_of(input)
     offset = start if storage_offset is None else storage_offset
     check_bounds(size, stride, offset, input)
@@ -288,12 +287,25 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     return apply(AS_STRIDED, (input,), _geometry(size, stride, offset - start, layout))
 
 
+def _stand_in_geometry(input: Tensor, size: tuple, stride: tuple, offset: int | None) -> dict:
+    """What of the memory behind a stand-in a view is; all of it unless that memory is at hand."""
+    a = input._a
+    layout = (a.shape, contiguous_strides(a.shape) if a.whole is None else a.steps())
+    shift = 0 if offset is None else offset - start_of(input)
+    last = sum((m - 1) * s for m, s in zip(*layout))
+    if all(size) and not 0 <= shift <= last - sum((m - 1) * s for m, s in zip(size, stride)):
+        check_bounds(size, stride, shift + start_of(input), input)
+    return _geometry(size, stride, shift, layout)
+
+
 def check_bounds(size: Sequence[int], stride: Sequence[int], offset: int, t: Tensor) -> None:
     """Raise where a view would reach outside the storage of ``t``."""
     n = t._a.itemsize
     need = 0 if not all(size) else n * (
         offset + 1 + sum((m - 1) * s for m, s in zip(size, stride)))
-    have = bytes_of(root_of(t)).size
+    root = root_of(t)
+    whole = root.whole if isinstance(root, Handle) else root
+    have = root.size * n if whole is None else bytes_of(whole).size
     if need > have:
         raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage "
                            f"offset {offset}, and itemsize {n} requiring a storage size of {need} "

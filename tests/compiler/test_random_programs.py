@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.backends import large
 from flambeau.base.pytree import tree_leaves
 from flambeau.compiler.entry import unit_of
+from tests.compiler import random_steps
 
 pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings
@@ -108,6 +110,31 @@ def compare(steps: list, outputs: list[int], shape: tuple) -> None:
        st.sampled_from([(3, 4), (1, 5), (5, 1), (8, 33)]))
 def compare_programs(steps: list, outputs: list[int], shape: tuple) -> None:
     compare(steps, outputs, shape)
+
+
+INSTRUCTION = st.tuples(st.sampled_from(random_steps.NAMES), st.integers(0, 11),
+                        st.integers(0, 11), st.integers(0, 6))
+SHAPES = [(3, 4), (4, 3), (1, 5), (5, 1), (6,), (1,), (), (0, 3), (2, 3, 2), (8, 33)]
+
+
+@settings(max_examples=40 if large.available() else 100, deadline=None, derandomize=True,
+          suppress_health_check=list(HealthCheck))
+@given(st.lists(INSTRUCTION, min_size=1, max_size=6),
+       st.lists(st.integers(0, 11), min_size=1, max_size=3), st.sampled_from(SHAPES),
+       st.sampled_from([torch.float32, torch.float64]))
+def compare_steps(steps: list, outputs: list[int], shape: tuple, held: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        want, _ = random_steps.seen(steps, outputs, shape, held, False)
+        got, runs = random_steps.seen(steps, outputs, shape, held, True)
+    assert not random_steps.difference(want, got)
+    RUNS.append(runs)
+
+
+def test_random_steps() -> None:
+    RUNS.clear()
+    compare_steps()
+    assert sum(1 for n in RUNS if n >= 2) > len(RUNS) // 2, RUNS
 
 
 def test_compiled_programs_do_as_eager_ones() -> None:

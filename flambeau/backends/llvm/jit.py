@@ -1,9 +1,11 @@
 """LLVM text to callable addresses: host target, object code, the disk cache, one LLJIT."""
 
+import atexit
 import ctypes
 import functools
 import itertools
 import threading
+import weakref
 from typing import Any, NamedTuple
 
 import llvmlite
@@ -25,10 +27,15 @@ class Host(NamedTuple):
 
 
 class Library:
-    """Loaded code. It stays loaded: addresses hold for the life of the process."""
+    """Loaded code. Addresses hold for the life of the process; of the object where it is passing.
+    """
 
-    def __init__(self, tracker: Any, names: tuple[str, ...]) -> None:
-        _leak(tracker)
+    def __init__(self, tracker: Any, names: tuple[str, ...], passing: bool = False) -> None:
+        self.tracker = tracker
+        if passing:
+            _passing.add(self)
+        else:
+            _leak(tracker)
         self._addresses = {name: int(tracker[name]) for name in names}
 
     def address(self, name: str) -> int:
@@ -37,6 +44,7 @@ class Library:
 
 
 _lock = threading.RLock()
+_passing: weakref.WeakSet[Library] = weakref.WeakSet()
 _numbers = itertools.count()
 
 
@@ -88,6 +96,13 @@ def _leak(thing: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
+@atexit.register
+def _keep_all() -> None:
+    """Other threads may be in any code until the process ends."""
+    for library in list(_passing):
+        _leak(library.tracker)
+
+
 def object_code(text: str) -> bytes:
     """Return machine code for a module, from the disk cache where it was compiled before."""
     machine = host()
@@ -103,9 +118,11 @@ def object_code(text: str) -> bytes:
     return made
 
 
-def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None) -> Library:
+def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None,
+         passing: bool = False) -> Library:
     """Compile a module and load it; `imports` gives addresses of symbols that it declares.
 
+    The code stays for good, or where it is ``passing`` as long as the library that is returned.
     Other undefined symbols come from the process. Raises RuntimeError for text that LLVM refuses
     and for symbols that cannot be found.
     """
@@ -118,7 +135,7 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
         for symbol in exports:
             builder.export_symbol(symbol)
         tracker = builder.link(_engine(), f"flambeau{next(_numbers)}")
-        return Library(tracker, exports)
+        return Library(tracker, exports, passing)
 
 
 def assembly(text: str) -> str:
