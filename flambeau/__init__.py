@@ -7,6 +7,7 @@ tensor([2., 3.])
 
 from __future__ import annotations
 
+import gc as _gc
 from importlib import import_module as _import_module
 from math import e, inf, nan, pi
 from typing import Any
@@ -16,7 +17,16 @@ import numpy as _np
 # PyTorch says nothing of overflow, division by zero or NaN; NumPy would warn on every one.
 _np.seterr(all="ignore")
 
-from flambeau import autograd, ops, version  # noqa: E402
+# Imports make tens of thousands of objects that stay. Looking through them for garbage, again and
+# again, would be a fifth of the time.
+_collects = _gc.isenabled()
+_gc.disable()
+try:
+    from flambeau import autograd, ops, version
+finally:
+    if _collects:
+        _gc.enable()
+
 from flambeau.backends.threads import (  # noqa: E402
     get_num_interop_threads,
     get_num_threads,

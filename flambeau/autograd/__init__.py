@@ -5,20 +5,10 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-from flambeau.autograd import (
-    anomaly_mode,
-    forward_ad,
-    function,
-    functional,
-    graph,
-    hooks,
-    variable,
-)
+from flambeau.autograd import anomaly_mode, graph, hooks
 from flambeau.autograd import modes as grad_mode
 from flambeau.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from flambeau.autograd.backward import backward, grad
-from flambeau.autograd.explanation import explain
-from flambeau.autograd.function import Function
 from flambeau.autograd.gradcheck import gradcheck, gradgradcheck
 from flambeau.autograd.modes import (
     enable_grad,
@@ -27,17 +17,24 @@ from flambeau.autograd.modes import (
     set_grad_enabled,
     set_multithreading_enabled,
 )
-from flambeau.autograd.variable import Variable
 from flambeau.base.missing import missing_attribute as _missing
 
-# Loaded when first asked for: few programs are profiled.
-_LATER = ("profiler", "profiler_util")
+# Modules loaded when first asked for, as few programs do, and names that they hold.
+_LATER = ("forward_ad", "function", "functional", "profiler", "profiler_util", "variable")
+_HELD = {"Function": "function", "Variable": "variable", "explain": "explanation"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _LATER:
         return _import_module(f"flambeau.autograd.{name}")
-    raise _missing(__name__, name, [*globals(), *_LATER])
+    if name in _HELD:
+        globals()[name] = found = getattr(_import_module(f"flambeau.autograd.{_HELD[name]}"), name)
+        return found
+    raise _missing(__name__, name, __dir__())
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, *_HELD})
 
 
 __all__ = ["Function", "Variable", "anomaly_mode", "backward", "detect_anomaly", "enable_grad",

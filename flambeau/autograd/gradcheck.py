@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd import forward_ad
 from flambeau.autograd.backward import grad
 from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.core.tensor import Tensor, wrap
@@ -331,6 +330,8 @@ def _unit(a: np.ndarray, k: int, step: complex) -> np.ndarray:
 
 
 def _pushed(check: _Check, at: int, direction: np.ndarray) -> list:
+    from flambeau.autograd import forward_ad  # which few programs need
+
     given = list(check.inputs)
     with forward_ad.dual_level():
         given[at] = forward_ad.make_dual(given[at].detach(), wrap(direction))

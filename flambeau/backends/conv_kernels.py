@@ -28,7 +28,7 @@ def _kernels(arrays: Sequence[np.ndarray], geo: Geometry, work: int) -> Any:
     d = arrays[0].dtype
     if any(a.dtype != d or a.size == 0 for a in arrays):
         return None
-    if not (d.type in FLOATS or d in HALVES) or any(p < 0 for pair in geo.pads for p in pair):
+    if not (d.type in FLOATS or d.name in HALVES) or any(p < 0 for pair in geo.pads for p in pair):
         return None
     if large.load() is None:
         return None
@@ -52,7 +52,7 @@ def _cube(kernels: Any, size: Sequence[int], geo: Geometry) -> Any:
 
 def _wide(a: np.ndarray) -> np.ndarray:
     """The array on three axes, in what it is computed in."""
-    a = astype(a, np.dtype(np.float32)) if a.dtype in HALVES else a
+    a = astype(a, np.dtype(np.float32)) if a.dtype.name in HALVES else a
     return a.reshape(*a.shape[:2], *_three(a.shape[2:], 1))
 
 

@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from flambeau.backends import large, memory
@@ -15,7 +14,7 @@ _CASTS = frozenset({
     *[(a, b) for a in ("int32", "int64", "bool") for b in ("float32", "float64")],
     ("int32", "int64"), ("int64", "int32"), ("bool", "int32"), ("bool", "int64"),
 })
-HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+HALVES = frozenset(("float16", "bfloat16"))
 
 
 def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -74,7 +73,7 @@ def half_pointwise(name: str, operands: Any) -> np.ndarray | None:
     are not rounded to it. None for other cases. Comparisons give bool.
     """
     lead = large.lead_of(operands)
-    if lead is None or lead.size < large.MIN_ITEMS or lead.dtype not in HALVES:
+    if lead is None or lead.size < large.MIN_ITEMS or lead.dtype.name not in HALVES:
         return None
     if not large.takes(name, len(operands)) or large.load() is None:
         return None

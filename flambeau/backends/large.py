@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE, TRIG_LIMIT
 from flambeau.backends.memory_order import memory_axes
 from flambeau.base import config
 
@@ -24,13 +23,6 @@ MIN_ITEMS = 1 << 15
 # columns from which a broadcast row is worth a loop of its own, and a row a reduction
 MIN_COLUMNS = 32
 
-_ARITY = {
-    name: signature.arity
-    for name, signature in INSTRUCTIONS.items()
-    if signature.domain != "bool" and signature.result != "select"
-}
-_FLOAT_ONLY = frozenset(name for name in _ARITY if INSTRUCTIONS[name].domain == "float")
-_COMPARE = frozenset(name for name in _ARITY if INSTRUCTIONS[name].result == "bool")
 _NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -93,27 +85,44 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     3.0
     """
     lead = lead_of(operands)
-    if lead is None or lead.size < MIN_ITEMS or _ARITY.get(name) != len(operands):
+    if lead is None or lead.size < MIN_ITEMS or _arities().get(name) != len(operands):
         return None
+    program = _program()
     if lead.dtype.type not in _NUMBERS or not lead.dtype.isnative:
         return None
-    if lead.dtype.kind == "i" and name in _FLOAT_ONLY:
+    if lead.dtype.kind == "i" and program.INSTRUCTIONS[name].domain == "float":
         return None
-    if name in SINGLE and name != "pow" and lead.dtype != np.float32:
+    if name in program.SINGLE and name != "pow" and lead.dtype != np.float32:
         return None
     llvm = load()
     if llvm is None:
         return None
     if name == "pow":
         return _pow(llvm, lead, operands, out)
-    if name in LIMITED and not _within(llvm, lead, TRIG_LIMIT):
+    if name in program.LIMITED and not _within(llvm, lead, program.TRIG_LIMIT):
         return None
     return _run(llvm, name, lead, operands, out)
 
 
 def takes(name: str, count: int) -> bool:
     """Whether this is an instruction of so many numbers, right for all of them."""
-    return _ARITY.get(name) == count and name not in LIMITED
+    return _arities().get(name) == count and name not in _program().LIMITED
+
+
+@functools.cache
+def _program() -> Any:
+    """How kernels are described."""
+    # Programs of small arrays need none, and start sooner without.
+    from flambeau.backends.llvm import program
+
+    return program
+
+
+@functools.cache
+def _arities() -> dict[str, int]:
+    """How many operands each instruction on numbers takes."""
+    return {name: signature.arity for name, signature in _program().INSTRUCTIONS.items()
+            if signature.domain != "bool" and signature.result != "select"}
 
 
 def lead_of(operands: Sequence[Any]) -> np.ndarray | None:
@@ -139,7 +148,8 @@ def _run(
             return None
         ins.append(array)
         layouts.append(layout)
-    dtype = np.dtype(np.bool_) if name in _COMPARE else lead.dtype
+    compares = llvm.program.INSTRUCTIONS[name].result == "bool"
+    dtype = np.dtype(np.bool_) if compares else lead.dtype
     if not walks_rows(layouts, lead):
         program = _kernel(name, lead.dtype.char, ("array",) * len(ins)).program
         return None if out is not None else anyhow(program, ins, dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
 from flambeau.base import naming
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 __all__ = [
     "ALL",
@@ -27,7 +29,8 @@ class dtype:
     """An element type; one object per type, compared by identity.
 
     ``np`` is the NumPy dtype that holds it and ``compute`` the one its arithmetic runs in
-    (float32 for the half types, which round once at the end, as PyTorch does).
+    (float32 for the half types, which round once at the end, as PyTorch does). Where ``held``
+    is None ml_dtypes has ``np``, and is imported when it is first asked for.
 
     >>> import flambeau as torch
     >>> torch.float32.itemsize, torch.int64.is_signed, torch.complex64.to_real().itemsize
@@ -47,11 +50,15 @@ class dtype:
         "rank",
     )
 
-    def __init__(self, name: str, held: np.typing.DTypeLike, category: int, title: str,
-                 rank: int) -> None:
+    np: np.dtype
+
+    def __init__(self, name: str, held: DTypeLike | None, category: int, title: str,
+                 rank: int, itemsize: int = 1) -> None:
         self.name = name
-        self.np: np.dtype = np.dtype(held)
-        self.itemsize = self.np.itemsize
+        if held is not None:
+            self.np = np.dtype(held)
+            itemsize = self.np.itemsize
+        self.itemsize = itemsize
         self.category = category
         self.is_floating_point = category == FLOAT
         self.is_complex = category == COMPLEX
@@ -60,6 +67,11 @@ class dtype:
         self.rank = rank
         narrow = category == FLOAT and self.itemsize < 4
         self.compute = np.dtype(np.float32) if narrow else self.np
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "np":
+            _import_ml_dtypes()
+        return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         return f"{naming.prefix()}.{self.name}"
@@ -95,13 +107,13 @@ int64 = dtype("int64", np.int64, INT, "Long", 4)
 uint16 = dtype("uint16", np.uint16, INT, "UInt16", 2)
 uint32 = dtype("uint32", np.uint32, INT, "UInt32", 3)
 uint64 = dtype("uint64", np.uint64, INT, "UInt64", 4)
-float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, FLOAT, "Float8_e4m3fn", 0)
-float8_e5m2 = dtype("float8_e5m2", ml_dtypes.float8_e5m2, FLOAT, "Float8_e5m2", 0)
-float8_e4m3fnuz = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, FLOAT, "Float8_e4m3fnuz", 0)
-float8_e5m2fnuz = dtype("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, FLOAT, "Float8_e5m2fnuz", 0)
-float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, FLOAT, "Float8_e8m0fnu", 0)
+float8_e4m3fn = dtype("float8_e4m3fn", None, FLOAT, "Float8_e4m3fn", 0)
+float8_e5m2 = dtype("float8_e5m2", None, FLOAT, "Float8_e5m2", 0)
+float8_e4m3fnuz = dtype("float8_e4m3fnuz", None, FLOAT, "Float8_e4m3fnuz", 0)
+float8_e5m2fnuz = dtype("float8_e5m2fnuz", None, FLOAT, "Float8_e5m2fnuz", 0)
+float8_e8m0fnu = dtype("float8_e8m0fnu", None, FLOAT, "Float8_e8m0fnu", 0)
 float16 = dtype("float16", np.float16, FLOAT, "Half", 1)
-bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, FLOAT, "BFloat16", 1)
+bfloat16 = dtype("bfloat16", None, FLOAT, "BFloat16", 1, itemsize=2)
 float32 = dtype("float32", np.float32, FLOAT, "Float", 2)
 float64 = dtype("float64", np.float64, FLOAT, "Double", 3)
 complex64 = dtype("complex64", np.complex64, COMPLEX, "ComplexFloat", 2)
@@ -130,7 +142,9 @@ ALL = (
     complex128,
 )
 BY_NAME = {d.name: d for d in ALL}
-FROM_NUMPY = {d.np: d for d in ALL}
+NARROW = (float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu, bfloat16)
+# Those of ml_dtypes are here once an array of theirs can be.
+FROM_NUMPY = {d.np: d for d in ALL if d not in NARROW}
 ALIASES = {
     "float": float32,
     "double": float64,
@@ -144,9 +158,21 @@ ALIASES = {
 _WIDE_UNSIGNED = (uint16, uint32, uint64)
 
 
+def _import_ml_dtypes() -> None:
+    import ml_dtypes  # At start-up it would cost six milliseconds that few programs need.
+
+    for d in NARROW:
+        held = np.dtype(getattr(ml_dtypes, d.name))
+        FROM_NUMPY[held] = d
+        d.np = held
+
+
 def from_numpy(held: np.dtype) -> dtype:
     """The dtype that holds a NumPy dtype; TypeError (PyTorch's text) where there is none."""
     found = FROM_NUMPY.get(held)
+    if found is None and held.type.__module__ == "ml_dtypes":
+        _import_ml_dtypes()
+        found = FROM_NUMPY.get(held)
     if found is None:
         supported = (
             "float64, float32, float16, complex64, complex128, int64, int32, int16, "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from flambeau.base import dtypes, naming
@@ -75,6 +74,8 @@ class finfo(_Limits):
                 f"{naming.prefix()}.iinfo to handle '{name}'"
             )
         self._type = found.to_real()
+        import ml_dtypes  # At start-up it would cost six milliseconds that few programs need.
+
         self._held = ml_dtypes.finfo(self._type.np)
 
     @property

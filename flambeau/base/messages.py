@@ -5,7 +5,6 @@ Each text says what to do next; names in braces are facts of the error.
 
 from __future__ import annotations
 
-import locale
 import os
 
 from flambeau.base import config
@@ -274,6 +273,8 @@ def language() -> str:
     >>> language() in ("en", "zh")
     True
     """
+    import locale  # At start-up it would cost a millisecond that few programs need.
+
     chosen: str | None = config.language()
     if not chosen:
         chosen = next((os.environ[v] for v in ("LC_ALL", "LC_MESSAGES", "LANG")

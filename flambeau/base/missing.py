@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from flambeau.base.naming import public_name
@@ -32,6 +33,9 @@ def missing_attribute(module: str, name: str, names: Iterable[str]) -> Attribute
     module 'flambeau.nn' has no attribute 'Linaer'
     flambeau does not have it (yet). The nearest name that is there: flambeau.nn.Linear
     """
+    # An import asks a package for a submodule before it imports it, and nobody reads the answer.
+    if sys._getframe(2).f_code.co_name == "_handle_fromlist":
+        return AttributeError(name)
     module = public_name(module)
     lines = [f"module '{module}' has no attribute '{name}'"]
     if not name.startswith("_"):

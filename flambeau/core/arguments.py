@@ -10,7 +10,7 @@ from flambeau.core.tensor import Tensor
 
 __all__ = ["argument_error"]
 
-_MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)")
+_MISSING = r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)"
 _PREFIXED = ("linalg", "fft", "special")
 
 
@@ -27,7 +27,7 @@ def argument_error(function: Callable, places: Sequence[str], error: Exception,
         return _not_a_tensor(function, name, args, kwargs) if error.name == "_a" else None
     if error.__traceback__ is None or error.__traceback__.tb_next is not None:
         return None
-    missing = _MISSING.search(str(error))
+    missing = re.search(_MISSING, str(error))
     if missing is None:
         text = str(error)
         return TypeError(prefix + text) if text.startswith(f"{function.__name__}()") else None

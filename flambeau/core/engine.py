@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -576,6 +575,6 @@ def _refuse_nan(node: Node, grads: Sequence) -> None:
 
 def _tell_forward(node: Node) -> None:
     if MODES.anomaly and node.trace:
-        calls = "".join(traceback.format_list(node.trace))
+        calls = "".join(node.trace.format())
         warnings.warn(f"Error detected in {node.name()}. Traceback of forward call that caused "
                       f"the error:\n{calls}", stacklevel=2)

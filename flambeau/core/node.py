@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,7 @@ class Node:
     post_hooks: dict | None = None
     tensor_hooks: dict | None = None
     retained: dict | None = None
-    trace: list | None = None
+    trace: Any = None
     freed = False
     # Whether any of the hooks above is there.
     hooked = False
@@ -120,7 +119,11 @@ class Node:
 
     def remember_call(self) -> None:
         """Note where the operation was called, for anomaly detection."""
-        self.trace = traceback.extract_stack()[:-2]
+        import traceback  # At start-up it would cost half a millisecond that few programs need.
+
+        trace = traceback.extract_stack()
+        del trace[-2:]
+        self.trace = trace
 
     def name(self) -> str:
         """The node's name, PyTorch's."""
@@ -403,4 +406,4 @@ def changed_in_place(t: Any, node: Node, now: int, expected: int) -> RuntimeErro
 def _forward_trace(node: Node) -> str:
     if not node.trace:
         return ""
-    return "\n  The operation was recorded here:\n" + "".join(traceback.format_list(node.trace))
+    return "\n  The operation was recorded here:\n" + "".join(node.trace.format())

@@ -255,15 +255,26 @@ def install_functions() -> None:
     _installed.append(True)
     for name in _LOADED:
         import_module(f"flambeau.{name}")
-    for place in ("torch", *_PUBLIC[1:]):
-        face = FACES.get(place)
-        for value in list(face.values()) if face is not None else ():
+    for place in _PUBLIC:
+        face: Any = FACES.get(place or "torch", {})
+        module = sys.modules.get(f"flambeau.{place}" if place else "flambeau")
+        for name in _operators(face):
+            value = face[name]
             if callable(value) and not isinstance(value, type):
                 asking(value)
+                if module is not None:
+                    vars(module).setdefault(name, value)
     for name, module in list(sys.modules.items()):
         if name == "flambeau" or name.removeprefix("flambeau.") in _PUBLIC or (
                 name.startswith("flambeau.nn.")):
             _replace_in(module)
+
+
+def _operators(face: Any) -> list[str]:
+    """What a face shows by now, and what operators' files, imported later, show there."""
+    later = [n for n, module in getattr(face, "later", {}).items()
+             if module.startswith("flambeau.ops.")]
+    return [*face, *[n for n in later if n not in face]]
 
 
 def _replace_in(module: ModuleType) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import HALVES, astype, half_pointwise
+from flambeau.backends.conversions import astype, half_pointwise
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
@@ -53,7 +53,8 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
     if op.refuses:
         _check_kind(op, common)
     compute, result = computing_dtypes(op, common)
-    out = _half(op, operands, params) if common.np in HALVES else None
+    half = common.is_floating_point and common.itemsize == 2
+    out = _half(op, operands, params) if half else None
     if out is not None:
         return finish(op, [x if isinstance(x, Tensor) else Number(x) for x in operands], {}, out)
     arrays = [_operand(x, compute) for x in operands]

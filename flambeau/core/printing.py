@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from itertools import compress, islice
 from typing import Any
 
@@ -19,13 +18,15 @@ __all__ = ["format_tensor", "get_printoptions", "printoptions", "set_printoption
 _PLAIN = frozenset({"Tensor", "Parameter"})
 
 
-@dataclass(slots=True)
 class _Options:
-    precision: int = 4
-    threshold: float = 1000
-    edgeitems: int = 3
-    linewidth: int = 80
-    sci_mode: bool | None = None
+    __slots__ = ("precision", "threshold", "edgeitems", "linewidth", "sci_mode")
+
+    def __init__(self, precision: int = 4, threshold: float = 1000, edgeitems: int = 3) -> None:
+        self.precision = precision
+        self.threshold = threshold
+        self.edgeitems = edgeitems
+        self.linewidth = 80
+        self.sci_mode: bool | None = None
 
 
 _OPTIONS = _Options()
@@ -81,7 +82,7 @@ def get_printoptions() -> dict[str, Any]:
     >>> get_printoptions()["precision"]
     4
     """
-    return asdict(_OPTIONS)
+    return {name: getattr(_OPTIONS, name) for name in _Options.__slots__}
 
 
 @contextmanager
@@ -262,14 +263,17 @@ def _edges(values: np.ndarray, cut: tuple[bool, ...], edge: int) -> np.ndarray:
     return values[np.ix_(*kept)]
 
 
-@dataclass(slots=True)
 class _Layout:
     """The cells of a tensor, read in order as its rows are written."""
 
-    cells: Iterator[str]
-    shape: tuple[int, ...]
-    cut: tuple[bool, ...]
-    per_line: int
+    __slots__ = ("cells", "shape", "cut", "per_line")
+
+    def __init__(self, cells: Iterator[str], shape: tuple[int, ...], cut: tuple[bool, ...],
+                 per_line: int) -> None:
+        self.cells = cells
+        self.shape = shape
+        self.cut = cut
+        self.per_line = per_line
 
     def text(self, dim: int, indent: int) -> str:
         """The brackets of ``dim`` and those inside, ``indent`` characters from the left."""

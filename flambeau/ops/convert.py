@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.base import naming
 from flambeau.base.device import device, strided
-from flambeau.base.dtypes import BOOL, COMPLEX, FROM_NUMPY, INT, dtype
+from flambeau.base.dtypes import ALL, BOOL, COMPLEX, FROM_NUMPY, INT, dtype
 from flambeau.base.errors import told
 from flambeau.core.face import public, show
 from flambeau.core.levels import MANY_DIMS, SPARSE, TRACED, Batched
@@ -272,7 +272,7 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         return f"{naming.prefix()}.{sparse}{self.dtype.title}Tensor"
     if isinstance(dtype, str):
         title = dtype.rpartition(".")[2].removesuffix("Tensor")
-        found = next((d for d in FROM_NUMPY.values() if d.title == title), None)
+        found = next((d for d in ALL if d.title == title), None)
         if found is None:
             raise ValueError(f"invalid type: '{dtype}'")
         return cast(self, found)

@@ -9,7 +9,7 @@ import numpy as np
 from flambeau.backends.conversions import astype, dense
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
-from flambeau.base.dtypes import FLOAT, FROM_NUMPY, dtype
+from flambeau.base.dtypes import BY_NAME, FLOAT, FROM_NUMPY, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
@@ -249,7 +249,7 @@ for _name, _to in {"float": "float32", "double": "float64", "half": "float16", "
                    "bfloat16": "bfloat16", "char": "int8", "short": "int16", "int": "int32",
                    "long": "int64", "bool": "bool", "cfloat": "complex64",
                    "cdouble": "complex128"}.items():
-    _caster(_name, next(d for d in FROM_NUMPY.values() if d.name == _to))
+    _caster(_name, BY_NAME[_to])
 
 
 __all__ = ["ALIAS", "CLONE", "COPY", "OPS", "TO_DTYPE", "cast", "clone", "contiguous", "copy_",

@@ -29,7 +29,7 @@ ndarray = np.ndarray
 PLAIN_FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
 COMPLEX = (dtypes.complex64, dtypes.complex128)
 INTEGERS = (dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
-_DTYPES = {d.np: d for d in (*PLAIN_FLOATS, *COMPLEX)}
+_DRAWN = (*PLAIN_FLOATS, *COMPLEX)
 _C_NAMES = {"uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
             "int64": "long int", "uint16": "short unsigned int", "uint32": "unsigned int",
             "uint64": "long unsigned int", "float32": "float", "float64": "double",
@@ -125,7 +125,7 @@ def _repeats(a: ndarray) -> bool:
 
 def check_range(held: dtype, low: float, high: float) -> None:
     """Raise where uniforms of [low, high) are not what ``held`` can hold."""
-    if held.np not in _DTYPES:
+    if held not in _DRAWN:
         raise refuse_dtype("check_uniform_bounds", held)
     real = held.to_real() if held.is_complex else held
     most = _LARGEST[real.name]
@@ -178,7 +178,7 @@ def check_mean_std(held: dtype, std: float) -> None:
     """Raise where normals cannot be drawn in ``held``, or with the deviation ``std``."""
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    if held.np not in _DTYPES:
+    if held not in _DRAWN:
         raise refuse_dtype("normal_kernel_cpu", held)
 
 

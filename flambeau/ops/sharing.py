@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.backends.shared_memory import Segment, is_available, segment_of, shares_memory
 from flambeau.base.device import strided
-from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.dtypes import BY_NAME, FROM_NUMPY
 from flambeau.core.face import public
 from flambeau.core.node import LEAF
 from flambeau.core.storage import address, bytes_of, root_of
@@ -33,7 +33,6 @@ HOOK_IS_LEFT = (
 
 # Segments received, by the file behind them: what comes twice is mapped once.
 _RECEIVED: weakref.WeakValueDictionary[tuple[int, int], Segment] = weakref.WeakValueDictionary()
-_NUMPY = {d.name: d.np for d in FROM_NUMPY.values()}
 
 
 @public("Tensor")
@@ -163,7 +162,7 @@ def rebuild_tensor(kind: type, handle: Any, size: int, name: str, shape: tuple, 
     else:
         os.close(fd)
     memory = segment.array()
-    t = _tensor(kind, np.ndarray(shape, _NUMPY[name], memory, start, strides), requires_grad)
+    t = _tensor(kind, np.ndarray(shape, BY_NAME[name].np, memory, start, strides), requires_grad)
     if t._a.nbytes != size:
         t._meta().root = memory
     return t
@@ -173,7 +172,7 @@ def rebuild_empty(kind: type, name: str, shape: tuple, strides: tuple,
                   requires_grad: bool) -> Tensor:
     """A tensor without elements: there is no memory to share."""
     nothing = np.empty(0, np.uint8)
-    return _tensor(kind, np.ndarray(shape, _NUMPY[name], nothing, 0, strides), requires_grad)
+    return _tensor(kind, np.ndarray(shape, BY_NAME[name].np, nothing, 0, strides), requires_grad)
 
 
 def _tensor(kind: type, a: np.ndarray, requires_grad: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -110,3 +111,14 @@ def test_wrap_torch_function() -> None:
     assert halve(4) == 2 and halve(Fixed()) == "fixed"
     with pytest.raises(TypeError, match="all __torch_function__ handlers returned NotImplemented"):
         flambeau.exp(Fixed())
+
+
+def test_functions_whose_files_load_later_ask_as_well(python: Callable) -> None:
+    code = ("import flambeau as torch\n"
+            "import flambeau.nn.functional as F\n"
+            "class Kept(torch.Tensor):\n"
+            "    pass\n"
+            "x = torch.eye(2).as_subclass(Kept)\n"
+            "assert type(torch.det(x)) is type(F.gelu(x)) is type(x.var()) is Kept\n")
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr

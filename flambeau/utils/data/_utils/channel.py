@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.dtypes import BY_NAME, FROM_NUMPY
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor, new_tensor
 from flambeau.utils.data._utils.leases import Incoming, Outgoing
@@ -49,14 +49,11 @@ TOO_MANY_FILES = (
 def _rebuild_tensor(memory: Any, name: str, shape: tuple, strides: tuple | None,
                     requires_grad: bool) -> Tensor:
     t = new_tensor(Tensor)
-    t._a = np.ndarray(shape, _NUMPY[name], memory, 0, strides)
+    t._a = np.ndarray(shape, BY_NAME[name].np, memory, 0, strides)
     t._node = LEAF if requires_grad else None
     t._v = None
     t._x = None
     return t
-
-
-_NUMPY = {d.name: d.np for d in FROM_NUMPY.values()}
 
 
 def _reduce_tensor(t: Tensor) -> Any:
