@@ -8,6 +8,7 @@ from flambeau.core.face import public
 from flambeau.core.op import OPS, Op
 from flambeau.core.sparse_tensor import Coo, run
 from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops import embedding as dense
 from flambeau.ops.sparse.parts import with_values
 
 __all__: list[str] = []
@@ -32,7 +33,7 @@ def _embedding_grad(g: Tensor, weight_shape: tuple, index: Tensor, padding_idx: 
     return _row_grad(values, index, weight_shape[0], padding_idx)
 
 
-EMBEDDING = Op("sparse_embedding", OPS["embedding"].forward, ("weight", "index"), kind="sparse",
+EMBEDDING = Op("sparse_embedding", dense.EMBEDDING.forward, ("weight", "index"), kind="sparse",
                params=("padding_idx", "scale_grad_by_freq"), node="Embedding",
                formulas=(_embedding_grad, None))
 
@@ -57,7 +58,7 @@ def _scale_grad(g: Tensor, weight: Tensor, index: Tensor, bag: Tensor) -> Tensor
 
 EMBEDDING_BAG = Op(
     "sparse_embedding_bag",
-    lambda weight, scale, index, bag, count, padding_idx: OPS["embedding_bag"].forward(
+    lambda weight, scale, index, bag, count, padding_idx: dense.EMBEDDING_BAG.forward(
         weight, scale, index, bag, count, False),
     ("weight", "scale", "index", "bag"), kind="sparse", node="EmbeddingBag",
     params=("count", "padding_idx"), formulas=(_bag_grad, _scale_grad, None, None))
