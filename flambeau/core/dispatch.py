@@ -274,60 +274,64 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     """A tensor over ``array``, a view of ``source``'s memory made by ``op``."""
     t = new_tensor(Tensor)
     t._a = array
-    t._node = None
     version = source._v
     if version is None:
         source._v = version = [0]
     t._v = version
-    t._x = meta = Meta()
+    t._x = meta = new_tensor(Meta)
     origin = source._x
-    replay: tuple = ()
+    step = (op, params)
     if origin is None:
-        base, root = source, source._a
+        meta.base = source
+        meta.root = source._a
+        replay: tuple = (step,)
     else:
-        root = source._a if origin.root is None else origin.root
-        if origin.base is None:
-            base = source
-        else:
-            base, replay = origin.base, origin.replay
-            # What was refused of a view is refused of its views.
-            if origin.multi_view is not None:
-                meta.multi_view = op.node_name
-            meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
-    meta.root = root
-    meta.base = base
-    if MODES.grad:
-        if register:
-            meta.replay = (*replay, (op, params)) if replay else ((op, params),)
-            version.append(ref(t))
-            if len(version) > 32:
-                _forget_dead(version)
-            if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
-                _record_view(op, source, params, t, node_type)
-    else:
-        meta.made_without_grad = "inference" if MODES.inference else "no_grad"
-        if source._node is not None and op.differentiable and array.dtype.kind not in "biu":
-            t._node = LEAF
+        replay = _view_further(source, origin, meta, step)
+    if not MODES.grad:
+        _note_no_grad(op, source, t, meta)
+        return t
+    if not register:
+        t._node = None
+        return t
+    meta.replay = replay
+    version.append(ref(t))
+    if len(version) > 32:
+        _forget_dead(version)
+    edge = source._node
+    if edge is None or not op.differentiable:
+        t._node = None
+        return t
+    values = op.view_values
+    if values is None or MODES.anomaly:
+        record(op, (source,), params, t).__class__ = node_type or op.node_type
+        return t
+    t._node = node = new_tensor(node_type or op.node_type)
+    node.next = (source if edge is LEAF else edge,)
+    node.saved = values(source._a.shape, params)
+    node.seq = next_sequence()
+    node.shape = array.shape
+    node.dtype = array.dtype
     return t
 
 
-def _record_view(op: Op, source: Tensor, params: dict[Any, Any], t: Tensor,
-                 node_type: type | None) -> None:
-    """As ``record``, in fewer steps: a view's formula needs a shape and parameters at most."""
-    if op.saved_tensors or MODES.anomaly:
-        record(op, (source,), params, t).__class__ = node_type or op.node_type
-        return
-    node = (node_type or op.node_type)()
-    edge = source._node
-    node.next = (source if edge is LEAF else edge,)
-    if op.sources:
-        shape = source._a.shape
-        node.saved = tuple([shape if type(s) is tuple else params.get(s) for s in op.sources])
-    node.seq = next_sequence()
-    array = t._a
-    node.shape = array.shape
-    node.dtype = array.dtype
-    t._node = node
+def _view_further(source: Tensor, origin: Meta, meta: Meta, step: tuple) -> tuple:
+    """As for a view of a plain tensor, where ``source`` has facts: it may be a view itself."""
+    meta.root = source._a if origin.root is None else origin.root
+    if origin.base is None:
+        meta.base = source
+        return (step,)
+    meta.base = origin.base
+    # What was refused of a view is refused of its views.
+    if origin.multi_view is not None:
+        meta.multi_view = step[0].node_name
+    meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
+    return (*origin.replay, step)
+
+
+def _note_no_grad(op: Op, source: Tensor, t: Tensor, meta: Meta) -> None:
+    """What a view made where nothing is recorded is told apart by."""
+    meta.made_without_grad = "inference" if MODES.inference else "no_grad"
+    t._node = LEAF if source._node is not None and op.differentiable else None
 
 
 def _forget_dead(version: list) -> None:

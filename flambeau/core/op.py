@@ -98,6 +98,7 @@ class Op:
         self.saves_out = "out" in slots
         self.sources = tuple([self._source(s) for s in slots])
         self.plans: dict[tuple, tuple] = {}
+        self.view_values = None if tensors else _values_of(self.sources)
 
     def _source(self, slot: str) -> int | str | tuple[str, int]:
         """Where a slot's value comes from: an input's number, its shape, a parameter's name."""
@@ -137,6 +138,21 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name} ({self.kind})>"
+
+
+def _values_of(sources: Sequence[Any]) -> Callable[[tuple, dict], tuple]:
+    """What a node saves that needs its input's shape and parameters at most."""
+    shape = ("shape", 0)
+    if not sources:
+        return lambda have, params: ()
+    if len(sources) == 1:
+        name = sources[0]
+        return ((lambda have, params: (have,)) if name == shape else
+                (lambda have, params: (params.get(name),)))
+    if len(sources) == 2 and sources[0] == shape:
+        name = sources[1]
+        return lambda have, params: (have, params.get(name))
+    return lambda have, params: tuple([have if s == shape else params.get(s) for s in sources])
 
 
 # What PyTorch calls the saved input and the saved result.

@@ -159,9 +159,10 @@ def _seen_as(t: Tensor, shape: tuple) -> Tensor | None:
         r = a.reshape(shape)
     except (ValueError, TypeError):
         return None
-    if shape and min(shape) < -1:
+    found = r.shape
+    if found != shape and shape and min(shape) < -1:
         return None
-    return make_view(VIEW, t, r, {"shape": r.shape})
+    return make_view(VIEW, t, r, {"shape": found})
 
 
 _SHAPES = (tuple, Size, list)
@@ -322,11 +323,17 @@ def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     torch.Size([4, 2, 3])
     """
     wanted = sizes_of(order if dims is None else dims)
-    rank = input._a.ndim
+    a = input._a
+    rank = a.ndim
     if len(wanted) != rank:
         raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does "
                            f"not match the length of the desired ordering of dimensions i.e. "
                            f"input.dim() = {rank} is not equal to len(dims) = {len(wanted)}")
+    if type(a) is ndarray and rank and 0 <= min(wanted):
+        try:
+            return make_view(PERMUTE, input, a.transpose(wanted), {"dims": wanted})
+        except ValueError:
+            pass  # which dimension is wrong is said below
     found = tuple([wrap_dim(d, rank) for d in wanted])
     if len(set(found)) != rank:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
