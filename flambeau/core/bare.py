@@ -40,7 +40,7 @@ def array_runner(op: Any) -> Runner:
     else:
         formulas = tuple([a if a or not f else (_unfit, ())
                           for a, f in zip(op.array_formulas, formulas)])
-    picks = tuple([_pick(op, k) for k in range(len(op.slots))])
+    picks = tuple([(k, pick) for k in range(len(op.slots)) if (pick := _pick(op, k))])
     if op.joint is not None:
         return _joint_runner(op.joint, op.joint_picks, picks)
     if op.kind == "pointwise" and op.array_formulas is None:
@@ -132,14 +132,17 @@ def _remember(value: float, d: np.dtype) -> ndarray:
 
 def _values(node: Any, picks: tuple, d: np.dtype) -> list | None:
     """What was saved, as arrays of dtype ``d`` and numbers."""
-    saved = node.saved
-    if len(saved) != len(picks):
-        return None
+    values = [*node.saved]
+    if not values:
+        return None  # they were freed
     try:
-        return [v if p is None or v is None else p(node, at, v, d)
-                for at, (p, v) in enumerate(zip(picks, saved))]
+        for at, pick in picks:
+            value = values[at]
+            if value is not None:
+                values[at] = pick(node, at, value, d)
     except Unfit:
         return None
+    return values
 
 
 def _array(r: Any) -> Any:
@@ -147,7 +150,7 @@ def _array(r: Any) -> Any:
 
 
 def _one_runner(formula: Callable, slots: tuple, picks: tuple) -> Runner:
-    if not picks:
+    if not slots:
         def bare(node: Any, g: ndarray) -> Sequence | None:
             d = g.dtype
             return (_array(formula(g)),) if d is F32 or d is F64 else None
@@ -157,7 +160,7 @@ def _one_runner(formula: Callable, slots: tuple, picks: tuple) -> Runner:
         d = g.dtype
         if d is not F32 and d is not F64:
             return None
-        values = _values(node, picks, d)
+        values: Any = _values(node, picks, d) if picks else node.saved
         if values is None:
             return None
         r = formula(g, *[values[k] for k in slots])
@@ -171,7 +174,7 @@ def _each_runner(formulas: tuple, picks: tuple) -> Runner:
         d = g.dtype
         if d is not F32 and d is not F64:
             return None
-        values: Any = _values(node, picks, d) if picks else ()
+        values: Any = _values(node, picks, d) if picks else node.saved
         if values is None:
             return None
         grads: list = []
@@ -198,7 +201,7 @@ def _joint_runner(joint: Callable, slots: tuple, picks: tuple) -> Runner:
         d = g.dtype
         if d is not F32 and d is not F64:
             return None
-        values: Any = _values(node, picks, d) if picks else ()
+        values: Any = _values(node, picks, d) if picks else node.saved
         if values is None:
             return None
         needs = tuple([e is not None for e in node.next])

@@ -223,7 +223,8 @@ class _Task:
                 else:
                     own = edge._a
                     if gi.shape != own.shape or gi.dtype is not own.dtype:
-                        gi = fit_array(gi, own.shape, own.dtype)
+                        given, gi = gi, fit_array(gi, own.shape, own.dtype)
+                        shared = shared and gi is given
                     old = leaves.get(edge)
                     leaves[edge] = ((wrap(gi), shared) if old is None else
                                     (add(old[0], wrap(gi)), False))
@@ -423,16 +424,17 @@ def zeros_for(node: Node, nr: int) -> Tensor:
 
 def fit_array(a: ndarray, shape: tuple[int, ...], held: np.dtype) -> ndarray:
     """As ``fit``, of an array where nothing is recorded."""
-    have = a.shape
-    lead = len(have) - len(shape)
-    if prod(shape) == 1 and 0 < a.size <= ORDERED and a.dtype is held and a.flags.c_contiguous:
-        if held is F32 or held is F64:
-            return a if have == shape else sum_of(a).reshape(shape)
-    if (have != shape and lead > 0 and have[lead:] == shape and a.size < LARGE
-            and (a.dtype is F32 or a.dtype is F64) and prod(shape) != 1):
-        a = _add(a, axis=0 if lead == 1 else tuple(range(lead)))
-        have = shape
-    if have == shape and a.dtype is held:
+    have, d = a.shape, a.dtype
+    if have != shape and (d is F32 or d is F64):
+        lead = len(have) - len(shape)
+        # PyTorch adds up what gives one number in the order of a whole sum.
+        if prod(shape) == 1:
+            if d is held and 0 < a.size <= ORDERED and a.flags.c_contiguous:
+                return sum_of(a).reshape(shape)
+        elif lead > 0 and have[lead:] == shape and a.size < LARGE:
+            a = _add(a, axis=0 if lead == 1 else tuple(range(lead)))
+            have = shape
+    if have == shape and d is held:
         return a
     return fit(wrap(a), shape, held)._a
 

@@ -232,7 +232,10 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_grad(self, value)
-        self._meta().grad = value
+        meta = self._x
+        if meta is None:
+            meta = self._meta()
+        meta.grad = value
 
     @grad.deleter
     def grad(self) -> None:

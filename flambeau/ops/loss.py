@@ -93,7 +93,10 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
         def run(g: Any, x: Any, t: Any, reduction: str, **more: Any) -> Any:
             d = x - t
             norm = 1 / max(math.prod(d.shape), 1) if reduction == "mean" else 1.0
-            return slope(d, norm, on, **more) * g
+            found = slope(d, norm, on, **more)
+            if type(g) is ndarray and not g.ndim and g.item() == 1.0:
+                return found  # as in most programs: the loss is what backward() starts from
+            return found * g
         return run
 
     back = composite(f"{name}_backward", backward(ON_TENSORS), backward(ON_ARRAYS),

@@ -456,6 +456,19 @@ LINEAR = composite(
     grads=(lambda g: g,
            lambda g, input_shape, weight: mm_nn(rows_of(g), conj_of(weight)).reshape(input_shape),
            lambda g, input: mm_tn(rows_of(g), conj_of(rows_of(input)))), node="Addmm")
+
+
+def _linear_input_grad(g: ndarray, input_shape: tuple, weight: ndarray) -> ndarray:
+    if len(input_shape) == 2:
+        return dot_of(g, weight)
+    return dot_of(rows_of(g), weight).reshape(input_shape)
+
+
+def _linear_weight_grad(g: ndarray, input: ndarray) -> ndarray:
+    return dot_of(g.T, input) if g.ndim == 2 else dot_of(rows_of(g).T, rows_of(input))
+
+
+LINEAR.on_arrays(lambda g: g, _linear_input_grad, _linear_weight_grad)
 _LINEAR_NODES = {
     (bias, rank): type(f"{name}Backward0", (LINEAR.node_type,), {})
     for bias, rank, name in ((True, 1, "View"), (True, 2, "Addmm"), (True, 3, "View"),
