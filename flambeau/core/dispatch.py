@@ -305,7 +305,8 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     if values is None or MODES.anomaly:
         record(op, (source,), params, t).__class__ = node_type or op.node_type
         return t
-    t._node = node = new_tensor(node_type or op.node_type)
+    node: Any = new_tensor(node_type or op.node_type)
+    t._node = node
     node.next = (source if edge is LEAF else edge,)
     node.saved = values(source._a.shape, params)
     node.seq = next_sequence()
