@@ -164,8 +164,8 @@ def selecting(name: str, forward: Callable, params: tuple = (), node: str | None
                   multiple=True, widen=False, jvp=selecting_jvp, batch=selecting_batch, node=node)
 
 
-MAX_DIM = selecting("max_dim", _place_forward(np.argmax), node="Max")
-MIN_DIM = selecting("min_dim", _place_forward(np.argmin), node="Min")
+MAX_DIM = selecting("max_dim", _place_forward(ndarray.argmax), node="Max")
+MIN_DIM = selecting("min_dim", _place_forward(ndarray.argmin), node="Min")
 
 
 def _refused(name: str, input: Any, other: Any) -> TypeError:
@@ -234,8 +234,8 @@ def _argument(name: str, find: Callable) -> Op:
     return reduction(name, forward, None, widen=False)
 
 
-ARGMAX = _argument("argmax", np.argmax)
-ARGMIN = _argument("argmin", np.argmin)
+ARGMAX = _argument("argmax", ndarray.argmax)
+ARGMIN = _argument("argmin", ndarray.argmin)
 
 
 def _arg(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
