@@ -16,6 +16,20 @@ from flambeau.compiler.entry import unit_of
 STEPS = 20
 
 
+def train_step(net: Any, optimizer: Any, wrap: Callable) -> Callable:
+    """A step of training a classifier, through ``wrap``."""
+
+    @wrap
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 class Wrapped:
     """``compile`` for one program, or nothing; keeps what it made."""
 

@@ -11,7 +11,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiler import compile
-from tests.compiler.harness import check
+from tests.compiler.harness import check, train_step
 
 F = nn.functional
 
@@ -30,18 +30,6 @@ class Net(nn.Module):
 
 def data() -> tuple:
     return torch.randn(12, 6), torch.randint(0, 3, (12,))
-
-
-def train_step(net: Any, optimizer: Any, wrap: Any) -> Any:
-    @wrap
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
 
 
 def state_of(net: Any, optimizer: Any = None) -> list:

@@ -10,7 +10,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiler.entry import unit_of
-from tests.compiler.harness import check
+from tests.compiler.harness import check, train_step
 
 F = nn.functional
 
@@ -73,15 +73,7 @@ def test_training(name: str) -> None:
     def build(wrap: Any) -> Any:
         net, x, y = network(), inputs(), torch.randint(0, 3, (4,))
         optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-
-        @wrap
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        step = train_step(net, optimizer, wrap)
         return lambda i: step(x, y), lambda: [*net.parameters()]
 
     wrap = check(build, least=17)
@@ -95,14 +87,7 @@ def test_a_failing_check_behind_a_whole_layer_changes_nothing() -> None:
     """A class that is out of range is met after dropout has drawn and the layer has run."""
     net, x = Pictures(), torch.randn(4, 2, 6, 6)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-
-    @torch.compile
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
+    step = train_step(net, optimizer, torch.compile)
 
     def state() -> list:
         held = [*net.parameters(), *[p.grad for p in net.parameters()]]
