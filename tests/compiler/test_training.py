@@ -417,3 +417,15 @@ def test_a_bad_target_is_refused() -> None:
     assert all(torch.equal(a, p) for a, p in zip(before, net.parameters()))
     y[3] = -100
     assert step(x, y).isfinite()
+
+
+def test_dropout_of_a_transposed_tensor_draws_in_the_order_of_its_memory() -> None:
+    def build(wrap: Any) -> Any:
+        @wrap
+        def step(x: Any) -> Any:
+            turned = x.transpose(0, 1)
+            return F.dropout(turned), torch.rand_like(turned), torch.empty_like(turned).normal_()
+
+        return lambda i: step(torch.ones(3, 4)), lambda: []
+
+    check(build)
