@@ -15,7 +15,7 @@ import numpy as np
 from flambeau.base.errors import told
 from flambeau.compiler.access import is_view
 from flambeau.compiler.graph import Graph, Node, Value
-from flambeau.compiler.interpreter import laid_out
+from flambeau.compiler.interpreter import blank, laid_out
 from flambeau.compiler.simplify import trimmed
 from flambeau.compiler.stand_ins import Traced
 from flambeau.core import engine
@@ -183,8 +183,9 @@ def _back_graph(graph: Graph, inputs: int, tangents: Sequence[Value], kept: list
                 late: set[int], again: set[int]) -> tuple[Graph, dict[int, Value]]:
     back = Graph()
     found: dict[int, Value] = {}
-    for at, v in enumerate((*kept, *tangents)):
-        found[v.number] = back.add("input", None, (), {"at": inputs + at}, (v,)).outputs[0]
+    laid = [blank(v.shape, v.strides, v.dtype) for v in kept]
+    for at, (v, like) in enumerate(zip((*kept, *tangents), (*laid, *tangents))):
+        found[v.number] = back.add("input", None, (), {"at": inputs + at}, (like,)).outputs[0]
     for node in graph.nodes:
         is_late = any([v.number in late for v in node.outputs])
         if node.kind == "input" and node.outputs[0].number in found:
@@ -206,6 +207,8 @@ class Backward:
 
     def __init__(self, parts: Split, ends: Ends, inputs: int, executor: Callable) -> None:
         self.kept = parts.kept
+        # How the second program expects what is kept row by row.
+        self.strides = [blank(v.shape, v.strides, v.dtype).strides for v in parts.kept]
         self.ends = [at for at, _ in ends.ends]
         self.grads = parts.grads
         self.shapes = [(v.shape, v.dtype) for _, v in ends.starts]
@@ -255,6 +258,7 @@ class CompiledBackward(History):
         program = self.program
         arrays, kept = self.saved
         seeds = [_dense(g, shape, held) for g, (shape, held) in zip(grads, program.shapes)]
+        kept = [laid_out(a, strides, True) for a, strides in zip(kept, program.strides)]
         result = program.executor.run([*arrays, *kept, *seeds])
         found: list[Tensor | None] = []
         at = 0

@@ -11,6 +11,8 @@ from flambeau import nn
 from flambeau.compiler import compile
 from tests.compiler.harness import check
 
+F = nn.functional
+
 
 def test_a_forward_pass_alone() -> None:
     def build(wrap: Any) -> Any:
@@ -165,3 +167,28 @@ def test_second_derivatives_are_refused() -> None:
         y = forward(torch.ones(3))
     with pytest.raises(RuntimeError, match="double backward"):
         torch.autograd.grad(y, w, create_graph=True)
+
+
+LAYOUTS = {
+    "dropout of a transposed tensor": lambda y: F.dropout(y.transpose(0, 1)).square(),
+    "attention with dropout": lambda y: F.scaled_dot_product_attention(y, y, y, dropout_p=0.2),
+    "what was laid out by columns": lambda y: y.mT.exp().mT * y.transpose(0, 2).sin().sum(2).sum(),
+    "channels last": lambda y: F.dropout(
+        y.unsqueeze(1).to(memory_format=torch.channels_last), 0.4).tanh() * 3}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_is_kept_for_backward_may_lie_in_any_order(name: str) -> None:
+    def build(wrap: Any) -> Any:
+        layer = torch.nn.Linear(6, 6)
+        run = wrap(lambda x: LAYOUTS[name](layer(x)))
+
+        def step(i: int) -> Any:
+            layer.zero_grad()
+            out = run(torch.ones(3, 4, 6) * (i + 1) / 9)
+            (out * torch.arange(out.numel()).reshape(out.shape)).sum().backward()
+            return out
+
+        return step, lambda: [*layer.parameters()]
+
+    check(build, steps=6, tolerance=1e-3)
