@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau.core.face import show
 from flambeau.core.inplace import retain
+from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output, RemovableHandle
 from flambeau.core.tensor import Tensor
 
@@ -18,6 +19,8 @@ NO_GRADIENT = "cannot register a hook on a tensor that doesn't require gradient"
 def hooks_of(t: Tensor) -> dict:
     """The hooks of ``t``, made where there are none: on the leaf, or on the node that made it."""
     edge = t._node
+    if MODES.tracer is not None:
+        MODES.tracer.hooks(t)
     if edge is LEAF:
         meta = t._meta()
         if meta.hooks is None:
@@ -51,6 +54,8 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable) -> Removabl
         raise RuntimeError(NO_GRADIENT)
     if self._node is not LEAF:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    if MODES.tracer is not None:
+        MODES.tracer.hooks(self)
     meta = self._meta()
     if meta.post_hooks is None:
         meta.post_hooks = {}
@@ -71,6 +76,8 @@ def retain_grad(self: Tensor) -> None:
     if self._node is None:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if self._node is not LEAF and not self._meta().retain:
+        if MODES.tracer is not None:
+            MODES.tracer.hooks(self)
         self._meta().retain = True
         retain(self)
 

@@ -7,13 +7,14 @@ import linecache
 import os
 import sys
 from collections.abc import Sequence
-from types import FrameType, ModuleType
+from itertools import islice
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from flambeau.base import naming
 from flambeau.base.messages import text
 
-__all__ = ["call_site", "is_own", "name_in", "name_of", "told", "user_frame"]
+__all__ = ["call_site", "is_own", "name_in", "name_of", "place_in", "told", "user_frame"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
@@ -76,6 +77,20 @@ def call_site(frame: FrameType | None) -> dict[str, Any] | None:
     if not code:
         return None
     return {"file": os.path.basename(file), "line": frame.f_lineno, "code": code}
+
+
+def place_in(frame: FrameType | None, code: CodeType | None) -> tuple | None:
+    """Where the innermost run of ``code`` among ``frame`` and its callers is.
+
+    That is (line, end line, column, end column); None where ``code`` does not run, or where its
+    places are not known.
+    """
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    if frame is None or code is None:
+        return None
+    place = next(islice(code.co_positions(), frame.f_lasti // 2, None), None)
+    return None if place is None or None in place else place
 
 
 def name_of(value: Any, default: str = "x") -> str:

@@ -239,6 +239,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "zh": "{name}：{programs} 个程序，跟踪了 {traces} 次，编译后运行了 {runs} 次"},
     "explain_retrace": {"en": "traced again: {why}", "zh": "重新跟踪：{why}"},
     "explain_eager": {"en": "not compiled: {reason}", "zh": "没有编译：{reason}"},
+    "explain_python": {"en": "line {line} of {file} runs in Python: {code}  # {reason}",
+                       "zh": "{file} 第 {line} 行由 Python 执行：{code}  # {reason}"},
     "explain_program": {"en": "program {number}", "zh": "程序 {number}"},
     "explain_graph": {"en": "graph:", "zh": "计算图："},
     "explain_kernels": {"en": "runs, in this order:", "zh": "按以下顺序运行："},
@@ -246,6 +248,27 @@ TEXTS: dict[str, dict[str, str]] = {
     "explain_kernel": {"en": "{name}: {bytes} bytes, {flops} operations",
                        "zh": "{name}：{bytes} 字节，{flops} 次运算"},
     "explain_checks": {"en": "checks at every call:", "zh": "每次调用时检查："},
+    "compile_parts": {
+        "en": "{name} runs compiled in parts, with Python between them: {reason}.",
+        "zh": "{name} 分段编译运行，各段之间由 Python 执行：{reason}。"},
+    "compile_anew": {
+        "en": "it returns a {kind} that it makes or changes anew at every call",
+        "zh": "它返回一个每次调用都会新建或改变的 {kind}"},
+    "compile_views": {
+        "en": "tensors that it returns share memory",
+        "zh": "它返回的张量共享内存"},
+    "compile_varies": {
+        "en": "other values of {names} come in at every call",
+        "zh": "每次调用时 {names} 的值都不同"},
+    "compile_lines": {
+        "en": "{name}, lines {first} to {last}",
+        "zh": "{name}，第 {first} 至 {last} 行"},
+    "compile_nothing": {
+        "en": "there is nothing to compute",
+        "zh": "没有需要计算的内容"},
+    "compile_hook": {
+        "en": "it registers a hook on a tensor that it did not make",
+        "zh": "它在不是由它产生的张量上注册了钩子"},
     "compile_outside": {
         "en": "gradients go back through what was computed before it was called",
         "zh": "梯度会回传到调用之前的计算中"},

@@ -11,12 +11,18 @@ How a call of a compiled function goes:
 3. **Trace** (`tracer`, `trace`, `stand_ins`, `observer`). Where nothing fits, the function runs in
    Python on stand-ins for arrays: every operator computes as it always would, and is noted. What a
    trace cannot stand for (a value that is read, a call with side effects, Python state that
-   changes at every call) leaves the function as it is, with a warning that says why.
+   changes at every call) parts the function, with a warning that says why.
 4. **Compile**. The graph (`graph`) is simplified (`simplify`), parted where its gradients are
    wanted later (`backward`), grouped (`groups`, by how operands lie: `access`, `layouts`) and made
    into kernels (`kernels`), whose instructions come from the operators' own forwards
    (`formulas`). Floats that keep changing become inputs (`live`). Without generated kernels
    `interpreter` runs the graph with NumPy.
+
+5. **Parts** (`parts`, `split`, `flow`, `sources`). The source of a function that is no one
+   program is written anew: statements to blame run in Python at every call, runs of statements
+   between them are units of their own, tried at each call, with the statements themselves where
+   none fits. Variables go in and come out; gradients go back through `backward`. A function whose
+   source does not compile to its very code is left as it is.
 
 Nothing is written before everything is computed that can fail; so a call either happens whole,
 or leaves everything as it was.

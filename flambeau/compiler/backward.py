@@ -7,7 +7,8 @@ the first part writes to memory anyway, or that are dear; cheap elementwise ones
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,9 @@ class Ends:
     def __init__(self) -> None:
         self.starts: list[tuple[Any, Value]] = []
         self.ends: list[tuple[int, Value | None]] = []
+        # Per start: which captures and which nodes a backward pass from there would look at.
+        self.looked_at: list[set[int]] = []
+        self.met: list[frozenset[int]] = []
 
 
 def follow(tracer: Any, outputs: Iterable[Tensor], first: int) -> Ends | None:
@@ -62,10 +66,68 @@ def follow(tracer: Any, outputs: Iterable[Tensor], first: int) -> Ends | None:
     wanted = _inputs_of(tracer, [edge for edge, _ in roots], first)
     if wanted is None:
         return None
-    grads = engine.run(roots, False, True, [w for _, w in wanted], accumulate=False)
+    _note_saved(ends, tracer, [edge for edge, _ in roots])
+    with _ending_at([edge for _, edge in wanted]):
+        grads = engine.run(roots, False, True, [w for _, w in wanted], accumulate=False)
     for (at, _), g in zip(wanted, grads):
         ends.ends.append((at, None if g is None else tracer.value_of(g._a)))
     return ends
+
+
+def _note_saved(ends: Ends, tracer: Any, edges: list) -> None:
+    """Note what the histories behind each of ``edges`` save."""
+    for start in edges:
+        captures: set[int] = set()
+        met: set[int] = set()
+        stack, seen = [start], set()
+        while stack:
+            edge = stack.pop()
+            node = edge.node if type(edge) is Output else edge
+            if edge is None or isinstance(edge, Tensor) or id(node) in seen or (
+                    node.seq < tracer.first):
+                continue
+            seen.add(id(node))
+            stack += node.next
+            op = getattr(node, "op", None)
+            if node.saved and (op is None or op.saved_tensors):
+                met.add(node.seq)
+            for x in _flat(node.saved):
+                handle = x._a if isinstance(x, Tensor) else x
+                if type(handle) is Traced:
+                    captures.update([c.at for c in handle.memory.captures])
+        ends.looked_at.append(captures)
+        ends.met.append(frozenset(met))
+
+
+def _flat(saved: Any) -> Iterator[Any]:
+    if isinstance(saved, (tuple, list)):
+        for x in saved:
+            yield from _flat(x)
+    else:
+        yield saved
+
+
+@contextmanager
+def _ending_at(edges: Iterable[Any]) -> Iterator[None]:
+    """No hooks and no history where the backward pass of the step ends.
+
+    They have their turn when gradients arrive there.
+    """
+    before: list[tuple[dict, str, Any]] = []
+    for edge in edges:
+        holder = edge._x if isinstance(edge, Tensor) else (
+            edge.node if type(edge) is Output else edge)
+        nothing = {"hooks": None} if isinstance(edge, Tensor) else {
+            "tensor_hooks": None, "retained": None, "next": ()}
+        for name, value in nothing.items():
+            if getattr(holder, name, None):
+                before.append((holder.__dict__, name, holder.__dict__[name]))
+                holder.__dict__[name] = value
+    try:
+        yield
+    finally:
+        for held, name, value in reversed(before):
+            held[name] = value
 
 
 def _inputs_of(tracer: Any, edges: list, first: int) -> list[tuple[int, Any]] | None:
@@ -113,10 +175,11 @@ class Split:
 
 
 def split(graph: Graph, inputs: int, tangents: Sequence[Value], outputs: Iterable[Value],
-          grads: Sequence[Value | None], written: set[int]) -> Split:
+          grads: Sequence[Value | None], written: set[int], loose: set[int]) -> Split:
     """Part a simplified graph at the gradients of its outputs.
 
     ``written`` are the inputs that the step changes: what they held before has to be kept.
+    ``loose`` are those that may be changed before going back: nothing is computed from them then.
     """
     late = _depending(graph, tangents)
     wanted = {v.number for v in outputs}
@@ -129,9 +192,11 @@ def split(graph: Graph, inputs: int, tangents: Sequence[Value], outputs: Iterabl
         if v.number in late or node.kind == "const" or v.number in kept or id(node) in again:
             return
         if node.kind == "input":
-            if node.params["at"] in written:
+            if node.params["at"] in written or node.params["at"] in loose:
                 kept[v.number] = v
-        elif is_view(v) or _is_cheap(node) and v.number not in stored:
+        elif is_view(v) or _is_cheap(node) and v.number not in stored and not any(
+                [x.node.kind == "input" and x.node.params["at"] in loose
+                 for x in node.values()]):
             again.add(id(node))
             for x in node.values():
                 need(x)
@@ -209,6 +274,8 @@ class Backward:
         self.kept = parts.kept
         # How the second program expects what is kept row by row.
         self.strides = [blank(v.shape, v.strides, v.dtype).strides for v in parts.kept]
+        self.looked_at, self.met = ends.looked_at, ends.met
+        self.all_met = frozenset().union(*self.met)
         self.ends = [at for at, _ in ends.ends]
         self.grads = parts.grads
         self.shapes = [(v.shape, v.dtype) for _, v in ends.starts]
@@ -220,49 +287,104 @@ class Backward:
                             if n.kind == "input" and n.params["at"] < inputs
                             and any([n.outputs[0] in m.inputs for m in parts.back.nodes])})
         wanted = [g for g in self.grads if g is not None]
-        count = inputs + len(self.kept) + len(self.shapes)
-        self.executor = executor(trimmed(parts.back, wanted), count, wanted)
+        self.first = inputs + len(self.kept)
+        self.count = self.first + len(self.shapes)
+        self.make = executor
+        self.graph = trimmed(parts.back, wanted)
+        # As the graph is before it is made into kernels.
+        self.nodes = list(self.graph.nodes)
+        self.executor = executor(self.graph, self.count, wanted)
+        self.variants = {(True,) * len(self.shapes): (self.executor, self.grads)}
 
     def number_of(self, edge: Any) -> int | None:
         """Which output of the node an edge of the trace was."""
         key = (id(edge.node), edge.nr) if type(edge) is Output else id(edge)
         return self.keys.index(key) if key in self.keys else None
 
+    def variant(self, there: tuple[bool, ...]) -> tuple[Any, list[Value | None]]:
+        """What runs where only some outputs have a gradient, and the gradients that it gives."""
+        if there not in self.variants:
+            graph, grads = self._without(there)
+            wanted = [g for g in grads if g is not None]
+            self.variants[there] = (self.make(trimmed(graph, wanted), self.count, wanted), grads)
+        return self.variants[there]
+
+    def _without(self, there: tuple[bool, ...]) -> tuple[Graph, list[Value | None]]:
+        """The graph where some gradients that come in are missing; so are those they lead to."""
+        made = Graph()
+        found: dict[int, Value] = {}
+        late: set[int] = set()
+        missing: set[int] = set()
+        for node in self.nodes:
+            late_inputs = [x for x in node.values() if x.number in late]
+            numbers = [v.number for v in node.outputs]
+            at = node.params["at"] - self.first if node.kind == "input" else -1
+            if late_inputs or at >= 0:
+                late.update(numbers)
+            if at >= 0 and not there[at] or late_inputs and all(
+                    [x.number in missing for x in late_inputs]):
+                missing.update(numbers)
+                continue
+            operands = [x if type(x) is not Value else found[x.number] if x.number not in missing
+                        else made.add("const", None, (), {"array": np.zeros(x.shape, x.dtype)},
+                                      (x,)).outputs[0] for x in node.inputs]
+            new = made.add(node.kind, node.op, operands, node.params, node.outputs)
+            found.update(zip(numbers, new.outputs))
+        return made, [None if g is None or g.number in missing else found[g.number]
+                      for g in self.grads]
+
 
 class CompiledBackward(History):
     """The history of what a compiled step returned."""
 
     program: Any = None
+    # An output without a gradient takes no part in going back.
+    materialize = False
 
     def __init__(self, tensors: Sequence[Tensor], arrays: Sequence[ndarray],
                  kept: Sequence[ndarray]) -> None:
         program = self.program
         self.next = tuple([edge_of(tensors[at]) for at in program.ends])
         self.saved = (tuple(arrays), tuple(kept))
-        self.inputs = [(tensors[at], _version(tensors[at])) for at in program.used]
+        self.inputs = [(at, tensors[at], _version(tensors[at])) for at in program.used]
         self.seq = next_sequence()
         self.outputs = program.shapes
+        # The step's own nodes that the last backward pass met, and that are freed.
+        self.met: frozenset[int] = frozenset()
+        self.spent: frozenset[int] = frozenset()
 
     def release(self) -> None:
-        self.inputs = []
-        super().release()
+        self.spent |= self.met
+        # Results whose history saves nothing may be gone back from again.
+        if self.spent >= self.program.all_met and all(self.program.met):
+            self.inputs = []
+            super().release()
 
     def run(self, grads: Any) -> list[Tensor | None]:
-        if self.freed:
+        program = self.program
+        there = tuple([g is not None for g in grads])
+        self.met = frozenset().union(*[m for m, g in zip(program.met, there) if g])
+        if self.met & self.spent:
             raise RuntimeError(told(TWICE, "twice"))
         if MODES.grad:
             raise RuntimeError(DOUBLE)
-        for t, version in self.inputs:
-            if _version(t) != version:
+        looked_at = set().union(*[c for c, g in zip(program.looked_at, there) if g])
+        for at, t, version in self.inputs:
+            if at in looked_at and _version(t) != version:
                 raise changed_in_place(t, self, _version(t), version)
-        program = self.program
+        executor, wanted = program.variant(there)
+        return self._run(executor, wanted, grads)
+
+    def _run(self, executor: Any, wanted: Sequence[Value | None], grads: Any
+             ) -> list[Tensor | None]:
         arrays, kept = self.saved
+        program = self.program
         seeds = [_dense(g, shape, held) for g, (shape, held) in zip(grads, program.shapes)]
         kept = [laid_out(a, strides, True) for a, strides in zip(kept, program.strides)]
-        result = program.executor.run([*arrays, *kept, *seeds])
+        result = executor.run([*arrays, *kept, *seeds])
         found: list[Tensor | None] = []
         at = 0
-        for g in program.grads:
+        for g in wanted:
             if g is None:
                 found.append(None)
                 continue

@@ -51,7 +51,7 @@ def disable(fn: Callable | None = None, recursive: bool = True, *,
             reason: str | None = None) -> Any:
     """``fn`` as a function that is never compiled; a decorator without ``fn``.
 
-    A step that calls it is not one program any more: it runs as it is, with a warning.
+    A step that calls it is not one program any more: it runs in parts, with a warning.
     """
     if fn is None:
         return functools.partial(disable, recursive=recursive, reason=reason)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from flambeau.compiler import stance
+from flambeau.compiler.parts import parts_of
 from flambeau.compiler.results import FAILED, MISSED
 from flambeau.compiler.unit import LIMIT, Unit
 from flambeau.core.face import show
@@ -38,8 +39,10 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False,
     gives. Later calls run the trace as native code: forward, ``backward()``, ``step()`` of an
     optimizer, in-place changes, random numbers. Every call checks what the trace depends on
     (arguments, parameters, attributes, globals, grad mode ...); where something has changed a new
-    trace is made, up to ``recompile_limit`` (8) of them. What cannot be compiled runs as it is,
-    with one warning; with ``fullgraph`` that is a RuntimeError.
+    trace is made, up to ``recompile_limit`` (8) of them. Statements that no trace can stand for
+    (a value is read or printed, code must run every time, a branch depends on data) run in Python
+    at every call, and what is before, between and after them is compiled, with one warning;
+    ``compiler.explain`` tells which. With ``fullgraph`` that is a RuntimeError.
 
     ``backend`` is "inductor" or, to leave the function as it is, "eager" or "aot_eager"; ``mode``
     and ``options`` are checked and change nothing, nor do ``dynamic`` (each shape has a program
@@ -65,11 +68,12 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False,
     if hasattr(model, "named_parameters") and hasattr(model, "forward"):
         # a later layer has the class that wraps modules
         optimized = import_module("flambeau.nn.optimized_module").OptimizedModule
-        return model if disable else optimized(model, _wrapped(
-            model, None if run_plain else Unit(model, fullgraph, recompile_limit or LIMIT)))
+        unit = None if run_plain else Unit(model, fullgraph, recompile_limit or LIMIT,
+                                           parted=parts_of)
+        return model if disable else optimized(model, _wrapped(model, unit))
     if run_plain:
         return model
-    return _wrapped(model, Unit(model, fullgraph, recompile_limit or LIMIT, name))
+    return _wrapped(model, Unit(model, fullgraph, recompile_limit or LIMIT, name, parts_of))
 
 
 def _check(mode: str | None, options: dict[str, Any] | None) -> None:

@@ -34,7 +34,9 @@ class Explanation:
                    runs=unit.runs)
         for why in unit.retraces:
             yield "  " + text("explain_retrace", why=why)
-        if unit.reasons and not unit.programs:
+        if unit.parts is not None:
+            yield from _part_lines(unit)
+        elif unit.reasons and not unit.programs:
             for reason in dict.fromkeys(unit.reasons):
                 yield "  " + text("explain_eager", reason=reason)
         for number, program in enumerate(unit.programs):
@@ -68,6 +70,28 @@ def explain(function: Callable) -> Explanation:
     if unit is None:
         raise TypeError(f"explain() takes what compile() returned, not {function!r}")
     return Explanation(unit)
+
+
+def _part_lines(unit: Any, indent: str = "  ") -> Iterator[str]:
+    """The parts of a unit, and the statements between them, in their order."""
+    parts = unit.parts
+    file = Path(parts.source.function.__code__.co_filename).name
+    found = [(s.lineno, text("explain_python", file=file, line=s.lineno, code=code, reason=why),
+              None) for s, code, why in parts.told()]
+    found += [(lines[0], text("explain_unit", name=part.name, programs=len(part.programs),
+                              traces=part.traces, runs=part.runs), part)
+              for lines, part in parts.units()]
+    for _, line, part in sorted(found, key=lambda x: x[0]):
+        yield indent + line
+        if part is None:
+            continue
+        if part.parts is not None:
+            yield from _part_lines(part, indent + "  ")
+        elif part.reasons and not part.programs:
+            yield indent + "  " + text("explain_eager", reason=part.reasons[0])
+        for program in part.programs:
+            for line in _program_lines(program):
+                yield indent + line
 
 
 def _program_lines(program: Any) -> Iterator[str]:

@@ -15,15 +15,16 @@ import os
 import sys
 import sysconfig
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, CodeType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.base.errors import call_site
+from flambeau.base.errors import call_site, place_in
 
-__all__ = ["Code", "Observer", "analysed", "nested_codes"]
+__all__ = ["LIBRARY", "PROGRAM", "STANDARD", "Code", "Observer", "analysed", "kind_of",
+           "nested_codes"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
@@ -111,7 +112,8 @@ def nested_codes(code: CodeType) -> Iterator[CodeType]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _kind_of(file: str) -> str:
+def kind_of(file: str) -> str:
+    """Whose code a file has: KERNEL, LIBRARY, STANDARD or PROGRAM."""
     if file.startswith(_KERNEL) or file == GENERATED:
         return KERNEL
     if file.startswith(_PACKAGE):
@@ -129,7 +131,7 @@ def _kind_by_module(module: str) -> str:
     if module.startswith("namedtuple_"):
         return STANDARD
     if module.startswith("flambeau."):
-        return _kind_of(_PACKAGE + module.partition(".")[2].replace(".", os.sep) + ".py")
+        return kind_of(_PACKAGE + module.partition(".")[2].replace(".", os.sep) + ".py")
     return PROGRAM
 
 
@@ -137,7 +139,7 @@ def _caller_kind(frame: FrameType) -> str:
     """The kind of the nearest caller that is not the standard library's."""
     above = frame.f_back
     while above is not None:
-        kind = _kind_of(above.f_code.co_filename)
+        kind = kind_of(above.f_code.co_filename)
         if kind is not STANDARD:
             return kind
         above = above.f_back
@@ -149,6 +151,7 @@ class Call(NamedTuple):
 
     name: str
     site: dict[str, Any] | None
+    place: tuple | None
 
 
 class Observer:
@@ -157,10 +160,12 @@ class Observer:
     ``codes`` maps each code object of the program's own to its globals, ``libraries`` those of
     flambeau's upper layers, ``names`` are all names
     that can have been looked up in objects (None: any name), ``calls`` the calls that cannot be
-    left out, ``stores`` whether anything that ran can have changed an object.
+    left out, with their place in the code ``body``, ``stores`` whether anything that ran can have
+    changed an object.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, body: CodeType | None = None) -> None:
+        self.body = body
         self.codes: dict[CodeType, dict[str, Any]] = {}
         self.libraries: dict[CodeType, dict[str, Any]] = {}
         self.names: set[str] | None = set()
@@ -193,6 +198,14 @@ class Observer:
             return False
         return self.names is None or other.names is not None and other.names <= self.names
 
+    def joined(self, codes: Iterable[CodeType], scope: dict[str, Any]) -> Observer:
+        """One that has seen the same, and these code objects."""
+        found = Observer()
+        found.codes = {**self.codes, **dict.fromkeys(codes, scope)}
+        found.libraries = self.libraries.copy()
+        found.names = None if self.names is None else set(self.names)
+        return found
+
     def _note(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
         # most calls by far, and nothing is noted of them
@@ -202,7 +215,7 @@ class Observer:
             self.imports += (event == "call") - (event == "return")
         if self.imports:
             return
-        kind = _kind_of(code.co_filename)
+        kind = kind_of(code.co_filename)
         if kind is KERNEL:
             _QUIET.add(code.co_filename)
             return
@@ -244,7 +257,7 @@ class Observer:
         else:
             pure = self._is_pure(function, owner, name, module)
         if not pure:
-            self.calls.append(Call(name, call_site(frame)))
+            self.calls.append(Call(name, call_site(frame), place_in(frame, self.body)))
 
     def _is_pure(self, function: Any, owner: Any, name: str, module: str | None) -> bool:
         if isinstance(function, BuiltinFunctionType) and owner is builtins:

@@ -194,8 +194,9 @@ class Program:
             grads = [None if g is None else smaller[g] for _, g in ends.ends]
             written = {c.at for m in trace.written for c in m.captures}
             count = len(trace.captures)
+            loose = {c.at for c in trace.captures}.difference(*ends.looked_at)
             parts = split(smaller.graph, count, tangents, [_value_of(m) for m in memories], grads,
-                          written)
+                          written, loose)
             trace.graph, kept = parts.forward, parts.kept
             self.back = Backward(parts, ends, count, lambda graph, inputs, values: _executor(
                 graph, inputs, [(v, -1, dense_strides(v)) for v in values]))

@@ -27,7 +27,7 @@ from flambeau.compiler.observer import Observer, analysed, nested_codes
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
-__all__ = ["MISSING", "Entry", "State", "same_value", "state_of"]
+__all__ = ["ATOMS", "MISSING", "Entry", "State", "same_value", "state_of"]
 
 MISSING = object()
 LIMIT = 50_000
@@ -36,7 +36,7 @@ IMMUTABLE = 1 << 8
 _is = operator.is_
 
 _TUPLE_FIELD = type(vars(namedtuple("_Pair", "first"))["first"])
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice,
+ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice,
           Enum, np.generic, np.dtype, np.ufunc, CodeType, re.Pattern, type(NotImplemented),
           types.GenericAlias, types.UnionType, types.GetSetDescriptorType,
           types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
@@ -214,7 +214,7 @@ class _Walk:
 
     def visit(self, value: Any, path: str) -> None:
         """Look at ``value`` when its turn comes."""
-        if isinstance(value, _ATOMS) or id(value) in self.state.objects:
+        if isinstance(value, ATOMS) or id(value) in self.state.objects:
             return
         self.state.objects[id(value)] = value
         self.waiting.append((value, path))

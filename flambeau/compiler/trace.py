@@ -16,7 +16,7 @@ from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Node, Output
-from flambeau.core.tensor import Meta, Tensor
+from flambeau.core.tensor import Tensor
 
 __all__ = ["Made", "Read", "Trace", "traced"]
 
@@ -65,19 +65,20 @@ class Trace:
         self.grads: dict[int, tuple[Any, Any]] = {}
         self.moved: dict[int, Made] = {}
         self.engines = [engine for engine, _ in tracer.engines.values()]
-        self.met_grads: list[Meta] = []
         self.ends: Ends | None = None
         self.lives = tracer.lives
 
 
-def traced(call: Callable[[], Any], code: Any = None) -> tuple[Any, Trace]:
+def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
+           undoes: bool = True) -> tuple[Any, Trace]:
     """Run ``call()`` as a traced step: its result and the trace.
 
-    Where it raises, the tensors from outside and the generators are as they were before. The
-    caller holds WATCH.lock. ``code`` is that of the step's own function.
+    Where it raises and ``undoes``, the tensors from outside and the generators are as they were
+    before. The caller holds WATCH.lock. ``code`` is that of the step's own function, ``body``
+    the code in which breaks are placed.
     """
     tracer = Tracer()
-    tracer.code = code
+    tracer.code, tracer.body = code, body
     first = tracer.first
     WATCH.install(tracer)
     MODES.tracer = tracer
@@ -87,7 +88,8 @@ def traced(call: Callable[[], Any], code: Any = None) -> tuple[Any, Trace]:
         trace = _described(tracer, result)
         trace.ends = ends
     except BaseException:
-        _put_back(tracer)
+        if undoes:
+            _put_back(tracer)
         raise
     finally:
         MODES.tracer = None
@@ -191,6 +193,7 @@ def _described(tracer: Tracer, result: Any) -> Trace:
         # Even where only its being there was looked at: a later call returns another one.
         if isinstance(t, Tensor) and type(get_array(t)) is ndarray:
             tracer.capture(t, get_array(t))
+    _capture_owners(tracer)
     trace = Trace(tracer)
     trace.spec = spec
     tracer.paused = 1
@@ -221,13 +224,20 @@ def _described(tracer: Tracer, result: Any) -> Trace:
             # Of a gradient that was not read only its being there counts.
             before = ... if isinstance(before, Tensor) else before
             trace.grads[at] = (before, before if same else after)
-        elif before is not after:
-            trace.met_grads.append(meta)
     trace.written = [m for m in {id(c.memory): c.memory for c in trace.captures}.values()
                      if m.writes]
     _check_memory(tracer, trace)
     _check_escapes(tracer, trace, described)
     return trace
+
+
+def _capture_owners(tracer: Tracer) -> None:
+    """Tensors of which nothing but the gradient was looked at come in, too."""
+    known = {id(c.tensor._x) for c in tracer.captures.values()}
+    metas = [meta for meta, _ in tracer.grads.values() if id(meta) not in known]
+    for t in gc.get_referrers(*metas) if metas else ():
+        if isinstance(t, Tensor) and type(get_array(t)) is ndarray:
+            tracer.capture(t, get_array(t))
 
 
 def _describe(tracer: Tracer, t: Tensor) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from flambeau.backends.memory import is_owner
 from flambeau.backends.mt19937 import Engine
 from flambeau.base.dtypes import FROM_NUMPY
-from flambeau.base.errors import call_site, user_frame
+from flambeau.base.errors import call_site, place_in, user_frame
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.live import LiveFloat, settled
@@ -30,7 +30,7 @@ from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
 from flambeau.core.inplace import OVERLAP, overlaps
 from flambeau.core.modes import MODES
-from flambeau.core.node import next_sequence
+from flambeau.core.node import LEAF, Output, next_sequence
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
@@ -45,12 +45,14 @@ get_array, set_array = SLOT.__get__, SLOT.__set__
 
 
 class Break:
-    """Why a step is not one graph: what was met, and the line that met it."""
+    """Why a step is not one graph: what was met, the line that met it, and where in ``body``."""
 
-    def __init__(self, key: str, **facts: Any) -> None:
+    def __init__(self, key: str, body: Any, facts: dict[str, Any]) -> None:
         self.key = key
         self.facts = facts
-        self.site = call_site(user_frame())
+        frame = user_frame()
+        self.site = call_site(frame)
+        self.place = place_in(frame, body)
 
 
 class _Watch:
@@ -135,6 +137,8 @@ class Tracer:
         self.tangents = 0
         # The code of the step's own function, and the numbers that go from tensors to its result.
         self.code: Any = None
+        # The code whose statements are told apart where the step is not one graph.
+        self.body: Any = None
         self.reads: list[tuple[float, Memory]] = []
         self.lives: list[tuple[Any, ndarray]] = []
         self.engines: dict[int, tuple[Any, Any]] = {}
@@ -143,7 +147,7 @@ class Tracer:
 
     def breaks_at(self, key: str, **facts: Any) -> None:
         """Note that the step is not one graph, and why."""
-        self.breaks.append(Break(key, **facts))
+        self.breaks.append(Break(key, self.body, facts))
 
     def breaks_at_read(self) -> None:
         """Note that the values of a tensor are read."""
@@ -157,6 +161,19 @@ class Tracer:
             nodes = engine.behind(task.heap)
         if any([node.seq < self.first for node in nodes]):
             self.breaks_at("outside")
+
+    def hooks(self, owner: Any) -> None:
+        """Note a hook on a tensor or node, where it is from before the step: it stays."""
+        # What gathers the gradient of a leaf is the leaf's.
+        owner = getattr(owner, "variable", owner)
+        if isinstance(owner, Tensor):
+            node = owner._node.node if type(owner._node) is Output else owner._node
+            own = any([ref() is owner for ref in self.made]) if node is LEAF else (
+                node.seq >= self.first)
+        else:
+            own = owner.seq >= self.first
+        if not own:
+            self.breaks_at("hook")
 
     def capture(self, t: Tensor, a: ndarray) -> Traced:
         """The stand-in for a tensor from outside, which is an input of the graph from now on."""

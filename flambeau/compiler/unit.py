@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
@@ -27,6 +29,7 @@ from flambeau.compiler.live import (
 )
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
+from flambeau.compiler.repeatable import shared_results, unrepeatable
 from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stance import STANCE, UNITS
 from flambeau.compiler.state import State, state_of
@@ -37,21 +40,40 @@ from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
-__all__ = ["Unit"]
+__all__ = ["LIMIT", "Reason", "Unit"]
 
 # How many programs one function may have.
 LIMIT = 8
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # How many calls in a row may do what could be for once.
 PATIENCE = 3
+# From which call on a function that runs in parts is tried as a whole again.
+RARE = 64
+
+
+class Reason(NamedTuple):
+    """Why a call is not one program: where in the function, or about which names, if known."""
+
+    text: str
+    place: tuple | None = None
+    names: tuple[str, ...] = ()
 
 
 class Unit:
-    """What ``compile`` makes of a function."""
+    """What ``compile`` makes of a function.
+
+    ``parted`` makes the parts of a unit that is not one program, or gives None.
+    """
+
+    # Whether an error leaves everything as it was before the call.
+    undoes = True
 
     def __init__(self, function: Callable, fullgraph: bool = False, limit: int = LIMIT,
-                 name: str | None = None) -> None:
+                 name: str | None = None, parted: Callable[[Unit], Any] | None = None) -> None:
         self.function = function
+        self.body = body_of(function)
+        self.parted = parted
+        self.parts: Any = None
         self.fullgraph = fullgraph
         self.limit = limit
         self.name = name or getattr(function, "__qualname__", type(function).__name__)
@@ -75,14 +97,14 @@ class Unit:
     def forget(self) -> None:
         """Drop all programs."""
         self.programs = []
-        self.observer = None
+        self.observer = self.parts = None
         self.failures = self.calls = 0
         self.live, self.fixed = {}, set()
         self._choose()
 
     def __call__(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if STANCE.name == "force_eager":
-            return self.function(*args, **kwargs)
+            return self._as_it_is(args, kwargs)
         if not kwargs:
             for at, program in enumerate(self.programs):
                 fast = program.fast
@@ -96,7 +118,7 @@ class Unit:
                         self._put_first(at)
                     return result
         if MODES.tracer is not None or MODES.depth or saved_hooks:
-            return self.function(*args, **kwargs)
+            return self._as_it_is(args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         why = ""
         for at, program in enumerate(self.programs):
@@ -144,12 +166,23 @@ class Unit:
         if program.misfits >= PATIENCE:
             self.programs = [p for p in self.programs if p is not program]
             self._choose()
-            self.failures = PATIENCE
             self.reasons = [text("compile_sizes")]
-            self._tell("compile_eager", reason=self.reasons[0])
+            self._give_way([Reason(self.reasons[0])])
+
+    def _as_it_is(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The function itself."""
+        return self.function(*args, **kwargs)
+
+    def _in_python(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The function, whose parts may run compiled."""
+        if self.parts is None:
+            return self._as_it_is(args, kwargs)
+        return self.parts.run(*args, **kwargs)
 
     def _undoable(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run in Python, so that an error leaves everything as it was."""
+        if not self.undoes:
+            return self._in_python(args, kwargs)
         with WATCH.lock:
             return traced(lambda: self.function(*args, **kwargs))[0]
 
@@ -159,10 +192,10 @@ class Unit:
             raise RuntimeError(f"Detected recompile when torch.compile stance is "
                                f"'fail_on_recompile'. {self.name}: {why}")
         if STANCE.name == "eager_on_recompile":
-            return self.function(*args, **kwargs)
+            return self._in_python(args, kwargs)
         self.calls += 1
-        if not self._is_due() or not WATCH.lock.acquire(blocking=False):
-            return self.function(*args, **kwargs)
+        if not self._is_due(leaves) or not WATCH.lock.acquire(blocking=False):
+            return self._in_python(args, kwargs)
         try:
             self.traces += 1
             self._find_live(leaves, spec)
@@ -204,10 +237,12 @@ class Unit:
         return any([[x.mark for x in p.places] == marks and _same_kinds(p.print, print_)
                     for p in self.programs])
 
-    def _is_due(self) -> bool:
-        """After failures it is tried again ever more seldom."""
+    def _is_due(self, leaves: list) -> bool:
+        """After failures it is tried again ever more seldom, and where parts run far more so."""
         if len(self.programs) >= self.limit:
             self._tell("compile_many", count=self.limit)
+            return False
+        if self.parts is not None and self.calls < RARE:
             return False
         return self.failures < PATIENCE or self.calls & (self.calls - 1) == 0
 
@@ -216,13 +251,14 @@ class Unit:
         known = self.observer
         before = None if known is None else state_of(known, self.function, objects)
         env = environment()
-        observer = Observer()
+        observer = Observer(self.body)
         places, watched = list(self.live.values()), Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
         passed = tree_flatten((args, kwargs))[0].copy()
         with observer, in_place(places, watched):
             result, trace = traced(lambda: self.function(*args, **kwargs),
-                                   getattr(self.function, "__code__", None))
+                                   getattr(self.function, "__code__", None), self.body,
+                                   self.undoes)
         if any([type(x) is LiveFloat for x in trace.outputs]):
             # A program's result has the numbers of its trace.
             watched.leaked = True
@@ -236,9 +272,9 @@ class Unit:
             places = []
         reasons = _reasons(observer, trace, env)
         if _changed((args, kwargs), passed, spec):
-            reasons.append(text("compile_effect", place="an argument"))
+            reasons.append(Reason(text("compile_effect", place="an argument")))
         # What a first call sets up, later ones find done.
-        passing = [_told(b) for b in trace.breaks if b.key in _PASSING]
+        passing = [_reason(b) for b in trace.breaks if b.key in _PASSING]
         if observer.stores:
             passing += self._side_effects(known, before, observer, objects)
         self.observer = observer
@@ -247,12 +283,14 @@ class Unit:
         if any([isinstance(x, Tensor) and x._node is LEAF and not has_no_hooks(x)
                 for x in leaves]):
             gaps.append("hooks of an argument")
-        reasons += [text("compile_gap", what=gap) for gap in gaps]
+        reasons += [Reason(text("compile_gap", what=gap), None, self._names(gap)) for gap in gaps]
+        reasons += self._checked(result, trace, leaves, args, kwargs, state)
         if not reasons and not passing:
             program = Program(trace, state, env, leaves, spec, places,
                               watched.checks if places else ())
             program.print = program.print if print_ is None else print_
-            passing = [text("compile_unreachable", shape=list(s.shape)) for s in program.slots
+            passing = [Reason(text("compile_unreachable", shape=list(s.shape)))
+                       for s in program.slots
                        if s.source == "held" and id(s.tensor) not in state.tensors]
             if not passing:
                 state.forget()
@@ -260,19 +298,43 @@ class Unit:
                 self.failures = 0
                 self._choose()
                 return result
-        self.reasons = reasons + passing
+        self.reasons = [r.text for r in reasons + passing]
         self.failures += 1
         if reasons or self.failures >= PATIENCE:
-            self._tell("compile_eager", reason=self.reasons[0])
+            self._give_way(reasons + passing)
         return result
 
+    def _checked(self, result: Any, trace: Trace, leaves: list, args: tuple,
+                 kwargs: dict[str, Any], state: State) -> list[Reason]:
+        """Why a later call could not give what this one gave."""
+        known = {*state.objects, *map(id, leaves)}
+        found = [Reason(text("compile_anew", kind=kind))
+                 for _, kind in unrepeatable([result], (args, kwargs), known)]
+        if trace.ends is not None:
+            found += [Reason(text("compile_views")) for _ in shared_results(trace)]
+        return found
+
+    def _names(self, path: str) -> tuple[str, ...]:
+        """The names that the function may use for what is at ``path``."""
+        return _names_in(path)
+
+    def _give_way(self, reasons: list[Reason]) -> None:
+        """Run in parts from now on, or as it is."""
+        if self.parts is None and self.parted is not None and not self.fullgraph:
+            self.parts = self.parted(self)
+        if self.parts is not None and not self.parts.blame(reasons):
+            self.parts = None
+        self.failures = max(self.failures, PATIENCE)
+        self._tell("compile_eager" if self.parts is None else "compile_parts",
+                   reason=reasons[0].text)
+
     def _side_effects(self, known: Observer | None, before: State | None, observer: Observer,
-                      objects: Sequence[Any]) -> list[str]:
+                      objects: Sequence[Any]) -> list[Reason]:
         """Why what the code stores keeps the call from being left out."""
         if known is None or before is None or not known.covers(observer):
-            return [WAIT]
+            return [Reason(WAIT)]
         after = state_of(known, self.function, objects)
-        return [text("compile_effect", place=place)
+        return [Reason(text("compile_effect", place=place), None, self._names(place))
                 for place, _, _ in before.differences(after)[:1]]
 
     def _tell(self, key: str, **facts: Any) -> None:
@@ -342,22 +404,37 @@ WAIT = "its state is looked at before the next call"
 _PASSING = ("escape", "history")
 
 
-def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[str]:
+def _reasons(observer: Observer, trace: Trace, env: tuple) -> list[Reason]:
     found = []
-    found += [_told(b) for b in trace.breaks if b.key not in _PASSING]
+    found += [_reason(b) for b in trace.breaks if b.key not in _PASSING]
     for call in observer.calls:
-        found.append(_with_site(text("compile_call", name=call.name), call.site))
+        found.append(Reason(_with_site(text("compile_call", name=call.name), call.site),
+                            call.place))
     if environment() != env:
-        found.append(text("compile_mode"))
+        found.append(Reason(text("compile_mode")))
     live = [] if trace.ends is not None else trace.outputs
     for x in [*live, *[g for _, g in trace.grads.values()]]:
         if type(x) is Made and not x.memory.captures and _has_history(x.edge):
-            found.append(text("compile_history"))
+            found.append(Reason(text("compile_history")))
     return found
 
 
-def _told(b: Break) -> str:
-    return _with_site(text(f"compile_{b.key}", **b.facts), b.site)
+def _reason(b: Break) -> Reason:
+    return Reason(_with_site(text(f"compile_{b.key}", **b.facts), b.site), b.place)
+
+
+def _names_in(path: str) -> tuple[str, ...]:
+    """The last name of a path such as ``net.layers[0].weight``, but those of arguments."""
+    names = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^]]*\]|\.__dict__|argument \d+|, .*", "", path))
+    return tuple(names[-1:])
+
+
+def body_of(function: Any) -> Any:
+    """The code that a function, or the forward of a module, has in Python; else None."""
+    if hasattr(function, "named_parameters") and hasattr(function, "forward"):
+        function = function.forward
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _with_site(reason: str, site: dict[str, Any] | None) -> str:

@@ -144,14 +144,19 @@ class Node:
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the node runs."""
-        self.hooked = True
+        self._note_hook()
         if self.post_hooks is None:
             self.post_hooks = {}
         return RemovableHandle(self.post_hooks, hook)
 
+    def _note_hook(self) -> None:
+        self.hooked = True
+        if MODES.tracer is not None:
+            MODES.tracer.hooks(self)
+
     def register_prehook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_outputs)`` before the node runs."""
-        self.hooked = True
+        self._note_hook()
         if self.pre_hooks is None:
             self.pre_hooks = {}
         return RemovableHandle(self.pre_hooks, hook)

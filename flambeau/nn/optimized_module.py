@@ -6,10 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.module_hooks import HOOKED
+from flambeau.nn.modules.module_path import note_path
 
 __all__ = ["OptimizedModule"]
 
 _OWN = frozenset(("_orig_mod", "_compiled_call"))
+
+
+def calls_forward(module: Module) -> bool:
+    """Whether calling ``module`` is what calling modules is."""
+    return type(module).__call__ is Module.__call__
+
+
+def call_with(module: Module, own: Callable, forward: Callable, *args: Any, **kwargs: Any) -> Any:
+    """``module(*args, **kwargs)``, where ``forward`` does what its forward ``own`` does."""
+    if module._module_has_hooks or HOOKED or getattr(
+            module.forward, "__func__", None) is not own:
+        return module(*args, **kwargs)
+    try:
+        return forward(module, *args, **kwargs)
+    except Exception as error:
+        note_path(module, error)
+        raise
 
 
 class OptimizedModule(Module):

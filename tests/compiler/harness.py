@@ -99,10 +99,11 @@ def same(a: Any, b: Any, where: str, tolerance: float) -> None:
 
 
 def check(build: Callable, steps: int = STEPS, *, compiled: bool = True, least: int = 0,
-          warns: bool = False, tolerance: float = 2e-5, **options: Any) -> Wrapped:
+          warns: bool | None = False, tolerance: float = 2e-5, **options: Any) -> Wrapped:
     """Compare ``build(wrap) -> (step(i), state())`` with itself uncompiled.
 
-    ``compiled`` says that it must have run without Python, ``least`` times or more.
+    ``compiled`` says that it must have run without Python, ``least`` times or more; ``warns``
+    whether there must be a warning, None for either.
     """
     expected, _ = run(build, False, steps)
     with warnings.catch_warnings(record=True) as caught:
@@ -114,7 +115,7 @@ def check(build: Callable, steps: int = STEPS, *, compiled: bool = True, least: 
             for at, (x, y) in enumerate(zip(left, right)):
                 same(x, y, f"step {i}, {part} {at}", tolerance)
     told = [str(w.message) for w in caught if "compiled" in str(w.message)]
-    assert bool(told) == warns, told
+    assert warns is None or bool(told) == warns, told
     if compiled:
         assert wrap.ran >= (least or steps // 2), [unit_of(f).reasons for f in wrap.made]
     return wrap

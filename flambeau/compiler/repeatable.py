@@ -1,0 +1,57 @@
+"""Whether a later call can give what a traced call gave, from what the trace knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flambeau.base.device import device, layout, memory_format
+from flambeau.base.dtypes import dtype
+from flambeau.base.pytree import is_node, tree_flatten
+from flambeau.compiler.state import ATOMS
+from flambeau.compiler.trace import Made, Trace
+from flambeau.core.tensor import Tensor
+
+__all__ = ["shared_results", "unrepeatable"]
+
+
+def unrepeatable(results: Iterable[Any], arguments: Any, known: Iterable[int]
+                 ) -> Iterator[tuple[int, str]]:
+    """The number of each result, with the kind of what it has that is made anew at every call,
+    or that is an argument's own container. ``known`` has ids of objects that the program holds.
+    """
+    seen = {*known, *[id(x) for x in _nodes(arguments)]}
+    for number, result in enumerate(results):
+        for x in _nodes(result):
+            if isinstance(x, (Tensor, *ATOMS)) or _is_constant(x):
+                continue
+            if is_node(type(x)):
+                if id(x) in seen and not isinstance(x, tuple):
+                    yield number, type(x).__name__
+                seen.add(id(x))
+            elif id(x) not in seen:
+                yield number, type(x).__name__
+
+
+def _nodes(tree: Any) -> Iterator[Any]:
+    """Containers and leaves."""
+    yield tree
+    if is_node(type(tree)):
+        # Only one level: the containers inside are leaves of it.
+        for x in tree_flatten(tree, lambda x: x is not tree)[0]:
+            yield from _nodes(x)
+
+
+def _is_constant(x: Any) -> bool:
+    if isinstance(x, tuple) and not is_node(type(x)):
+        return all(map(_is_constant, x))
+    return isinstance(x, (*ATOMS, dtype, device, layout, memory_format))
+
+
+def shared_results(trace: Trace) -> Iterator[int]:
+    """The leaves of the result whose new memory another one shares: they would not be views."""
+    first: dict[int, Made] = {}
+    for at, x in enumerate(trace.outputs):
+        if type(x) is Made and not x.memory.captures and first.setdefault(
+                id(x.memory), x) is not x:
+            yield at
