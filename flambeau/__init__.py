@@ -207,3 +207,6 @@ __all__ = [
     "use_deterministic_algorithms",
     "version",
 ]
+# What operators' files show, and dtypes: `from torch import *` gives them in PyTorch as well.
+_shown = {*_FACES["torch"], *_FACES["torch"].later, *_dtypes.BY_NAME, *_dtypes.ALIASES}
+__all__ += sorted(name for name in _shown if not name.startswith("_"))

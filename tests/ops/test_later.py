@@ -66,3 +66,10 @@ def test_a_module_shows_all_its_names_at_once(python: Callable) -> None:
                         "assert {'lu', 'lstsq', 'norm', 'cross'} <= set(torch.linalg.__all__)\n"
                         "assert torch.torch is torch\n")
     assert done.returncode == 0, done.stderr
+
+
+def test_all_names_at_once(python: Callable) -> None:
+    done = python("-c", "from flambeau import *\n"
+                        "assert zeros(2).dtype is float32\n"
+                        "assert det(eye(2)).item() == einsum('ii', eye(1)).item() == 1\n")
+    assert done.returncode == 0, done.stderr
