@@ -18,6 +18,7 @@ from flambeau.compiler.live import place_of
 from flambeau.compiler.observer import GENERATED
 from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stand_ins import Capture, Memory
+from flambeau.compiler.state import MISSING
 from flambeau.compiler.trace import Made, Read
 from flambeau.core.node import Output
 from flambeau.core.tensor import Tensor, new_tensor
@@ -121,6 +122,11 @@ class _Writer:
             few = f"len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}"
             self.line(f"    if {' or '.join(pairs) if len(real) < 5 else few}:")
             self.line("        return MISSED")
+        for looked in program.looked:
+            if looked.kind == "context":
+                variable, value = self._name("v", looked.owner), self._name("h", looked.held[0])
+                self.line(f"    if {variable}.get({self._name('m', MISSING)}) is not {value}:")
+                self.line("        return MISSED")
         if releases:
             self.line("    ready()")
         for _, array in program.lives:

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from types import BuiltinFunctionType, CodeType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
@@ -264,6 +265,8 @@ class Observer:
             return name in _PURE_BUILTINS
         if module in _PURE_MODULES:
             return True
+        if isinstance(owner, ContextVar):
+            return name == "get"
         if isinstance(owner, _PURE_TYPES):
             if name in _CHANGES:
                 # Not the object: what it holds must be free to go.

@@ -17,6 +17,7 @@ import types
 import weakref
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -59,7 +60,8 @@ class Entry:
 
     Kinds: "items", of a dict those under ``key`` (a tuple of keys; ``size`` is how many the dict
     has, where a further one could hide something); "dict" and "list", all of it; "set"; "cell";
-    "slot", the attributes ``key``; "object", its class and the dict of its attributes.
+    "slot", the attributes ``key``; "object", its class and the dict of its attributes; "context",
+    the value of a context variable.
     """
 
     __slots__ = ("held", "key", "kind", "of", "owner", "path", "read", "size")
@@ -92,7 +94,7 @@ class Entry:
 
     def place(self, i: int) -> str:
         """How the program would write what has number ``i``."""
-        if i < 0 or self.kind == "cell":
+        if i < 0 or self.kind in ("cell", "context"):
             return self.path
         if self.kind == "object":
             return f"{self.path}.{('__class__', '__dict__')[i]}"
@@ -124,6 +126,7 @@ _READ: dict[str, Callable[[Any, tuple], Sequence]] = {
     "dict": _pairs,
     "set": lambda owner, key: sorted(owner, key=id),
     "object": lambda owner, key: (type(owner), own_dict(owner)),
+    "context": lambda owner, key: (owner.get(MISSING),),
 }
 
 
@@ -395,6 +398,9 @@ class _Walk:
         for part in (value.fget, value.fset):
             self.visit(part, path)
 
+    def _context(self, value: Any, path: str) -> None:
+        self.note("context", value, path)
+
     def _proxy(self, value: types.MappingProxyType, path: str) -> None:
         for held in gc.get_referents(value):
             self.visit(held, path)
@@ -414,6 +420,7 @@ _LOOK: dict[type, Callable[[_Walk, Any, str], None]] = {
     weakref.ref: _Walk._ref,
     weakref.KeyedRef: _Walk._ref,
     types.MappingProxyType: _Walk._proxy,
+    ContextVar: _Walk._context,
 }
 
 

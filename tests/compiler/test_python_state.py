@@ -217,7 +217,23 @@ def a_deque_and_a_set_change(wrap: Any) -> Any:
     return call, list
 
 
-@case(False)
+@case()
+def a_context_variable_is_set_for_a_while(wrap: Any) -> Any:
+    rate = contextvars.ContextVar("rate", default=1.0)
+    step = wrap(lambda x: x * rate.get())
+
+    def call(i: int) -> Any:
+        token = rate.set(2.0) if i % 7 == 5 else None
+        try:
+            return step(ONES * i)
+        finally:
+            if token is not None:
+                rate.reset(token)
+
+    return call, list
+
+
+@case()
 def a_context_variable_changes(wrap: Any) -> Any:
     rate = contextvars.ContextVar("rate", default=1.0)
     step = wrap(lambda x: x * rate.get())
