@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau as fl
+from flambeau.backends import large
 from flambeau.optim import stepping
 
 from .cases import CASES, NAMES, array, assert_same, parameters, plain, train
@@ -89,6 +90,7 @@ def test_gradcheck_of_a_step(name: str) -> None:
         assert fl.autograd.gradcheck(two_steps, (start, grad))
 
 
+@pytest.mark.skipif(not large.available(), reason="generated kernels are off")
 def test_a_large_group_is_one_kernel_run(monkeypatch: pytest.MonkeyPatch) -> None:
     multi = pytest.importorskip("flambeau.backends.llvm.multi")
     runs = []
