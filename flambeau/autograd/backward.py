@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import GradientEdge, inner_edge
 from flambeau.autograd.hooks import retain_grad
 from flambeau.base.errors import told
+from flambeau.base.settings import warn_once
 from flambeau.core import engine
 from flambeau.core.dispatch import edge_of
 from flambeau.core.face import show
@@ -26,7 +27,6 @@ CYCLE = ("Using backward() with create_graph=True will create a reference cycle 
          "autograd.grad when creating the graph to avoid this. If you have to use this function, "
          "make sure to reset the .grad fields of your parameters to None after use to break the "
          "cycle and avoid the leak.")
-_warned: list[bool] = []
 
 
 def _as_tuple(x: Any) -> tuple:
@@ -142,9 +142,8 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     if len(grads) == 1 and grads[0] is None:
         grads = (None,) * len(outputs)
     retain = create_graph if retain_graph is None else retain_graph
-    if create_graph and not _warned:
-        _warned.append(True)
-        warnings.warn(CYCLE, UserWarning, stacklevel=3)
+    if create_graph:
+        warn_once(CYCLE, 4)
     roots = _roots(outputs, _first_grads(outputs, grads, False))
     engine.run(roots, create_graph, retain, wanted)
 

@@ -122,7 +122,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def set_warn_always(b: bool) -> None:
-    """Say whether warnings should repeat. Python's own filters decide that here."""
+    """Say whether what PyTorch warns of once a process is warned of every time."""
     if not isinstance(b, bool):
         raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
     SETTINGS.warn_always = b
@@ -131,6 +131,16 @@ def set_warn_always(b: bool) -> None:
 def is_warn_always_enabled() -> bool:
     """What ``set_warn_always`` was given; False at first."""
     return SETTINGS.warn_always
+
+
+_told: set[str] = set()
+
+
+def warn_once(text: str, stacklevel: int = 3) -> None:
+    """Warn, the first time in this process, or always where ``set_warn_always`` says so."""
+    if SETTINGS.warn_always or text not in _told:
+        _told.add(text)
+        warnings.warn(text, UserWarning, stacklevel=stacklevel)
 
 
 def set_flush_denormal(mode: bool) -> bool:

@@ -51,6 +51,8 @@ class Segment:
         self.table = table
         self.slots = slots
         self.call = call
+        # Arrays that nobody needs once this has run.
+        self.dying: list[int] = []
 
 
 class Plan:
@@ -215,9 +217,23 @@ class Plan:
                 writer.single(self.singles[unit.number])
             else:
                 writer.node(unit.nodes[0])
+            writer.unit_ends()
         self.segments = writer.finished()
+        self._let_die(writer.homes)
         self.arena = memory.empty((self.arena_size,), np.dtype(np.uint8))
         writer.settle(self.arena)
+
+    def _let_die(self, homes: list[int]) -> None:
+        """Note after which segment nobody needs the arrays that single nodes make.
+
+        ``homes`` has the segment of every unit, in their order.
+        """
+        lasting = {slot for slot, _ in self.fresh}
+        for number, place in self.places.items():
+            last = self.last.get(number)
+            if (place.kind == "slot" and place.at >= self.inputs and place.at not in lasting
+                    and last is not None and last < len(homes)):
+                self.segments[homes[last]].dying.append(place.at)
 
     def _single(self, node: Node) -> Product | Strided | None:
         """The kernel that a node outside of groups is; None where it runs in Python."""
@@ -249,6 +265,7 @@ class Plan:
                 last[root.number] = at
         for t in self.targets:
             last[self.access(t.value).root.number] = len(self.order)
+        self.last = last
         arena = Arena()
         self.partials: dict[int, int] = {}
         for at, unit in enumerate(self.order):
@@ -294,6 +311,8 @@ class Plan:
                 segment.call(slots)
             elif not run(segment.table, *[slots[i] for i in segment.slots]):
                 raise OutOfRange
+            for i in segment.dying:
+                slots[i] = None
 
     def reader(self, value: Value) -> Callable[[list[Any]], ndarray]:
         """A function from the slots of a run to the array of a value."""
@@ -361,12 +380,18 @@ class _Writer:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.segments: list[Segment] = []
+        # The segment of every unit so far.
+        self.homes: list[int] = []
         self.entries: list[list[int]] = []
         self.patches: list[tuple[int, int, int]] = []
         self.arena_words: list[tuple[int, int]] = []
         self.pending: list[tuple[int, list[tuple[int, int]]]] = []
         self.work = 0
         self.length = 0
+
+    def unit_ends(self) -> None:
+        """Note where the unit that was just written runs: in the table to come, or by itself."""
+        self.homes.append(len(self.segments) if self.entries else max(len(self.segments) - 1, 0))
 
     def kernel(self, kernel: Kernel) -> None:
         """Run a fused kernel, and add up what its units left of sums over rows."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import factor
+from flambeau.base.settings import warn_once
 from flambeau.base.shapes import broadcast
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
@@ -23,7 +24,6 @@ from flambeau.ops.linalg import (
     first_info,
     matrix_op,
     singular,
-    warn_once,
 )
 from flambeau.ops.matmul import matmul
 from flambeau.ops.solvers import solve_triangular

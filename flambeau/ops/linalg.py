@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -362,17 +361,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     return return_types.ALL["linalg_solve_ex"](_solve(A, B, left, fails))
 
 
-_told: set[str] = set()
-
-
-def warn_once(text: str) -> None:
-    """Warn, the first time in this process."""
-    if text not in _told:
-        _told.add(text)
-        warnings.warn(text, UserWarning, stacklevel=3)
-
-
 __all__ = ["INV", "LinAlgError", "SOLVE", "adjoint_of", "check_lapack", "check_matrix",
            "check_old_sides", "check_same", "check_shape", "check_sides", "column", "det",
            "first_info", "inv", "inv_ex", "inverse", "is_vector", "is_zero", "logdet", "matrix_op",
-           "singular", "slogdet", "solve", "solve_ex", "solved", "warn_once"]
+           "singular", "slogdet", "solve", "solve_ex", "solved"]

@@ -8,13 +8,14 @@ import numpy as np
 
 from flambeau.backends import factor
 from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.settings import warn_once
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
 from flambeau.core.kinds import composite
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.arithmetic import conj_of
-from flambeau.ops.linalg import adjoint_of, check_lapack, check_matrix, matrix_op, warn_once
+from flambeau.ops.linalg import adjoint_of, check_lapack, check_matrix, matrix_op
 from flambeau.ops.matmul import matmul
 from flambeau.ops.solvers import solve_triangular
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import factor
+from flambeau.base.settings import warn_once
 from flambeau.base.shapes import broadcast, wrap_dim
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
@@ -22,7 +23,6 @@ from flambeau.ops.linalg import (
     inv,
     matrix_op,
     solve,
-    warn_once,
 )
 from flambeau.ops.matmul import matmul
 from flambeau.ops.shape import reshape, transpose

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.settings import warn_once
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.complex import view_as_real
 from flambeau.ops.fft import C2C, C2R, R2C
-from flambeau.ops.linalg import warn_once
 from flambeau.ops.patches import constant_pad_nd, pad
 from flambeau.ops.views import FOLD, unfold
 

@@ -31,6 +31,8 @@ def _plain(value: Any) -> Any:
 def told(case: Callable[[Any], Any], package: Any) -> Any:
     """What ``case(package)`` returns, or its error, and the warnings on the way."""
     package.manual_seed(0)
+    # Else what is warned of once a process depends on the tests before.
+    package.set_warn_always(True)
     prefix = naming.prefix()
     naming.set_prefix("torch")
     try:
@@ -42,6 +44,7 @@ def told(case: Callable[[Any], Any], package: Any) -> Any:
                 found = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     finally:
         naming.set_prefix(prefix)
+        package.set_warn_always(False)
     return [found, [str(w.message)[:50] for w in caught if w.category is UserWarning]]
 
 
