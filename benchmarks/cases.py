@@ -6,19 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from models import MODELS
+from registry import registrar
 
 Case = Callable[[Any], Callable[[], object]]
 CASES: dict[str, Case] = {}
-
-
-def case(name: str) -> Callable[[Case], Case]:
-    """Register a case under ``name``."""
-
-    def register(function: Case) -> Case:
-        CASES[name] = function
-        return function
-
-    return register
+case = registrar(CASES)
 
 
 def _expression(name: str, text: str, setup: Callable[[Any], dict]) -> None:

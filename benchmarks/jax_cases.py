@@ -9,19 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from registry import registrar
 
 Call = Callable[[], object]
 CASES: dict[str, Callable[[], Call]] = {}
-
-
-def case(name: str) -> Callable[[Callable[[], Call]], Callable[[], Call]]:
-    """Register what makes the call of a case."""
-
-    def register(make: Callable[[], Call]) -> Callable[[], Call]:
-        CASES[name] = make
-        return make
-
-    return register
+case = registrar(CASES)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:

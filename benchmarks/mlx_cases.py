@@ -10,19 +10,11 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
+from registry import registrar
 
 Call = Callable[[], object]
 CASES: dict[str, Callable[[], Call]] = {}
-
-
-def case(name: str) -> Callable[[Callable[[], Call]], Callable[[], Call]]:
-    """Register what makes the call of a case."""
-
-    def register(make: Callable[[], Call]) -> Callable[[], Call]:
-        CASES[name] = make
-        return make
-
-    return register
+case = registrar(CASES)
 
 
 def waiting(function: Callable, *args: Any) -> Call:

@@ -6,20 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from registry import registrar
 from tinygrad import Context, Device, Tensor, TinyJit, nn
 
 Call = Callable[[], object]
 CASES: dict[str, Callable[[], Call]] = {}
-
-
-def case(name: str) -> Callable[[Callable[[], Call]], Callable[[], Call]]:
-    """Register what makes the call of a case."""
-
-    def register(make: Callable[[], Call]) -> Callable[[], Call]:
-        CASES[name] = make
-        return make
-
-    return register
+case = registrar(CASES)
 
 
 def normal(*shape: int) -> Tensor:
