@@ -31,7 +31,7 @@ __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "
 
 
 def __getattr__(name: str) -> Any:
-    if name == "swa_utils":
-        # needs modules, which not every user of optimizers does
-        return _import_module("flambeau.optim.swa_utils")
+    if name in ("_functional", "swa_utils"):
+        # few programs need them, and swa_utils needs modules
+        return _import_module(f"flambeau.optim.{name}")
     raise missing_attribute(__name__, name, globals())
