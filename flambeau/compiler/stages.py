@@ -16,18 +16,23 @@ OPERATORS, GRAPH, GROUPS, TEXT, ASSEMBLY = range(1, 6)
 
 def show_graph(stage: int, graph: Graph) -> None:
     """Show the operators as they were traced, or the graph that is left of them."""
-    title = "operators" if stage == OPERATORS else "graph"
-    _show(stage, title, str(graph).splitlines())
+    if debug_level() >= stage:
+        _show(stage, "operators" if stage == OPERATORS else "graph", str(graph).splitlines())
 
 
 def show_kernels(executor: Any) -> None:
     """Show what an executor runs, and the code of its kernels."""
+    level = debug_level()
+    if level < GROUPS:
+        return
     _show(GROUPS, "kernels", [f"{name}: {moved} bytes, {work} operations"
                               for name, moved, work in work_of(executor)])
+    if level < TEXT:
+        return
     kernels = getattr(executor, "kernels", {}).values()
     for text in dict.fromkeys([k.text for k in kernels]):
         _show(TEXT, "LLVM text", text.splitlines())
-        if debug_level() >= ASSEMBLY:
+        if level >= ASSEMBLY:
             from flambeau.backends.llvm import jit  # there are kernels, so it is there
 
             _show(ASSEMBLY, "assembly", jit.assembly(text).splitlines())
@@ -50,7 +55,5 @@ def work_of(executor: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def _show(stage: int, title: str, lines: Iterable[str]) -> None:
-    if debug_level() < stage:
-        return
     print(f"flambeau {stage}, {title}:", *[f"  {line}" for line in lines], sep="\n",
           file=sys.stderr, flush=True)
