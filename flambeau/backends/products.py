@@ -7,7 +7,8 @@ the pool takes part in products. Small products, and those not covered, are NumP
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from flambeau.backends import large, memory
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
-__all__ = ["dot", "matmul", "sliced"]
+__all__ = ["dot", "leading", "matmul", "one_step", "sliced"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -122,15 +123,41 @@ def _address(a: ndarray) -> int:
 
 
 def _leading(a: ndarray) -> tuple[int, int] | None:
-    """The leading dimension of the last two axes, and 1 where the transpose lies row by row."""
-    rows, columns = a.shape[-2:]
-    item = a.itemsize
-    across, along = a.strides[-2:]
-    if (along == item or columns == 1) and across % item == 0 and across >= columns * item:
-        return across // item, 0
-    if (across == item or rows == 1) and along % item == 0 and along >= rows * item:
-        return along // item, 1
+    """`leading` of the last two axes of an array."""
+    strides = _in_items(a, a.strides[-2:])
+    return None if strides is None else leading(a.shape[-2:], strides)
+
+
+def _in_items(a: ndarray, strides: Sequence[int]) -> tuple[int, ...] | None:
+    """Strides counted in items; None where one is no whole number of them."""
+    if any(s % a.itemsize for s in strides):
+        return None
+    return tuple([s // a.itemsize for s in strides])
+
+
+def leading(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, int] | None:
+    """The leading dimension of a matrix, and 1 where its transpose lies row by row.
+
+    Strides are counted in items. None where BLAS cannot read it as it lies.
+    """
+    (rows, columns), (across, along) = shape, strides
+    if (along == 1 or columns == 1) and (across >= columns or rows == 1):
+        return max(across if rows > 1 else columns, columns, 1), 0
+    if (across == 1 or rows == 1) and (along >= rows or columns == 1):
+        return max(along if columns > 1 else rows, rows, 1), 1
     return None
+
+
+def one_step(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The one stride of dimensions that go together as one; None where they do not.
+
+    >>> one_step((4, 3), (6, 2)), one_step((4, 3), (6, 0)), one_step((4, 1), (6, 0))
+    (2, None, 6)
+    """
+    axes = [(n, s) for n, s in zip(sizes, strides, strict=True) if n != 1]
+    if any(s != inner * n for (_, s), (n, inner) in itertools.pairwise(axes)):
+        return None
+    return axes[-1][1] if axes else 0
 
 
 def matmul(a: ndarray, b: ndarray) -> ndarray:
@@ -175,15 +202,6 @@ def _one_stack(a: ndarray, count: int, step: int) -> ndarray:
 
 def _step(a: ndarray) -> Any:
     """How many items lie between one matrix of a stack and the next; None where that varies."""
-    sizes, strides = a.shape[:-2], a.strides[:-2]
-    step = 0
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        if size == 1:
-            continue
-        if not step:
-            step, reach = stride, stride * size
-        elif stride != reach:
-            return None
-        else:
-            reach *= size
-    return step // a.itemsize if step % a.itemsize == 0 and step >= 0 else None
+    strides = _in_items(a, a.strides[:-2])
+    step = None if strides is None else one_step(a.shape[:-2], strides)
+    return step if step is not None and step >= 0 else None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from flambeau.backends.llvm import chores
-from flambeau.backends.products import sliced
+from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads
 from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.graph import Node, Value
@@ -67,7 +66,8 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
         a = _one_matrix(a)
         if len(a.shape) > 2 and a.shape[-2] < TALL:
             return None
-    left, right, steps = _leading(a), _leading(b), _steps(a, b)
+    left, right = (leading(x.shape[-2:], x.strides[-2:]) for x in (a, b))
+    steps = _steps(a, b)
     if left is None or right is None or steps is None:
         return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
@@ -75,13 +75,13 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     flops = 2 * batch * m * n * k
     parts = -(-get_num_threads() // batch) if flops >= SHARED else 1
     slices = sliced(m, n, parts)
-    sizes = [m, n, k, left[0], right[0], int(left[1]), int(right[1]), *steps, m * n, *slices]
+    sizes = [m, n, k, left[0], right[0], left[1], right[1], *steps, m * n, *slices]
     return Product(name, out, a, b, sizes, batch * slices[0], flops)
 
 
 def _one_matrix(a: Access) -> Access:
     """A stack of matrices as one, where their rows follow each other with one stride."""
-    step = _step(a.shape[:-1], a.strides[:-1])
+    step = one_step(a.shape[:-1], a.strides[:-1])
     if step is None:
         return a
     rows = math.prod(a.shape[:-1])
@@ -94,17 +94,9 @@ def _steps(a: Access, b: Access) -> tuple[int, int] | None:
     found = []
     for x in (a, b):
         wide = broadcast_access(x, (*lead, *x.shape[-2:]))
-        found.append(_step(lead, wide.strides[:-2]))
+        found.append(one_step(lead, wide.strides[:-2]))
     left, right = found
     return None if left is None or right is None else (left, right)
-
-
-def _step(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
-    """The one stride of dimensions that go together as one; None where they do not."""
-    axes = [(n, s) for n, s in zip(sizes, strides) if n != 1]
-    if any([s != inner * n for (_, s), (n, inner) in itertools.pairwise(axes)]):
-        return None
-    return axes[-1][1] if axes else 0
 
 
 def _turned(a: Access, turn: bool) -> Access:
@@ -112,14 +104,3 @@ def _turned(a: Access, turn: bool) -> Access:
         return a
     return a._replace(shape=(*a.shape[:-2], a.shape[-1], a.shape[-2]),
                       strides=(*a.strides[:-2], a.strides[-1], a.strides[-2]))
-
-
-def _leading(a: Access) -> tuple[int, bool] | None:
-    """The leading dimension, and whether it is the transpose that lies row by row."""
-    rows, columns = a.shape[-2:]
-    across, along = a.strides[-2:]
-    if (along == 1 or columns == 1) and (across >= columns or rows == 1):
-        return max(across if rows > 1 else columns, columns, 1), False
-    if (across == 1 or rows == 1) and (along >= rows or columns == 1):
-        return max(along if columns > 1 else rows, rows, 1), True
-    return None

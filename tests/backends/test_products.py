@@ -61,3 +61,13 @@ def test_nan_and_infinity_pass_through() -> None:
     a[3, 4], a[5, 6] = np.nan, np.inf
     found = products.dot(a, np.ones((200, 200)))
     assert np.isnan(found[3]).all() and np.isinf(found[5]).all() and (found[0] == 200).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 64, 64), (1, 3, 64, 64), (4, 3, 64, 64)])
+def test_stacks_that_repeat_matrices_along_one_dimension(shape: tuple) -> None:
+    """As keys that several heads of queries share: one stride does not lead through them all."""
+    rng = np.random.default_rng(0)
+    a = np.broadcast_to(rng.standard_normal(shape, np.float32), (4, 3, 64, 64))
+    b = rng.standard_normal((4, 3, 64, 64), np.float32)
+    np.testing.assert_allclose(products.matmul(a, b), np.matmul(a, b), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(products.matmul(b, a), np.matmul(b, a), rtol=1e-4, atol=1e-4)
