@@ -31,10 +31,12 @@ def _kernels(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Mask) -> Any:
     return attention
 
 
-def _heads(a: np.ndarray) -> np.ndarray:
-    """All heads of all items in a row."""
-    a = a if a.flags.c_contiguous else dense(a)
-    return a.reshape(-1, *a.shape[2:])
+def _readable(a: np.ndarray) -> np.ndarray:
+    """The array where kernels can read it as it lies, else a copy."""
+    if a.flags.c_contiguous:
+        return a
+    whole = all(step % a.itemsize == 0 for step in a.strides)
+    return a if whole and a.strides[-1] == a.itemsize and a.flags.aligned else dense(a)
 
 
 def _whole(mask: Mask, q: np.ndarray, k: np.ndarray) -> Mask:
@@ -55,10 +57,9 @@ def attend(
     kernels = _kernels(q, k, v, mask)
     if kernels is None:
         return None
-    heads = [_heads(a) for a in (q, k, v)]
-    found = kernels.forward(*heads, _whole(mask, q, k), scale, causal, q.shape[1])
-    shaped: np.ndarray = found.reshape(*q.shape[:3], v.shape[3])
-    return shaped
+    found: np.ndarray = kernels.forward(*[_readable(a) for a in (q, k, v)], _whole(mask, q, k),
+                                        scale, causal)
+    return found
 
 
 def gradients(
@@ -74,6 +75,6 @@ def gradients(
     kernels = _kernels(q, k, v, mask)
     if kernels is None or g.dtype != q.dtype:
         return None
-    heads = [_heads(a) for a in (g, q, k, v)]
-    found = kernels.gradients(*heads, _whole(mask, q, k), scale, causal, q.shape[1])
-    return [a.reshape(like.shape) for a, like in zip(found, (q, k, v), strict=True)]
+    arrays = [_readable(a) for a in (g, q, k, v)]
+    found: list[np.ndarray] = kernels.gradients(*arrays, _whole(mask, q, k), scale, causal)
+    return found

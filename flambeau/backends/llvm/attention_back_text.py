@@ -1,230 +1,202 @@
 """LLVM text of attention's gradients: each head's blocks of queries, one after another.
 
 The scores of a block are made again and softened; with the gradient's products they give the slopes
-of the scores, from which come this block's query gradients and its share of those of all keys and
-values. These are summed as (width, keys) and turned in the end.
+of the scores, from which come this block's query gradients. Slopes and weights of a few blocks side
+by side, (keys, queries), are the left operands of what these add to the gradients of keys and
+values.
 """
 
-from flambeau.backends.llvm import conv_text
+from flambeau.backends.llvm import conv_text, packing_text
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm import vector_math as vm
 from flambeau.backends.llvm.attention_text import (
+    AREAS,
+    Columns,
     HeadLoop,
     common_parts,
-    visible_keys,
-    zero_rows,
+    reciprocal,
+    shifts,
 )
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.conv_weight_text import turn
-from flambeau.backends.llvm.emit import LLVM_TYPE
+from flambeau.backends.llvm.emit import LLVM_TYPE, Value
 from flambeau.backends.llvm.loops import Loop
-from flambeau.backends.llvm.printer import load_vector, splat_item, store_vector
-from flambeau.backends.llvm.tiles import Tile, tile_text
+from flambeau.backends.llvm.packing_text import least_rows
+from flambeau.backends.llvm.printer import splat_item, store_vector
+from flambeau.backends.llvm.strided_tiles import strip_product_text
+from flambeau.backends.llvm.tiles import Tile
 
-CONTEXT = ("query_grad", "key_grad", "value_grad", "query", "key", "value", "gradient", "mask",
-           "scale", "sizes", "scratch", "flags", "areas")
-# areas of the scratch memory beside those of the forward kernel, and the pitch of sums over keys
-AREAS = ("value_left", "key_right", "gradient_panel", "slopes", "turned", "query_left",
-         "gradient_left", "key_sums", "value_sums", "pitch")
+MATRICES = ("query_grad", "key_grad", "value_grad", "query", "key", "value", "gradient")
+# areas beside those of the forward kernel: (keys, queries) of slopes, strips of rows of the queries
+# and the gradient, and what is summed for keys and values
+MORE_AREAS = ("gradient_panel", "slopes", "query_rows", "gradient_rows", "key_sums", "value_sums")
+# blocks of queries whose slopes lie side by side
+TOGETHER = 2
 
 
-def slopes_text(tile: Tile) -> tuple[str, set[str]]:
-    """``slopes(powers, products, keys, sums, scale)``: products become the scores' slopes.
+def weigh_text(tile: Tile) -> tuple[str, set[str]]:
+    """``weigh(scores, products, pitch, keys, scale)``: scores to weights, products to slopes.
 
-    Powers become weights: times the sums' reciprocals. A slope is weight * (product - mean) *
-    scale, where the mean is the weighted one over the keys.
+    A weight is a power over the sum of them; a slope is weight * (product - mean) * scale, where
+    the mean is the weighted one over the keys.
     """
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
     scale = splat_item(e, kind, "%scale")
+    peaks = shifts(w, tile)
+    means, factors = _powers(w, tile, peaks)
+    keys = Columns(w, tile, 0, "%keys")
     for v in range(tile.vectors):
-        factor = load_vector(e, kind, "%sums", str(v * tile.lanes), None)
-        keys = Loop(e, 0, "%keys", 1, [e.const(kind, 0.0)])
-        at = w.add(w.mul(keys.index, tile.columns), v * tile.lanes)
-        weight = e.mul(load_vector(e, kind, "%powers", at, None), factor)
-        store_vector(e, weight, "%powers", at, None)
-        product = load_vector(e, kind, "%products", at, None)
-        (mean,) = keys.close([e.fma(weight, product, keys.values[0])])
-        keys = Loop(e, 0, "%keys")
-        at = w.add(w.mul(keys.index, tile.columns), v * tile.lanes)
-        weight = e.mul(load_vector(e, kind, "%powers", at, None), scale)
-        product = load_vector(e, kind, "%products", at, None)
-        store_vector(e, e.mul(weight, e.sub(product, mean)), "%products", at, None)
-        keys.close()
-    head = ("internal void @slopes(ptr %powers, ptr %products, i64 %keys, ptr %sums, ptr %scale)")
+        weight = e.mul(keys.load("%scores", v), factors[v])
+        keys.store(weight, "%scores", v)
+        offset = e.sub(keys.load("%products", v), means[v])
+        keys.store(e.mul(e.mul(weight, scale), offset), "%products", v)
+    keys.close()
+    head = ("internal void @weigh(ptr %scores, ptr %products, i64 %pitch, i64 %keys, ptr %scale)")
     return w.function(head), e.declarations
 
 
-def square_text(tile: Tile) -> tuple[str, set[str]]:
-    """``square(source, rows, target)``: (rows, columns) to (columns, columns), turned.
-
-    Up to a tile's columns of rows; what lies beyond them is zeros.
-    """
-    w = Writer(tile.lanes)
-    e, kind = w.e, tile.kind
-    for a in range(tile.vectors):
-        for b in range(tile.vectors):
-            rows = []
-            for lane in range(tile.lanes):
-                row = a * tile.lanes + lane
-                there = w.test("slt", row, "%rows")
-                at = w.choose(there, row * tile.columns + b * tile.lanes, 0)
-                value = load_vector(e, kind, "%source", at, None)
-                text = (f"select i1 {there}, {e.type(kind)} {value.text}, "
-                        f"{e.type(kind)} zeroinitializer")
-                rows.append(e.value(kind, text))
-            for lane, value in enumerate(turn(w, rows)):
-                place = (b * tile.lanes + lane) * tile.columns + a * tile.lanes
-                store_vector(e, value, "%target", str(place), None)
-    head = "internal void @square(ptr %source, i64 %rows, ptr %target)"
-    return w.function(head), e.declarations
+def _powers(w: Writer, tile: Tile, peaks: list[Value]) -> tuple[list[Value], list[Value]]:
+    """Scores become powers; the products' weighted means, and 1 over the sums of powers."""
+    e = w.e
+    zeros = [e.const(tile.kind, 0.0)] * (2 * tile.vectors)
+    keys = Columns(w, tile, 0, "%keys", zeros)
+    totals, dots = keys.values[:tile.vectors], keys.values[tile.vectors:]
+    grown: list[Value] = []
+    weighed: list[Value] = []
+    for v in range(tile.vectors):
+        power = vm.decay(e, e.sub(keys.load("%scores", v), peaks[v]))
+        keys.store(power, "%scores", v)
+        grown.append(e.add(totals[v], power))
+        weighed.append(e.fma(power, keys.load("%products", v), dots[v]))
+    found = keys.close([*grown, *weighed])
+    factors = [reciprocal(w, total) for total in found[:tile.vectors]]
+    means = [e.mul(dot, factor)
+             for dot, factor in zip(found[tile.vectors:], factors, strict=True)]
+    return means, factors
 
 
 def share_text(tile: Tile) -> tuple[str, set[str]]:
-    """``share(left, width, weights, keys, queries, sums, pitch, turned)``: sums over queries.
+    """``share(weights, keys, queries, rows, width, sums, sums_pitch, causal, first)``.
 
-    sums[column][key] += left (queries, width; packed) times weights (keys, queries), turned.
+    sums (keys, width) += weights (keys, queries) times rows, which are strips of (queries, width).
+    Of causal weights, those of blocks before a key's are left out.
     """
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    panels = Loop(e, 0, "%keys", tile.columns)
-    source = w.place(kind, "%weights", w.mul(panels.index, tile.columns))
-    left_over = w.op("sub", "%keys", panels.index)
-    e.line(f"call void @square(ptr {source}, i64 {left_over}, ptr %turned)")
-    blocks = Loop(e, 0, "%width", tile.rows)
-    a = w.place(kind, "%left", w.mul(blocks.index, "%queries"))
-    c = w.place(kind, "%sums", w.add(w.mul(blocks.index, "%pitch"), panels.index))
-    e.line(f"call void @tile_add(ptr {a}, ptr %turned, i64 %queries, ptr {c}, i64 %pitch, "
-           "ptr null)")
-    blocks.close()
-    panels.close()
-    head = ("internal void @share(ptr %left, i64 %width, ptr %weights, i64 %keys, i64 %queries, "
-            "ptr %sums, i64 %pitch, ptr %turned)")
+    pitch = TOGETHER * tile.columns
+    size = pitch * tile.columns
+    causal = w.test("ne", "%causal", 0)
+    # the keys that a block is the first to see
+    step = w.choose(causal, tile.columns, w.choose(w.test("sgt", "%keys", 0), "%keys", 1))
+    groups = Loop(e, 0, "%keys", step)
+    count = ln.least(e, step, w.op("sub", "%keys", groups.index))
+    behind = w.op("sub", groups.index, "%first")
+    behind = w.choose(w.test("sgt", behind, 0), behind, 0)
+    skipped = w.choose(causal, behind, 0)
+    left = w.place(kind, "%weights", w.add(w.mul(groups.index, pitch), skipped))
+    depth = w.op("sub", "%queries", skipped)
+    strips = Loop(e, 0, "%width", tile.columns)
+    right = w.mul(w.op("udiv", strips.index, tile.columns), size)
+    right = w.place(kind, "%rows", w.add(right, w.mul(skipped, tile.columns)))
+    target = w.add(w.mul(groups.index, "%sums_pitch"), strips.index)
+    e.line(f"call void @product_add(ptr {left}, i64 {pitch}, i64 1, ptr {right}, "
+           f"i64 {tile.columns}, i64 {depth}, ptr {w.place(kind, '%sums', target)}, "
+           f"i64 %sums_pitch, i64 {count})")
+    strips.close()
+    groups.close()
+    head = ("internal void @share(ptr %weights, i64 %keys, i64 %queries, ptr %rows, i64 %width, "
+            "ptr %sums, i64 %sums_pitch, i64 %causal, i64 %first)")
     return w.function(head), e.declarations
-
-
-def flip_text(tile: Tile) -> tuple[str, set[str]]:
-    """``flip(source, pitch, rows, width, target)``: source (width, pitch) to (rows, width)."""
-    w = Writer(1)
-    e, kind = w.e, tile.kind
-    rows = Loop(e, 0, "%rows")
-    line = w.mul(rows.index, "%width")
-    columns = Loop(e, 0, "%width")
-    at = w.place(kind, "%source", w.add(w.mul(columns.index, "%pitch"), rows.index))
-    item = e.value(kind, f"load {LLVM_TYPE[kind]}, ptr {at}")
-    ln.store_item(e, item, "%target", w.add(line, columns.index))
-    columns.close()
-    rows.close()
-    head = "internal void @flip(ptr %source, i64 %pitch, i64 %rows, i64 %width, ptr %target)"
-    return w.function(head), e.declarations
-
-
-def _clear(w: Writer, tile: Tile, place: str, items: str) -> None:
-    loop = Loop(w.e, 0, items, tile.lanes)
-    store_vector(w.e, w.e.const(tile.kind, 0.0), place, loop.index, None)
-    loop.close()
-
-
-class Places:
-    """Where everything of one head lies."""
-
-    def __init__(self, w: Writer, tile: Tile, h: HeadLoop) -> None:
-        areas = w.named(h.c["areas"], AREAS)
-        self.pitch = areas["pitch"]
-        for name in AREAS[:-1]:
-            setattr(self, name, w.place(tile.kind, h.scratch, areas[name]))
-        for name in ("left", "right", "panel", "scores", "result"):
-            setattr(self, name, h.area(f"{name}_at"))
-
-    def __getattr__(self, name: str) -> str:
-        raise AttributeError(name)
 
 
 def gradients_text(tile: Tile) -> tuple[str, set[str]]:
     """The kernel of attention's gradients; its unit is a whole head."""
     w = Writer(tile.lanes)
     e, stored = w.e, LLVM_TYPE[tile.kind]
-    zeros = zero_rows(e, tile)
-    sums, ones = (e.assign(f"alloca [{tile.columns} x {stored}], align 64") for _ in range(2))
+    ones = e.assign(f"alloca [{tile.columns} x {stored}], align 64")
     for v in range(tile.vectors):
         store_vector(e, e.const(tile.kind, 1.0), ones, str(v * tile.lanes), None)
-    h = HeadLoop(w, tile, CONTEXT)
-    p, s = Places(w, tile, h), h.sizes
-    _prepare(w, tile, h, p)
-    each = Loop(e, 0, s["queries"], tile.columns)
-    here = ln.least(e, w.op("sub", s["queries"], each.index), str(tile.columns))
-    seen = visible_keys(w, tile, s, each.index)
-    _weigh(w, tile, h, p, (each.index, here, seen, zeros, sums))
-    _spread(w, tile, h, p, (each.index, here, seen, zeros, ones))
+    h = HeadLoop(w, tile, MATRICES, AREAS + MORE_AREAS)
+    s, area = h.sizes, h.area
+    pitches = {width: whole_strips(w, tile, s[width]) for width in ("width", "value_width")}
+    h.gather()
+    for name, width in (("key_sums", "width"), ("value_sums", "value_width")):
+        e.line(f"call void @zeros(ptr {area[name]}, i64 {pitches[width]}, i64 {s['keys']}, "
+               f"i64 {pitches[width]})")
+    query, gradient = h.matrix("query"), h.matrix("gradient")
+    each = Loop(e, 0, s["queries"], TOGETHER * tile.columns)
+    count = least_rows(w, s["queries"], each.index, TOGETHER * tile.columns)
+    blocks = Loop(e, 0, count, tile.columns)
+    _print_block(h, (query, gradient, h.matrix("query_grad")), (each.index, blocks.index, count),
+                 ones)
+    blocks.close()
+    _print_share(h, (query, gradient), (each.index, count), pitches)
     each.close()
-    for name, area, width in (("key_grad", p.key_sums, "width"),
-                              ("value_grad", p.value_sums, "value_width")):
-        target = h.matrix(name, "keys", width)
-        e.line(f"call void @flip(ptr {area}, i64 {p.pitch}, i64 {s['keys']}, i64 {s[width]}, "
-               f"ptr {target})")
+    for name, width in (("key", "width"), ("value", "value_width")):
+        target, row = h.matrix(f"{name}_grad")
+        e.line(f"call void @rows(ptr {area[name + '_sums']}, i64 {pitches[width]}, "
+               f"i64 {s['keys']}, i64 {s[width]}, ptr {target}, i64 {row})")
     h.close()
     return w.function("void @kernel(ptr %context, i64 %begin, i64 %end)"), e.declarations
 
 
-def _prepare(w: Writer, tile: Tile, h: HeadLoop, p: Places) -> None:
-    """Pack this head's keys and values, and clear the sums."""
-    e, s = w.e, h.sizes
-    for name, target, width in (("key", p.left, "width"), ("value", p.value_left, "value_width")):
-        block = w.mul(s[width], tile.rows)
-        source = h.matrix(name, "keys", width)
-        e.line(f"call void @left(ptr {source}, i64 {s[width]}, i64 {s['keys']}, i64 {s[width]}, "
-               f"ptr {target}, i64 {block})")
-    keys = h.matrix("key", "keys", "width")
-    e.line(f"call void @plain(ptr {keys}, i64 {s['keys']}, i64 {s['width']}, ptr {p.key_right})")
-    for area, width in ((p.key_sums, "width"), (p.value_sums, "value_width")):
-        rows = w.mul(w.op("udiv", w.add(s[width], tile.rows - 1), tile.rows), tile.rows)
-        _clear(w, tile, area, w.mul(rows, p.pitch))
+def whole_strips(w: Writer, tile: Tile, width: str) -> str:
+    """The width of as many strips as it takes."""
+    return w.mul(w.op("udiv", w.add(width, tile.columns - 1), tile.columns), tile.columns)
 
 
-def _weigh(
-    w: Writer, tile: Tile, h: HeadLoop, p: Places, at: tuple[str, str, str, str, str]
-) -> None:
-    """The block's weights, and the slopes of its scores."""
-    e, s, (first, here, seen, zeros, sums) = w.e, h.sizes, at
-    for name, target, width in (("query", p.panel, "width"),
-                                ("gradient", p.gradient_panel, "value_width")):
-        rows = w.place(tile.kind, h.matrix(name, "queries", width), w.mul(first, s[width]))
-        e.line(f"call void @panel(ptr {rows}, i64 {s[width]}, i64 {here}, i64 {s[width]}, "
-               f"ptr {target})")
-    h.products(p.left, p.panel, s["width"], p.scores, seen, zeros)
-    e.line(f"call void @soften(ptr {p.scores}, i64 {seen}, i64 {first}, i64 {s['causal']}, "
-           f"ptr {h.c['scale']}, ptr {h.mask(first)}, i64 {s['queries']}, i64 {here}, "
-           f"i64 {s['masked']}, ptr {sums})")
-    h.products(p.value_left, p.gradient_panel, s["value_width"], p.slopes, seen, zeros)
-    e.line(f"call void @slopes(ptr {p.scores}, ptr {p.slopes}, i64 {seen}, ptr {sums}, "
+def _print_block(h: HeadLoop, matrices: tuple[tuple[str, str], ...], at: tuple[str, str, str],
+                 ones: str) -> None:
+    """A block's weights and slopes, beside those of others, and the gradient of its queries."""
+    w, e, tile, s, area = h.w, h.w.e, h.tile, h.sizes, h.area
+    (query, gradient, target), (start, behind, count) = matrices, at
+    pitch = TOGETHER * tile.columns
+    first = w.add(start, behind)
+    here, seen = least_rows(w, count, behind, tile.columns), h.visible(first)
+    scores, slopes = (w.place(tile.kind, area[name], behind) for name in ("scores", "slopes"))
+    h.score(query, (first, here, seen), scores, str(pitch))
+    rows, row = h.rows_of(gradient, first)
+    e.line(f"call void @panel(ptr {rows}, i64 {row}, i64 {here}, i64 {s['value_width']}, "
+           f"ptr {area['gradient_panel']})")
+    e.line(f"call void @product(ptr {area['values']}, i64 {s['value_pitch']}, i64 1, "
+           f"ptr {area['gradient_panel']}, i64 {tile.columns}, i64 {s['value_width']}, "
+           f"ptr {slopes}, i64 {pitch}, i64 {seen})")
+    e.line(f"call void @weigh(ptr {scores}, ptr {slopes}, i64 {pitch}, i64 {seen}, "
            f"ptr {h.c['scale']})")
+    e.line(f"call void @product(ptr {area['keys']}, i64 1, i64 {s['key_pitch']}, ptr {slopes}, "
+           f"i64 {pitch}, i64 {seen}, ptr {area['result']}, i64 {tile.columns}, "
+           f"i64 {s['width']})")
+    rows, row = h.rows_of(target, first)
+    e.line(f"call void @unpanel(ptr {area['result']}, ptr {ones}, i64 {here}, i64 {s['width']}, "
+           f"ptr {rows}, i64 {row})")
 
 
-def _spread(
-    w: Writer, tile: Tile, h: HeadLoop, p: Places, at: tuple[str, str, str, str, str]
-) -> None:
-    """This block's query gradients, and its share of those of keys and values."""
-    e, s, (first, here, seen, zeros, ones) = w.e, h.sizes, at
-    blocks = Loop(e, 0, s["width"], tile.rows)
-    a = w.place(tile.kind, p.key_right, w.mul(blocks.index, s["keys"]))
-    c = w.place(tile.kind, p.result, w.mul(blocks.index, tile.columns))
-    e.line(f"call void @tile(ptr {a}, ptr {p.slopes}, i64 {seen}, ptr {c}, "
-           f"i64 {tile.columns}, ptr {zeros})")
-    blocks.close()
-    offset = w.mul(first, s["width"])
-    target = w.place(tile.kind, h.matrix("query_grad", "queries", "width"), offset)
-    e.line(f"call void @unpanel(ptr {p.result}, ptr {ones}, i64 {here}, i64 {s['width']}, "
-           f"ptr {target})")
-    for name, left, weights, total, width in (
-            ("query", p.query_left, p.slopes, p.key_sums, "width"),
-            ("gradient", p.gradient_left, p.scores, p.value_sums, "value_width")):
-        rows = w.place(tile.kind, h.matrix(name, "queries", width), w.mul(first, s[width]))
-        e.line(f"call void @plain(ptr {rows}, i64 {here}, i64 {s[width]}, ptr {left})")
-        e.line(f"call void @share(ptr {left}, i64 {s[width]}, ptr {weights}, i64 {seen}, "
-               f"i64 {here}, ptr {total}, i64 {p.pitch}, ptr {p.turned})")
+def _print_share(h: HeadLoop, matrices: tuple[tuple[str, str], ...], at: tuple[str, str],
+                 pitches: dict[str, str]) -> None:
+    """What the blocks side by side add to the gradients of keys and values."""
+    w, e, tile, s, area = h.w, h.w.e, h.tile, h.sizes, h.area
+    first, count = at
+    last = w.op("udiv", w.op("sub", count, 1), tile.columns)
+    seen = h.visible(w.add(first, w.mul(last, tile.columns)))
+    size = TOGETHER * tile.columns * tile.columns
+    for matrix, width, rows, weights, sums in (
+            (matrices[0], "width", "query_rows", "slopes", "key_sums"),
+            (matrices[1], "value_width", "gradient_rows", "scores", "value_sums")):
+        source, row = h.rows_of(matrix, first)
+        strips = Loop(e, 0, s[width], tile.columns)
+        target = w.mul(w.op("udiv", strips.index, tile.columns), size)
+        e.line(f"call void @strip(ptr {w.place(tile.kind, source, strips.index)}, i64 {row}, "
+               f"i64 {count}, i64 {w.op('sub', s[width], strips.index)}, "
+               f"ptr {w.place(tile.kind, area[rows], target)})")
+        strips.close()
+        e.line(f"call void @share(ptr {area[weights]}, i64 {seen}, i64 {count}, ptr {area[rows]}, "
+               f"i64 {s[width]}, ptr {area[sums]}, i64 {pitches[width]}, i64 {s['causal']}, "
+               f"i64 {first})")
 
 
 def print_gradients(tile: Tile, vector_bytes: int) -> str:
     """Return the module of the kernel of gradients."""
-    parts = [*common_parts(tile), tile_text("tile_add", tile, True), slopes_text(tile),
-             square_text(tile), share_text(tile), flip_text(tile), gradients_text(tile)]
+    parts = [*common_parts(tile), *strip_product_text("product_add", tile, True),
+             packing_text.strip_text(tile), packing_text.zeros_text(tile), weigh_text(tile),
+             share_text(tile), gradients_text(tile)]
     return conv_text.module(parts, vector_bytes)

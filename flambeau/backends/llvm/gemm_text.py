@@ -6,10 +6,10 @@ strides; the right one has one of them 1.
 
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
-from flambeau.backends.llvm.attention_text import panel_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Branch, Loop
+from flambeau.backends.llvm.packing_text import panel_text
 from flambeau.backends.llvm.printer import (
     STORED,
     lane_mask,

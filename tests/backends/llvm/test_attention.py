@@ -92,6 +92,40 @@ def test_nan_stays_in_its_head():
     assert missing[0, 1, 7].all() and missing.sum() == 8
 
 
+def layouts(arrays):
+    """The same numbers in other strides: heads after rows, parts of wider rows, reversed, gaps."""
+    turned = [np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) for a in arrays]
+    wide = [np.concatenate([a, a, a], -1)[..., a.shape[-1]:2 * a.shape[-1]] for a in arrays]
+    back = [np.ascontiguousarray(a[:, ::-1, ::-1])[:, ::-1, ::-1] for a in arrays]
+    inside = [np.ascontiguousarray(a.swapaxes(2, 3)).swapaxes(2, 3) for a in arrays]
+    return {"turned": turned, "wide": wide, "back": back, "inside": inside}
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("name", ["turned", "wide", "back", "inside"])
+def test_strides_change_nothing(name, causal):
+    arrays = operands((2, 3, 37, 41, 9, 20), "f4")
+    other = layouts(arrays)[name]
+    for found, want in zip(
+            [attention_kernels.attend(*other[1:], None, 0.3, causal),
+             *attention_kernels.gradients(*other, None, 0.3, causal)],
+            [attention_kernels.attend(*arrays[1:], None, 0.3, causal),
+             *attention_kernels.gradients(*arrays, None, 0.3, causal)]):
+        np.testing.assert_array_equal(found, want)
+
+
+def test_heads_that_share_keys_and_values():
+    g, q, k, v = operands((2, 4, 40, 40, 16, 16), "f4")
+    shared = [np.broadcast_to(a[:, :1], a.shape) for a in (k, v)]
+    dense = [a.copy() for a in shared]
+    for found, want in zip(
+            [attention_kernels.attend(q, *shared, None, 0.3, True),
+             *attention_kernels.gradients(g, q, *shared, None, 0.3, True)],
+            [attention_kernels.attend(q, *dense, None, 0.3, True),
+             *attention_kernels.gradients(g, q, *dense, None, 0.3, True)]):
+        np.testing.assert_array_equal(found, want)
+
+
 @pytest.mark.parametrize("heads", [1, 6])
 def test_results_do_not_depend_on_the_number_of_threads(heads):
     arrays = operands((1, heads, 100, 90, 16, 16), "f4")

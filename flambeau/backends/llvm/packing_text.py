@@ -1,0 +1,178 @@
+"""LLVM text that moves matrices between rows in memory and the strips that products read.
+
+A strip is a tile's columns of every row, one row after another.
+"""
+
+from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.conv_weight_text import turn
+from flambeau.backends.llvm.emit import Value
+from flambeau.backends.llvm.loops import Branch, Loop
+from flambeau.backends.llvm.printer import lane_mask, load_vector, store_vector
+from flambeau.backends.llvm.tiles import Tile
+
+
+def range_mask(w: Writer, first: str | int, end: str, condition: str) -> str:
+    """The lanes that number what is below `end`; none where the condition does not hold."""
+    name = f"@llvm.get.active.lane.mask.v{w.e.lanes}i1.i64"
+    w.e.declarations.add(f"declare {w.e.type('bool')} {name}(i64, i64)")
+    limit = w.choose(condition, end, 0)
+    return w.e.assign(f"call {w.e.type('bool')} {name}(i64 {first}, i64 {limit})")
+
+
+def negated(w: Writer, condition: str) -> str:
+    return w.e.assign(f"xor i1 {condition}, true")
+
+
+def both(w: Writer, a: str, b: str) -> str:
+    return w.e.assign(f"and i1 {a}, {b}")
+
+
+def strip_text(tile: Tile) -> tuple[str, set[str]]:
+    """``strip(source, pitch, depth, width, target)``: columns of a matrix by rows, as a strip.
+
+    Columns beyond the width are zeros.
+    """
+    w = Writer(tile.lanes)
+    e = w.e
+    full = w.test("sge", "%width", tile.columns)
+    all_columns = Branch(e, full)
+    _copy_rows(w, tile, None)
+    all_columns.close()
+    part = Branch(e, negated(w, full))
+    masks = []
+    for v in range(tile.vectors):
+        left = w.op("sub", "%width", v * tile.lanes)
+        masks.append(lane_mask(e, w.choose(w.test("sgt", left, 0), left, 0)))
+    _copy_rows(w, tile, masks)
+    part.close()
+    head = "internal void @strip(ptr %source, i64 %pitch, i64 %depth, i64 %width, ptr %target)"
+    return w.function(head), e.declarations
+
+
+def _copy_rows(w: Writer, tile: Tile, masks: list[str] | None) -> None:
+    e, kind = w.e, tile.kind
+    steps = Loop(e, 0, "%depth")
+    source, target = w.mul(steps.index, "%pitch"), w.mul(steps.index, tile.columns)
+    for v in range(tile.vectors):
+        mask = None if masks is None else masks[v]
+        at = w.add(source, v * tile.lanes)
+        value = load_vector(e, kind, "%source", at, mask)
+        store_vector(e, value, "%target", w.add(target, v * tile.lanes), None)
+    steps.close()
+
+
+def panel_text(tile: Tile) -> tuple[str, set[str]]:
+    """``panel(source, pitch, rows, width, target)``: rows of a matrix as the columns of a strip.
+
+    target[column of the matrix][row]; columns beyond the rows are zeros. The strip has room behind.
+    """
+    w = Writer(tile.lanes)
+    e = w.e
+    for v in range(tile.vectors):
+        columns = Loop(e, 0, "%width", tile.lanes)
+        whole = both(w, w.test("sle", (v + 1) * tile.lanes, "%rows"),
+                     w.test("sle", w.add(columns.index, tile.lanes), "%width"))
+        full = Branch(e, whole)
+        _turn_square(w, tile, v, columns.index, False)
+        full.close()
+        part = Branch(e, negated(w, whole))
+        _turn_square(w, tile, v, columns.index, True)
+        part.close()
+        columns.close()
+    head = ("internal void @panel(ptr %source, i64 %pitch, i64 %rows, i64 %width, "
+            "ptr %target)")
+    return w.function(head), e.declarations
+
+
+def _turn_square(w: Writer, tile: Tile, v: int, column: str, masked: bool) -> None:
+    e, kind = w.e, tile.kind
+    rows = []
+    for lane in range(tile.lanes):
+        row = v * tile.lanes + lane
+        mask = range_mask(w, column, "%width", w.test("slt", row, "%rows")) if masked else None
+        at = w.add(w.mul("%pitch", row), column)
+        rows.append(load_vector(e, kind, "%source", at, mask))
+    for lane, value in enumerate(turn(w, rows)):
+        at = w.mul(w.add(column, lane), tile.columns)
+        store_vector(e, value, "%target", w.add(at, v * tile.lanes), None)
+
+
+def unpanel_text(tile: Tile) -> tuple[str, set[str]]:
+    """``unpanel(source, factors, rows, width, target, pitch)``: the reverse.
+
+    Each row is taken times its factor. The strip has room behind.
+    """
+    w = Writer(tile.lanes)
+    e = w.e
+    for v in range(tile.vectors):
+        factor = load_vector(e, tile.kind, "%factors", str(v * tile.lanes), None)
+        columns = Loop(e, 0, "%width", tile.lanes)
+        rows = []
+        for lane in range(tile.lanes):
+            at = w.add(w.mul(w.add(columns.index, lane), tile.columns), v * tile.lanes)
+            rows.append(e.mul(load_vector(e, tile.kind, "%source", at, None), factor))
+        whole = both(w, w.test("sle", (v + 1) * tile.lanes, "%rows"),
+                     w.test("sle", w.add(columns.index, tile.lanes), "%width"))
+        turned = turn(w, rows)
+        full = Branch(e, whole)
+        _store_rows(w, tile, turned, v, columns.index, False)
+        full.close()
+        part = Branch(e, negated(w, whole))
+        _store_rows(w, tile, turned, v, columns.index, True)
+        part.close()
+        columns.close()
+    head = ("internal void @unpanel(ptr %source, ptr %factors, i64 %rows, i64 %width, "
+            "ptr %target, i64 %pitch)")
+    return w.function(head), e.declarations
+
+
+def _store_rows(w: Writer, tile: Tile, values: list[Value], v: int, column: str,
+                masked: bool) -> None:
+    for lane, value in enumerate(values):
+        row = v * tile.lanes + lane
+        mask = range_mask(w, column, "%width", w.test("slt", row, "%rows")) if masked else None
+        at = w.add(w.mul("%pitch", row), column)
+        store_vector(w.e, value, "%target", at, mask)
+
+
+def rows_text(tile: Tile) -> tuple[str, set[str]]:
+    """``rows(source, pitch, rows, width, target, target_pitch)``: copies a matrix."""
+    w = Writer(tile.lanes)
+    e, kind = w.e, tile.kind
+    rest = w.op("urem", "%width", tile.lanes)
+    done = w.op("sub", "%width", rest)
+    mask, some = lane_mask(e, rest), w.test("ne", rest, 0)
+    rows = Loop(e, 0, "%rows")
+    source = w.place(kind, "%source", w.mul(rows.index, "%pitch"))
+    target = w.place(kind, "%target", w.mul(rows.index, "%target_pitch"))
+    columns = Loop(e, 0, done, tile.lanes)
+    value = load_vector(e, kind, source, columns.index, None)
+    store_vector(e, value, target, columns.index, None)
+    columns.close()
+    last = Branch(e, some)
+    store_vector(e, load_vector(e, kind, source, done, mask), target, done, mask)
+    last.close()
+    rows.close()
+    head = ("internal void @rows(ptr %source, i64 %pitch, i64 %rows, i64 %width, ptr %target, "
+            "i64 %target_pitch)")
+    return w.function(head), e.declarations
+
+
+def zeros_text(tile: Tile) -> tuple[str, set[str]]:
+    """``zeros(target, pitch, rows, width)``: clears whole vectors of a matrix."""
+    w = Writer(tile.lanes)
+    e = w.e
+    rows = Loop(e, 0, "%rows")
+    target = w.place(tile.kind, "%target", w.mul(rows.index, "%pitch"))
+    columns = Loop(e, 0, "%width", tile.lanes)
+    store_vector(e, e.const(tile.kind, 0.0), target, columns.index, None)
+    columns.close()
+    rows.close()
+    head = "internal void @zeros(ptr %target, i64 %pitch, i64 %rows, i64 %width)"
+    return w.function(head), e.declarations
+
+
+def least_rows(w: Writer, total: str, first: str, most: int) -> str:
+    """How many rows are left from `first` on, `most` at the most."""
+    return ln.least(w.e, w.op("sub", total, first), str(most))
