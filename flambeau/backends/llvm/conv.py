@@ -18,8 +18,13 @@ from flambeau.backends.llvm.tiles import Tile, best_tile
 
 # always three numbers
 Three = tuple[int, ...]
-# units of work that give threads enough to share
+# units of work that give threads enough to share, bytes of the buffer for all channels of some
+# positions, what it costs, in tiles, to make rows of positions apart, and steps of the depth that
+# are packed at once
 UNITS = 8
+BUFFER_BYTES = 1 << 16
+APART = 0.02
+DEPTH = 192
 
 
 class Geometry(NamedTuple):
@@ -102,7 +107,10 @@ def _forward_windows(geo: Geometry) -> list[Window]:
 
 
 class Plan(NamedTuple):
-    """Tables of one geometry: what `conv_text.convolve_text` reads."""
+    """Tables of one geometry: what `conv_text.convolve_text` reads.
+
+    How many rows of positions are made together, in `results`, is left to the call.
+    """
 
     offsets: np.ndarray
     planes: np.ndarray
@@ -146,9 +154,8 @@ def _gradient_plan(geo: Geometry, channels: int, rows: int) -> Plan:
         own = _offsets(planes, windows, channels)
         first = sum(s * u for s, u in zip(start, unit, strict=True))
         steps = tuple(u * s for u, s in zip(unit, geo.stride, strict=True))
-        dense = int(geo.stride == (1, 1, 1))
         results += [weights, len(offsets), len(own), rows, *count, *planes.size[1:], first,
-                    _product(geo.size), *steps, dense]
+                    _product(geo.size), *steps, 1]
         weights += len(own)
         offsets += own
     taps = tuple(tuple(w.tap for w in windows) for windows, _, _ in shifted)
@@ -189,6 +196,42 @@ def _packed(matrix: np.ndarray, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(0, 1, 3, 2))
 
 
+@functools.lru_cache(maxsize=256)
+def _together(out: Three, plane: int, columns: int, most: int) -> int:
+    """How many rows of positions are made together, `most` positions at the most.
+
+    Rows that follow each other without a gap fill whole tiles, but what lies between them is made
+    in vain.
+    """
+    height, width = out[1:]
+
+    def tiles(lines: int) -> int:
+        return -(-((lines - 1) * plane + width) // columns)
+
+    def cost(lines: int) -> float:
+        whole, rest = divmod(height, lines)
+        made = whole * tiles(lines) + (tiles(rest) if rest else 0)
+        return made + APART * (whole + bool(rest))
+
+    return min(range(1, max(1, min(height, most // plane)) + 1), key=cost)
+
+
+def _cut(results: np.ndarray, tile: Tile, parts: int, itemsize: int) -> tuple[np.ndarray, int]:
+    """The table of results with how many rows are made together; items of a channel's buffer."""
+    table = results.reshape(-1, len(conv_text.RESULT)).copy()
+    column = {name: i for i, name in enumerate(conv_text.RESULT)}
+    pitch = tile.columns
+    for row in table:
+        rows, *out = row[column["rows"]:column["out_width"] + 1].tolist()
+        plane = int(row[column["plane_width"]])
+        most = min(BUFFER_BYTES // (itemsize * rows), plane * max(1, _product(out[:2]) // parts))
+        lines = _together(tuple(out), plane, tile.columns, most)
+        row[column["together"]] = lines
+        items = (lines - 1) * plane + out[2]
+        pitch = max(pitch, -(-items // tile.columns) * tile.columns)
+    return table.reshape(-1), pitch
+
+
 def _convolve(
     result: np.ndarray,
     source: np.ndarray,
@@ -205,16 +248,21 @@ def _convolve(
     if start is not None:
         starts[:, :rows] = start.reshape(groups, rows)
     parts = max(1, -(-UNITS // (images * groups)))
-    panel_at = -(-(plan.plane_items + 2 * tile.lanes) // 16) * 16
-    slot = -(-(panel_at + plan.depth * tile.columns + 2 * tile.columns) // 16) * 16
+    results, pitch = _cut(plan.results, tile, parts, source.itemsize)
+    block = -(-plan.depth // max(1, -(-plan.depth // DEPTH)))
+    # a tile reads beyond the last window
+    panel_at = -(-(plan.plane_items + tile.columns + tile.lanes) // 16) * 16
+    buffer_at = panel_at + -(-block * tile.columns // 16) * 16
+    slot = buffer_at + -(-(start_rows * pitch + tile.lanes) // 16) * 16
     slots = threads.get_num_threads() + 1
     work = np.array([
         groups, parts, source[0].size, channels * _product(source.shape[2:]), result[0].size,
         rows * _product(result.shape[2:]), weights[0].size, start_rows,
-        plan.results.size // len(conv_text.RESULT), panel_at, slot], np.int64)
+        results.size // len(conv_text.RESULT), block, panel_at, buffer_at, pitch, slot],
+        np.int64)
     scratch = memory.empty((slots * slot,), source.dtype)
     calls.launch(_kernel(tile), images * groups * parts, 1, result, source, weights, starts,
-                 plan.offsets, plan.planes, plan.results, work, scratch,
+                 plan.offsets, plan.planes, results, work, scratch,
                  np.zeros(slots, np.int64))
 
 

@@ -24,6 +24,11 @@ CASES = [
     (1, 2, (8, 9), 3, (2, 2), 1, ((2, 0), (1, 3)), 1, 1),
     (17, 5, (6, 5), 40, (3, 3), 1, 1, 1, 1),
     (2, 32, (9, 9), 40, (3, 3), 1, 1, 1, 1),
+    (3, 5, (13, 3), 9, (2, 2), 1, 0, 1, 1),
+    (2, 4, (30, 1), 11, (3, 1), 1, 1, 1, 1),
+    (1, 24, (26, 26), 13, (3, 3), 1, 0, 1, 1),
+    (2, 3, (40, 24), 8, (1, 1), 1, 0, 1, 1),
+    (1, 2, (5, 3000), 8, (3, 3), 1, 1, 1, 1),
 ]
 
 
@@ -83,11 +88,13 @@ def test_results_do_not_depend_on_the_number_of_threads(case):
             np.testing.assert_array_equal(array, first)
 
 
-def test_nan_stays_in_its_windows():
-    (x, w, _), _ = operands(CASES[0], "f4")
-    x[0, 1, 4, 5] = np.nan
-    found = conv_kernels.conv_nd(x, w, 1, 1)
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(plain.conv_nd(x, w, 1, 1)))
+@pytest.mark.parametrize("place", [(0, 1, 4, 5), (0, 0, 3, -1), (1, 2, -1, -1), (1, 0, 0, 0)])
+def test_nan_stays_in_its_windows(place):
+    (x, w, g), settings = operands(CASES[0], "f4")
+    x[place] = g[place] = np.nan
+    for found, want in zip(maps(conv_kernels, x, w, g, settings)[:2],
+                           maps(plain, x, w, g, settings)[:2]):
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(want))
 
 
 @pytest.mark.parametrize("dtype", ["i8", "c8"])
