@@ -45,9 +45,12 @@ def _nll_back_fits(grad: Tensor, target: Tensor, weight: Any, shape: tuple,
 
 
 def _at_class(target: Tensor, classes: int, ignored: int) -> Tensor:
-    """Where the class of every row is, as a mask (rows, classes)."""
+    """Where the class of every row that counts is, as a mask (rows, classes)."""
     MODES.tracer.check_range(target, 0, classes, ignored)
-    return wrap(np.arange(classes)) == target.unsqueeze(1)
+    numbers = np.arange(classes)
+    # A row that is left out is at no class, also where its number is that of one.
+    numbers[numbers == ignored] = classes
+    return wrap(numbers) == target.unsqueeze(1)
 
 
 def _count(target: Tensor, ignored: int, like: Tensor) -> Tensor:
