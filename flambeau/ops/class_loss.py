@@ -80,7 +80,7 @@ def _nll_forward(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
 
 def _nll_transpose(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, ...],
                    reduction: str, ignore_index: int) -> ndarray:
-    weights = None
+    weights, given = None, t
     if w is not None or not _plain(t, ignore_index):
         t, weights = _class_weights(t, w, ignore_index, shape[min(1, len(shape) - 1)], g.dtype)
     out = np.zeros(shape, g.dtype)
@@ -89,7 +89,8 @@ def _nll_transpose(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, 
         return out
     if reduction == "mean":
         g = g / np.add.reduce(weights, axis=None)
-    out[_cells(t)] = -g * weights
+    # Where everything is ignored ``g`` is no number, and the gradients are zeros all the same.
+    out[_cells(t)] = np.where(given == ignore_index, g.dtype.type(0), -g * weights)
     return out
 
 

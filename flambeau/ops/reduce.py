@@ -94,7 +94,8 @@ def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     if type(g) is not ndarray:
         return (g if n == 1 else g / n).expand(shape)
     r = np.empty(shape, g.dtype)
-    r.fill(g if n == 1 else g.item() / n)
+    if r.size:
+        r.fill(g if n == 1 else g.item() / n)
     return r
 
 

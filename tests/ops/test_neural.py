@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,18 @@ def test_parameter_copies_and_pickles() -> None:
         assert repr(other) == "Parameter containing:\ntensor([1., 1.], requires_grad=True)"
     assert copy.deepcopy(p).grad is None
     assert type(p + 1) is torch.Tensor
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(3)])
+def test_ignored_classes_have_no_gradient_where_the_loss_is_no_number(weight: Any) -> None:
+    x = torch.randn(2, 3, requires_grad=True)
+    loss = F.cross_entropy(x, torch.tensor([1, 1]), weight=weight, ignore_index=1)
+    loss.backward()
+    assert np.isnan(loss.item()) and numbers(x.grad) == [[0.0] * 3] * 2
+
+
+def test_going_back_through_the_mean_of_nothing() -> None:
+    x = torch.zeros(0, 3, requires_grad=True)
+    for value in (x.mean(), F.l1_loss(x, x.detach()), (x * 2).square().mean()):
+        value.backward()
+        assert np.isnan(value.item()) and x.grad.shape == (0, 3)
