@@ -174,3 +174,33 @@ def test_inputs_that_are_views_give_the_same():
                          lambda t: F.layer_norm(t, t.shape[1:])):
             np.testing.assert_allclose(function(view).numpy(), function(dense).numpy(),
                                        rtol=1e-5, atol=1e-6)
+
+
+ZEROS = {
+    "mul": lambda x, z: x * z, "div": lambda x, z: z / x, "full": torch.full_like,
+    "where": lambda x, z: torch.where(x > 0, z, x), "clamp": lambda x, z: (x - 5).clamp(z, z),
+    "masked": lambda x, z: x.masked_fill(x > 0, z), "copysign": torch.copysign,
+    "threshold": lambda x, z: torch.nn.functional.threshold(x, 5.0, z),
+    "leaky": lambda x, z: torch.nn.functional.leaky_relu(-x, z),
+    "nan_to_num": lambda x, z: torch.nan_to_num(x * float("nan"), nan=z),
+    "in place": lambda x, z: x.clone().mul_(z)}
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_zeros_of_both_signs_are_two_numbers(name):
+    for compiled in (False, True):
+        function = torch.compile(ZEROS[name]) if compiled else ZEROS[name]
+        for size in (4, 100_000):
+            for z in (0.0, -0.0, 0.0, -0.0):
+                found = torch.signbit(function(torch.full((size,), 2.0), z))
+                want = torch.signbit(ZEROS[name](torch.full((4,), 2.0), z))
+                assert found.all() == want.all() and found.any() == want.any()
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_one_and_true_are_numbers_of_two_dtypes(size):
+    x = torch.arange(size)
+    for number, held in [(1.0, "float32"), (1, "int64"), (True, "int64"), (1.0, "float32")]:
+        for found in (x + number, x * number, torch.where(x > 2, x, number)):
+            assert found.dtype is getattr(torch, held)
+            assert type(found[-1].item()) is (float if held == "float32" else int)

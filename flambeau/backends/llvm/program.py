@@ -123,6 +123,14 @@ class Step(NamedTuple):
     kind: str | None = None
 
 
+def told_apart(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Steps that are equal where they do the same: 0.0 and -0.0 are equal, NaN is not to NaN."""
+    if not any([type(s.value) is float and (s.value == 0 or s.value != s.value) for s in steps]):
+        return steps
+    return tuple([s._replace(value=repr(s.value)) if type(s.value) is float else s  # type: ignore
+                  for s in steps])
+
+
 @dataclass(frozen=True)
 class Pointwise:
     """For every element, run the steps and store the values that `outputs` numbers.
@@ -135,10 +143,11 @@ class Pointwise:
     """
 
     inputs: tuple[Input, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = field(compare=False)
     outputs: tuple[int, ...]
     kinds: tuple[str, ...] = field(init=False, compare=False, repr=False)
     by_rows: bool = field(init=False, compare=False, repr=False)
+    told: tuple[Step, ...] = field(init=False, repr=False)
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -153,8 +162,9 @@ class Pointwise:
         by_rows = any(item.layout in ("row", "column") for item in self.inputs)
         object.__setattr__(self, "kinds", tuple(found))
         object.__setattr__(self, "by_rows", by_rows)
+        object.__setattr__(self, "told", told_apart(self.steps))
         # programs are looked up at every call
-        object.__setattr__(self, "_hash", hash((self.inputs, self.steps, self.outputs)))
+        object.__setattr__(self, "_hash", hash((self.inputs, self.told, self.outputs)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -186,10 +196,11 @@ class Rows:
     """
 
     inputs: tuple[Input, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = field(compare=False)
     outputs: tuple[Output, ...]
     kinds: tuple[str, ...] = field(init=False, compare=False, repr=False)
     by_element: tuple[bool, ...] = field(init=False, compare=False, repr=False)
+    told: tuple[Step, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         kinds = [item.kind for item in self.inputs]
@@ -208,6 +219,7 @@ class Rows:
             raise ValueError("a program by rows has an output, and a value of every element")
         object.__setattr__(self, "kinds", tuple(kinds))
         object.__setattr__(self, "by_element", tuple(wide))
+        object.__setattr__(self, "told", told_apart(self.steps))
 
 
 def _row_kind(step: Step, kinds: list[str], wide: list[bool]) -> str:

@@ -78,6 +78,21 @@ def test_equal_programs_share_one_kernel():
     assert calls.pointwise_kernel(made()) is calls.pointwise_kernel(made())
 
 
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_zeros_of_both_signs_and_nan_are_constants_of_their_own(kind):
+    def made(number):
+        steps = (Step("const", (), number, kind), Step("mul", (0, 1)))
+        return Pointwise((Input(kind),), steps, (2,))
+
+    x, out = np.ones(8, calls.DTYPES[kind]), np.empty(8, calls.DTYPES[kind])
+    for number in (0.0, -0.0, 0.0, float("nan"), 1.0, True, 1):
+        calls.pointwise_kernel(made(number)).run((out,), (x,))
+        np.testing.assert_array_equal(out, x * number)
+        assert np.signbit(out).all() == np.signbit(x * number).all()
+    assert made(0.0) != made(-0.0)
+    assert made(float("nan")) == made(float("nan"))
+
+
 def test_the_text_of_a_small_program():
     program = Pointwise((Input("f32"), Input("f32", "scalar")), (Step("mul", (0, 1)),), (2,))
     text = printer.print_pointwise(program, 16)
