@@ -118,7 +118,7 @@ def _program_lines(program: Any) -> Iterator[str]:
 
 def _homes(executor: Any) -> dict[int, int]:
     """Which unit each node runs in."""
-    return {id(node): unit.number for unit in getattr(executor, "order", ())
+    return {id(node): unit.number for unit in getattr(executor, "units", ())
             for node in unit.nodes}
 
 

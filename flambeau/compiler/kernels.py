@@ -8,9 +8,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from flambeau.backends.llvm import calls, jit, printer, row_printer, rows
+import numpy as np
+
+from flambeau.backends.llvm import calls, chores, jit, printer, row_printer, rows
 from flambeau.backends.llvm.expressions import Builder, Symbol
 from flambeau.backends.llvm.program import Pointwise, Rows
+from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import likeness_of, steps_of
 from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
@@ -32,6 +35,8 @@ class Code:
 # The code that is loaded, by a digest of its text, and the latest, kept for the next program.
 _LOADED: WeakValueDictionary[bytes, Code] = WeakValueDictionary()
 _LATEST: deque[Code] = deque(maxlen=256)
+# The fewest elements of a piece of an elementwise kernel.
+GRAIN = 1 << 10
 # Designs of kernels, by what they depend on: networks have many layers that are alike.
 _DESIGNS: dict[Hashable, Design] = {}
 MOST_DESIGNS = 1 << 8
@@ -125,11 +130,43 @@ class Kernel:
         return sum([v.nbytes for v in self.outs]) + sum([v.nbytes for v, _ in self.ins])
 
     @property
+    def scratch(self) -> list[int]:
+        """Bytes of memory for what units leave of sums over rows, for each of these sums."""
+        return [self.count * v.nbytes for v, layout in zip(self.outs, self.layouts)
+                if layout == "row"]
+
+    def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
+        """Zeros for sums over rows, the kernel, and the sums of what its units left."""
+        outs, ins = words[:len(self.outs)], words[len(self.outs):]
+        parts = iter(scratch)
+        before, after = [], []
+        for at, (value, layout) in enumerate(zip(self.outs, self.layouts)):
+            if layout != "row":
+                continue
+            part: Word = next(parts), 0
+            size = self.count * value.nbytes
+            before.append(Call(_chore("zero"), size, size, [part], size, size))
+            name = "sum_f32" if value.dtype == np.float32 else "sum_f64"
+            after.append(Call(_chore(name), value.size, 1 << 14,
+                              [outs[at], part, self.count, value.size], size, 64))
+            outs[at] = part
+        simple = isinstance(self.program, Pointwise) and not self.program.by_rows
+        call = Call(self.address, self.count, self.chunk, [*outs, *ins, *self.sizes], self.nbytes,
+                    GRAIN if simple else 1)
+        return [x for x in (before, [call], after) if x]
+
+    @property
     def passes(self) -> int:
         """How often it walks along a row."""
         if isinstance(self.program, Pointwise):
             return 1
         return len(row_printer.make_plan(self.program).passes)
+
+
+def _chore(name: str) -> int:
+    found = chores.address(name)
+    assert found is not None
+    return found
 
 
 def kernel_of(group: Group, kept: set[int]) -> Kernel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,21 +12,22 @@ from numpy.lib.stride_tricks import as_strided
 
 from flambeau.backends import memory
 from flambeau.backends.llvm import chores, pool
-from flambeau.backends.threads import leave_blas_alone
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
+from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
-from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
+from flambeau.compiler.kernels import compile_all, kernel_of
+from flambeau.compiler.order import waves_of
 from flambeau.compiler.products import Product, product_of
+from flambeau.compiler.singles import Power, power_of
 from flambeau.compiler.strides import Strided, strided_of
+from flambeau.compiler.tables import TableWriter
 
 __all__ = ["NativeResult", "Plan", "Target"]
 
 ndarray = np.ndarray
-# Bytes moved, or operations done, from which other Python threads may run meanwhile.
-LONG = 1 << 16
 
 
 class Target(NamedTuple):
@@ -35,24 +36,6 @@ class Target(NamedTuple):
     value: Value
     input: int
     strides: tuple[int, ...]
-
-
-class Place(NamedTuple):
-    """Where a value's elements are: "arena" (a byte), "slot" (an array of the call), "const"."""
-
-    kind: str
-    at: int
-
-
-class Segment:
-    """Units that run as one table, or one node that runs in NumPy."""
-
-    def __init__(self, table: ndarray | None, slots: list[int], call: Callable | None) -> None:
-        self.table = table
-        self.slots = slots
-        self.call = call
-        # Arrays that nobody needs once this has run.
-        self.dying: list[int] = []
 
 
 class Plan:
@@ -70,10 +53,13 @@ class Plan:
         self.fresh: list[tuple[int, Target]] = []
         self.written: set[int] = set()
         self._place_inputs()
-        self.order = self._ordered()
-        self.homes = {v.number: u for u in self.order for n in u.nodes for v in n.outputs}
-        self.singles = {u.number: s for u in self.order if not isinstance(u, Group)
+        self.homes = {v.number: u for u in self.units for n in u.nodes for v in n.outputs}
+        self.singles = {u.number: s for u in self.units if not isinstance(u, Group)
                         for s in [self._single(u.nodes[0])] if s is not None}
+        self.kept = self._kept()
+        # Units that run side by side, and which of these lists each unit is in.
+        self.waves = self._waves()
+        self.turns = {u.number: at for at, wave in enumerate(self.waves) for u in wave}
         self._place_targets()
         self._build()
 
@@ -83,38 +69,24 @@ class Plan:
 
     # Order
 
-    def _ordered(self) -> list[Unit]:
-        """Units in an order that dependencies allow: what can fail first, writers last."""
+    def _waves(self) -> list[list[Unit]]:
         aims = {t.value.number for t in self.targets if t.input >= 0}
+        wanted = {self.access(t.value).root.number for t in self.targets}
 
-        def rank(unit: Unit) -> tuple[int, int]:
-            writes = any([v.number in aims for n in unit.nodes for v in n.outputs])
-            return int(writes), unit.number
+        def writes(unit: Unit) -> bool:
+            return any([v.number in aims for n in unit.nodes for v in n.outputs])
 
-        ready: list[tuple[int, int]] = []
-        # Per unit those that wait for it, though for others, too, it may be.
-        waiting: dict[int, list[Unit]] = {}
-        done = 0
+        def kind(unit: Unit) -> Any:
+            if isinstance(unit, Group):
+                return tuple([n.name for n in unit.nodes])
+            single = self.singles.get(unit.number)
+            return None if single is None else type(single)
 
-        def enter(unit: Unit) -> None:
-            left = unit.before & ~done
-            if left:
-                waiting.setdefault((left & -left).bit_length() - 1, []).append(unit)
-            else:
-                heapq.heappush(ready, rank(unit))
+        def made(unit: Unit) -> int:
+            return sum([v.nbytes for n in unit.nodes for v in n.outputs
+                        if v.number in self.kept and v.number not in wanted])
 
-        for u in self.units:
-            enter(u)
-        units = {u.number: u for u in self.units}
-        found = []
-        while ready:
-            number = heapq.heappop(ready)[-1]
-            found.append(units[number])
-            done |= 1 << number
-            for u in waiting.pop(number, ()):
-                enter(u)
-        assert not waiting, "units wait for each other"
-        return found
+        return waves_of(self.units, writes, kind, made)
 
     # Places
 
@@ -130,10 +102,9 @@ class Plan:
     def _place_targets(self) -> None:
         """Let values that are wanted be computed where they are wanted, if nothing forbids it."""
         readers = self._readers()
-        turns = {u.number: at for at, u in enumerate(self.order)}
         sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes if n.kind == "input"}
         kept = {self.access(t.value).root.number for t in self.targets}
-        safe = max([at for at, u in enumerate(self.order) if self._may_fail(u)], default=-1)
+        safe = max([self.turns[u.number] for u in self.units if self._may_fail(u)], default=-1)
         for target in self.targets:
             value = target.value
             if value.number in self.places or self.access(value).root is not value:
@@ -144,9 +115,8 @@ class Plan:
                 continue
             if target.input < 0:
                 self.places[value.number] = Place("slot", self._new_slot(target))
-            elif turns[home.number] > safe and target.input not in self.written and (
-                    self._may_overwrite(value, turns[home.number], sources.get(target.input),
-                                        kept, readers)):
+            elif self.turns[home.number] > safe and target.input not in self.written and (
+                    self._may_overwrite(value, home, sources.get(target.input), kept, readers)):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
 
@@ -155,12 +125,12 @@ class Plan:
         self.slots += 1
         return self.slots - 1
 
-    def _readers(self) -> dict[int, list[int]]:
-        """Per input's number the places, in the order, of the units that read it."""
-        found: dict[int, list[int]] = {}
-        for at, unit in enumerate(self.order):
+    def _readers(self) -> dict[int, list[Unit]]:
+        """Per input's number the units that read it."""
+        found: dict[int, list[Unit]] = {}
+        for unit in self.units:
             for root in self._roots_read(unit):
-                found.setdefault(root.number, []).append(at)
+                found.setdefault(root.number, []).append(unit)
         return found
 
     def _roots_read(self, unit: Unit) -> Iterator[Value]:
@@ -168,17 +138,19 @@ class Plan:
             for v in node.values():
                 yield self.access(v).root
 
-    def _may_overwrite(self, value: Value, at: int, source: Value | None, kept: set[int],
-                       readers: dict[int, list[int]]) -> bool:
-        """Whether the unit at a place of the order can write into an input: nobody needs what it
-        held by then. ``kept`` are the values that are wanted in the end.
+    def _may_overwrite(self, value: Value, home: Unit, source: Value | None, kept: set[int],
+                       readers: dict[int, list[Unit]]) -> bool:
+        """Whether a unit can write into an input: nobody needs what it held by then.
+
+        ``kept`` are the values that are wanted in the end.
         """
-        home = self.order[at]
         if not isinstance(home, Group):
             return False
         if source is None:
             return True
-        if source.number in kept or any([i > at for i in readers.get(source.number, ())]):
+        turn = self.turns[home.number]
+        if source.number in kept or any([u is not home and self.turns[u.number] >= turn
+                                         for u in readers.get(source.number, ())]):
             return False
         layout = home.layouts[value.number]
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
@@ -200,33 +172,87 @@ class Plan:
     # Building
 
     def _build(self) -> None:
-        kept = self._kept()
-        kernels = {u.number: kernel_of(u, kept) for u in self.order if isinstance(u, Group)}
-        self.kernels = kernels
-        self._place_made(kernels)
-        for kernel in kernels.values():
+        self.kernels = {u.number: kernel_of(u, self.kept) for u in self.units
+                        if isinstance(u, Group)}
+        self._place_made()
+        for kernel in self.kernels.values():
             if all([self.places[v.number].kind == "arena" or self.places[v.number].at >= self.inputs
                     for v in kernel.outs]):
                 kernel.stream()
-        compile_all(kernels.values())
-        writer = _Writer(self)
-        for unit in self.order:
-            if unit.number in kernels:
-                writer.kernel(kernels[unit.number])
-            elif unit.number in self.singles:
-                writer.single(self.singles[unit.number])
+        compile_all(self.kernels.values())
+        writer = TableWriter(self.consts)
+        homes = []
+        for wave in self.waves:
+            if wave[0].number in self.kernels or wave[0].number in self.singles:
+                for calls in zip_longest(*[self._calls(u) for u in wave], fillvalue=()):
+                    writer.run([c for part in calls for c in part])
             else:
-                writer.node(unit.nodes[0])
-            writer.unit_ends()
+                self._write_node(wave[0].nodes[0], writer)
+            homes.append(writer.here)
         self.segments = writer.finished()
-        self._let_die(writer.homes)
+        self._let_die(homes)
         self.arena = memory.empty((self.arena_size,), np.dtype(np.uint8))
         writer.settle(self.arena)
+
+    def _calls(self, unit: Unit) -> list[list[Call]]:
+        """What a unit calls, one after another."""
+        kernel = self.kernels.get(unit.number)
+        if kernel is not None:
+            words: list[Word] = [(self.places[v.number], 0) for v in kernel.outs]
+            words += [(self.places[v.number], offset * v.dtype.itemsize)
+                      for v, offset in kernel.ins]
+            return kernel.calls(words, self.scratch[unit.number])
+        single = self.singles[unit.number]
+        words = [(self.places[single.out.number], 0)]
+        words += [(self.places[a.root.number], a.offset * a.root.dtype.itemsize)
+                  for a in single.ins]
+        return single.calls(words)
+
+    def _write_node(self, node: Node, writer: TableWriter) -> None:
+        """Run a node in NumPy, or as a check."""
+        if node.kind == "const" or node.kind == "check" and self._write_check(node, writer):
+            return
+        readers = {v.number: self.reader(v) for v in node.values()}
+        step = step_of(node)
+        outs = [(v.number, self.places[v.number].at) for v in node.outputs]
+        made = {slot for slot, _ in self.fresh}
+        count = self.graph.count
+
+        def call(slots: list[Any]) -> None:
+            values: list = [None] * count
+            for number, read in readers.items():
+                values[number] = read(slots)
+            step(values)
+            for number, slot in outs:
+                a = values[number]
+                if slot in made:
+                    slots[slot][...] = a
+                else:
+                    slots[slot] = a if a.flags.c_contiguous else a.copy("C")
+
+        writer.call(call)
+
+    def _write_check(self, node: Node, writer: TableWriter) -> bool:
+        (value,) = node.values()
+        access = self.access(value)
+        if value.dtype != np.int64 or access.strides != dense(access.shape):
+            return False
+        low, high, ignored = (node.params[k] for k in ("low", "high", "ignored"))
+        flag = np.zeros(1, np.int64)
+        self.consts[-1 - len(self.consts)] = flag
+        address = flag.__array_interface__["data"][0]
+        words = [address, (self.places[access.root.number], access.offset * 8), low, high,
+                 low if ignored is None else ignored]
+        kernel = chores.address("range_i64")
+        assert kernel is not None
+        writer.run([Call(kernel, value.size, value.size, words, value.nbytes, value.size)])
+        writer.test(address)
+        return True
 
     def _let_die(self, homes: list[int]) -> None:
         """Note after which segment nobody needs the arrays that single nodes make.
 
-        ``homes`` has the segment of every unit, in their order.
+        ``homes`` has the segment of every wave.
         """
         lasting = {slot for slot, _ in self.fresh}
         for number, place in self.places.items():
@@ -235,49 +261,48 @@ class Plan:
                     and last is not None and last < len(homes)):
                 self.segments[homes[last]].dying.append(place.at)
 
-    def _single(self, node: Node) -> Product | Strided | None:
-        """The kernel that a node outside of groups is; None where it runs in Python."""
-        if node.kind != "op" or is_power(node):
+    def _single(self, node: Node) -> Product | Strided | Power | None:
+        """The call that a node outside of groups is; None where it runs in Python."""
+        if node.kind != "op":
             return None
-        return product_of(node, self.access) or strided_of(node, self.access)
+        return (power_of(node, self.access) or product_of(node, self.access)
+                or strided_of(node, self.access))
 
     def _may_fail(self, unit: Unit) -> bool:
-        return not (isinstance(unit, Group) or unit.number in self.singles
-                    or is_power(unit.nodes[0]))
+        return not (isinstance(unit, Group) or unit.number in self.singles)
 
     def _kept(self) -> set[int]:
         """The values that somebody reads outside of the group that makes them."""
         kept = {self.access(t.value).root.number for t in self.targets}
-        for unit in self.order:
+        for unit in self.units:
             for root in self._roots_read(unit):
                 if self.homes.get(root.number) is not unit:
                     kept.add(root.number)
-        for u in self.order:
+        for u in self.units:
             if isinstance(u, Group) and not any([n.outputs[0].number in kept for n in u.nodes]):
                 kept.add(u.nodes[-1].outputs[0].number)
         return kept
 
-    def _place_made(self, kernels: dict[int, Kernel]) -> None:
+    def _place_made(self) -> None:
         """Give every value that a unit leaves behind a place, while somebody needs it."""
         last: dict[int, int] = {}
-        for at, unit in enumerate(self.order):
+        for unit in self.units:
             for root in self._roots_read(unit):
-                last[root.number] = at
+                last[root.number] = max(last.get(root.number, 0), self.turns[unit.number])
         for t in self.targets:
-            last[self.access(t.value).root.number] = len(self.order)
+            last[self.access(t.value).root.number] = len(self.waves)
         self.last = last
         arena = Arena()
-        self.partials: dict[int, int] = {}
-        for at, unit in enumerate(self.order):
+        # Per unit the memory that it needs while it runs.
+        self.scratch: dict[int, list[Place]] = {}
+        for at, unit in [(at, u) for at, wave in enumerate(self.waves) for u in wave]:
             made: list[Value] = []
-            if unit.number in kernels:
-                kernel = kernels[unit.number]
+            if unit.number in self.kernels:
+                kernel = self.kernels[unit.number]
                 made = kernel.outs
-                for value, layout in zip(kernel.outs, kernel.layouts):
-                    if layout == "row":
-                        size = kernel.count * value.nbytes
-                        self.partials[value.number] = arena.take(size, at, at)
-            elif unit.number in self.singles or is_power(unit.nodes[0]):
+                self.scratch[unit.number] = [Place("arena", arena.take(size, at, at))
+                                             for size in kernel.scratch]
+            elif unit.number in self.singles:
                 made = [unit.nodes[0].outputs[0]]
             else:
                 for value in unit.nodes[0].outputs:
@@ -356,188 +381,3 @@ class NativeResult:
         """The new array of a target; None where it was not computed in one."""
         return next((self.slots[s] for s, t in self.plan.fresh
                      if t is self.plan.targets[target]), None)
-
-
-def is_power(node: Node) -> bool:
-    """Whether a node is a power of float64 numbers that lie as the C library's loop reads them."""
-    if node.op is None or node.op.name != "pow" or node.outputs[0].dtype != np.float64:
-        return False
-    shape = node.outputs[0].shape
-    for x in node.inputs:
-        if type(x) is Value:
-            access = access_of(x)
-            if x.dtype != np.float64 or access.strides != dense(access.shape) or (
-                    x.shape != shape and x.size != 1):
-                return False
-        elif isinstance(x.value, (complex, bool)):
-            return False
-    return True
-
-
-class _Writer:
-    """Writes the tables: entries, and where in them addresses must be put."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.segments: list[Segment] = []
-        # The segment of every unit so far.
-        self.homes: list[int] = []
-        self.entries: list[list[int]] = []
-        self.patches: list[tuple[int, int, int]] = []
-        self.arena_words: list[tuple[int, int]] = []
-        self.pending: list[tuple[int, list[tuple[int, int]]]] = []
-        self.work = 0
-        self.length = 0
-
-    def unit_ends(self) -> None:
-        """Note where the unit that was just written runs: in the table to come, or by itself."""
-        self.homes.append(len(self.segments) if self.entries else max(len(self.segments) - 1, 0))
-
-    def kernel(self, kernel: Kernel) -> None:
-        """Run a fused kernel, and add up what its units left of sums over rows."""
-        plan = self.plan
-        pointers: list[Any] = []
-        for value, layout in zip(kernel.outs, kernel.layouts):
-            if layout == "row":
-                partial = Place("arena", plan.partials[value.number])
-                size = kernel.count * value.nbytes
-                self._entry(chores.address("zero"), size, size, [(partial, 0)])
-                pointers.append((partial, 0))
-            else:
-                pointers.append((plan.places[value.number], 0))
-        for value, offset in kernel.ins:
-            pointers.append((plan.places[value.number], offset * value.dtype.itemsize))
-        self._entry(kernel.address, kernel.count, kernel.chunk, [*pointers, *kernel.sizes])
-        self.work += kernel.nbytes
-        for value, layout in zip(kernel.outs, kernel.layouts):
-            if layout == "row":
-                name = "sum_f32" if value.dtype == np.float32 else "sum_f64"
-                words = [(plan.places[value.number], 0),
-                         (Place("arena", plan.partials[value.number]), 0), kernel.count,
-                         value.size]
-                self._entry(chores.address(name), value.size, 1 << 14, words)
-
-    def single(self, single: Product | Strided) -> None:
-        """Run a matrix product, or a node over operands of any strides."""
-        plan = self.plan
-        words: list[Any] = [(plan.places[single.out.number], 0)]
-        for access in single.ins:
-            words.append((plan.places[access.root.number],
-                          access.offset * access.root.dtype.itemsize))
-        if isinstance(single, Strided):
-            route = single.route
-            self._entry(route.address, route.rows, route.chunk, [*words, *route.numbers])
-            self.work += single.nbytes
-            return
-        leave_blas_alone()
-        self._entry(chores.address(single.name), single.slices, 1, [*words, *single.sizes])
-        self.work += single.flops // 8
-
-    def node(self, node: Node) -> None:
-        """Run a node in NumPy, or as a chore."""
-        if node.kind == "const":
-            return
-        if node.kind == "check" and self._check(node) or self._power(node):
-            return
-        self._close()
-        readers = {v.number: self.plan.reader(v) for v in node.values()}
-        step = step_of(node)
-        outs = [(v.number, self.plan.places[v.number].at) for v in node.outputs]
-        made = {slot for slot, _ in self.plan.fresh}
-        count = self.plan.graph.count
-
-        def call(slots: list[Any]) -> None:
-            values: list = [None] * count
-            for number, read in readers.items():
-                values[number] = read(slots)
-            step(values)
-            for number, slot in outs:
-                a = values[number]
-                if slot in made:
-                    slots[slot][...] = a
-                else:
-                    slots[slot] = a if a.flags.c_contiguous else a.copy("C")
-
-        self.segments.append(Segment(None, [], call))
-
-    def _check(self, node: Node) -> bool:
-        (value,) = node.values()
-        access = self.plan.access(value)
-        if value.dtype != np.int64 or access.strides != dense(access.shape):
-            return False
-        low, high, ignored = (node.params[k] for k in ("low", "high", "ignored"))
-        flag = np.zeros(1, np.int64)
-        self.plan.consts[-1 - len(self.plan.consts)] = flag
-        address = flag.__array_interface__["data"][0]
-        data = (self.plan.places[access.root.number], access.offset * 8)
-        words = [address, data, low, high, low if ignored is None else ignored]
-        self._entry(chores.address("range_i64"), value.size, value.size, words)
-        self._entry(0, 0, 0, [address])
-        return True
-
-    def _power(self, node: Node) -> bool:
-        """A power of float64 numbers: the C library's, one by one."""
-        if not is_power(node):
-            return False
-        plan, out = self.plan, node.outputs[0]
-        words: list[Any] = [(plan.places[out.number], 0)]
-        moves = []
-        for x in node.inputs:
-            if type(x) is Value:
-                access = plan.access(x)
-                words.append((plan.places[access.root.number], access.offset * 8))
-                moves.append(int(x.size > 1))
-            else:
-                held = np.array(x.value, np.float64)
-                plan.consts[-1 - len(plan.consts)] = held
-                words.append(held.__array_interface__["data"][0])
-                moves.append(0)
-        self._entry(chores.address("pow_f64"), out.size, 1 << 12, [*words, *moves])
-        return True
-
-    def _entry(self, kernel: int | None, count: int, chunk: int, words: Sequence[Any]) -> None:
-        entry = [kernel or 0, count, max(chunk, 1), len(words)]
-        for word in words:
-            if not isinstance(word, tuple):
-                entry.append(word)
-                continue
-            place, offset = word
-            at = self.length + len(entry)
-            if place.kind == "slot":
-                self.patches.append((at, place.at, offset))
-                entry.append(0)
-            elif place.kind == "const":
-                array = self.plan.consts[place.at]
-                entry.append(array.__array_interface__["data"][0] + offset)
-            else:
-                self.arena_words.append((at, place.at + offset))
-                entry.append(0)
-        self.entries.append(entry)
-        self.length += len(entry)
-
-    def _close(self) -> None:
-        if not self.entries:
-            return
-        slots = sorted({slot for _, slot, _ in self.patches})
-        at = {slot: i for i, slot in enumerate(slots)}
-        patches = [(word, at[slot], offset) for word, slot, offset in self.patches]
-        table = chores.table_words(patches, self.entries, self.work > LONG)
-        start = int(table[chores.ENTRIES])
-        self.pending.append((len(self.segments), [(start + w, b) for w, b in self.arena_words]))
-        self.segments.append(Segment(table, slots, None))
-        self.entries, self.patches, self.arena_words = [], [], []
-        self.work = self.length = 0
-
-    def finished(self) -> list[Segment]:
-        """The segments, whose tables lack the addresses in the arena."""
-        self._close()
-        return self.segments
-
-    def settle(self, arena: ndarray) -> None:
-        """Put the arena's addresses into the tables."""
-        start = arena.__array_interface__["data"][0]
-        for number, words in self.pending:
-            table = self.segments[number].table
-            assert table is not None
-            for word, byte in words:
-                table[word] = start + byte

@@ -10,8 +10,9 @@ import numpy as np
 
 from flambeau.backends.llvm import chores
 from flambeau.backends.products import leading, one_step, sliced
-from flambeau.backends.threads import get_num_threads
+from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
+from flambeau.compiler.calls import Call, Word
 from flambeau.compiler.graph import Node, Value
 
 __all__ = ["Product", "product_of"]
@@ -45,6 +46,13 @@ class Product(NamedTuple):
     def nbytes(self) -> int:
         """How many bytes it reads and writes, each operand once."""
         return sum([v.nbytes for v in (self.a.root, self.b.root, self.out)])
+
+    def calls(self, words: list[Word]) -> list[list[Call]]:
+        """The call of BLAS on the result and the operands."""
+        leave_blas_alone()
+        kernel = chores.address(self.name)
+        assert kernel is not None
+        return [[Call(kernel, self.slices, 1, [*words, *self.sizes], self.flops // 8)]]
 
 
 def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:

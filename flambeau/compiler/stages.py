@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -39,19 +40,27 @@ def show_kernels(executor: Any) -> None:
 
 
 def work_of(executor: Any) -> Iterator[tuple[str, int, int]]:
-    """Per kernel, product or single node: its name, bytes moved, operations."""
-    for unit in getattr(executor, "order", ()):
-        kernel = executor.kernels.get(unit.number)
-        single = executor.singles.get(unit.number)
-        name = " ".join([n.name for n in unit.nodes])
-        if kernel is not None:
-            yield f"[{name}]", kernel.nbytes, kernel.items * len(kernel.program.steps)
-        elif single is not None:
-            yield name, single.nbytes, getattr(single, "flops", 0)
-        else:
-            node = unit.nodes[0]
-            values = (*node.values(), *node.outputs)
-            yield f"{name} (NumPy)", sum([v.nbytes for v in values]), 0
+    """Per kernel, product or single node: its name, bytes moved, operations.
+
+    Those that run side by side are one: "3 x mm + mm_tn".
+    """
+    for wave in getattr(executor, "waves", ()):
+        parts = [_work(executor, unit) for unit in wave]
+        counts = Counter([name for name, _, _ in parts])
+        yield (" + ".join([name if n == 1 else f"{n} x {name}" for name, n in counts.items()]),
+               sum([moved for _, moved, _ in parts]), sum([work for _, _, work in parts]))
+
+
+def _work(executor: Any, unit: Any) -> tuple[str, int, int]:
+    kernel = executor.kernels.get(unit.number)
+    single = executor.singles.get(unit.number)
+    name = " ".join([n.name for n in unit.nodes])
+    if kernel is not None:
+        return f"[{name}]", kernel.nbytes, kernel.items * len(kernel.program.steps)
+    if single is not None:
+        return name, single.nbytes, getattr(single, "flops", 0)
+    node = unit.nodes[0]
+    return f"{name} (NumPy)", sum([v.nbytes for v in (*node.values(), *node.outputs)]), 0
 
 
 def _show(stage: int, title: str, lines: Iterable[str]) -> None:

@@ -371,6 +371,43 @@ _GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slice
                "width")
 
 
+# several: where pieces are, units' first pieces and their end; pieces (kernel, its context, begin,
+# end), and contexts, their places in words from here; begin and end number the units
+_SEVERAL = """
+define void @several(ptr %context, i64 %begin, i64 %end) {
+entry:
+  %pieces_word = load i64, ptr %context
+  %pieces = getelementptr i64, ptr %context, i64 %pieces_word
+  %starts = getelementptr i64, ptr %context, i64 1
+  %first_place = getelementptr i64, ptr %starts, i64 %begin
+  %first = load i64, ptr %first_place
+  %last_place = getelementptr i64, ptr %starts, i64 %end
+  %last = load i64, ptr %last_place
+  br label %next
+next:
+  %i = phi i64 [%first, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %last
+  br i1 %more, label %one, label %over
+one:
+  %i4 = mul i64 %i, 4
+  %piece = getelementptr i64, ptr %pieces, i64 %i4
+  %kernel = load ptr, ptr %piece
+  %own_place = getelementptr i64, ptr %piece, i64 1
+  %own_word = load i64, ptr %own_place
+  %own = getelementptr i64, ptr %context, i64 %own_word
+  %from_place = getelementptr i64, ptr %piece, i64 2
+  %from = load i64, ptr %from_place
+  %to_place = getelementptr i64, ptr %piece, i64 3
+  %to = load i64, ptr %to_place
+  call void %kernel(ptr %own, i64 %from, i64 %to)
+  %i1 = add i64 %i, 1
+  br label %next
+over:
+  ret void
+}
+"""
+
+
 def _gemm_text(name: str, kind: str) -> str:
     loads = []
     for at, word in enumerate(("a", "b", *_GEMM_WORDS), 1):
@@ -392,8 +429,10 @@ def _sum_text(name: str, kind: str) -> str:
 
 @functools.cache
 def _library() -> jit.Library:
-    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW])
-    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64"))
+    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW,
+                    _SEVERAL])
+    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64",
+                           "several"))
 
 
 @functools.cache
