@@ -17,7 +17,7 @@ import numpy as np
 from flambeau.backends import large, libm
 from flambeau.backends.llvm.program import Input, Pointwise, Step
 
-__all__ = ["Memory", "Update", "Writer", "run", "update_of"]
+__all__ = ["Memory", "Update", "Writer", "fma", "run", "update_of"]
 
 # rows that NumPy updates before loading the kernels has paid off
 PATIENCE = 2000
@@ -31,16 +31,16 @@ _COMPUTING = {**dict.fromkeys(HALVES, np.dtype(np.float32)),
               np.dtype(np.complex64): np.dtype(np.float32),
               np.dtype(np.complex128): np.dtype(np.float64)}
 
-def _fma(x: Any, y: Any, z: Any, out: np.ndarray | None = None) -> Any:
+def fma(x: Any, y: Any, z: Any, out: np.ndarray | None = None) -> Any:
     """`x * y + z` rounded once, as the kernels and PyTorch compute it."""
     if z.dtype == np.float32:
         # a product of float32 is exact in float64
-        wide = np.multiply(x, y, dtype=np.float64)
-        np.add(wide, z, out=wide)
+        wide = np.multiply(x, y, dtype=np.float64, out=...)
+        wide = np.add(wide, z, out=wide if wide.shape == z.shape else ...)
     else:
         wide = libm.fused(x, y, z)
     if out is None:
-        return wide.astype(z.dtype)
+        return np.asarray(wide, z.dtype)
     out[...] = wide
     return out
 
@@ -50,7 +50,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
-    "fma": _fma,
+    "fma": fma,
     "neg": np.negative,
     "abs": np.abs,
     "sqrt": np.sqrt,

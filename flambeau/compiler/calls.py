@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-__all__ = ["Call", "Place", "Word"]
+from flambeau.compiler.access import Access
+from flambeau.compiler.graph import Value
+
+__all__ = ["Call", "Place", "Single", "Word"]
 
 
 class Place(NamedTuple):
@@ -30,3 +34,26 @@ class Call(NamedTuple):
     words: list[Word]
     work: int
     grain: int = 1
+
+
+class Single(Protocol):
+    """A node that is calls of its own, outside of fused kernels."""
+
+    @property
+    def out(self) -> Value:
+        """What it makes."""
+
+    @property
+    def ins(self) -> Sequence[Access]:
+        """What it reads."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it reads and writes."""
+
+    @property
+    def scratch(self) -> list[int]:
+        """Bytes of each piece of memory that it needs while it runs."""
+
+    def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
+        """Its calls on the result and the operands, one list after another."""

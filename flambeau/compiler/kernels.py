@@ -145,9 +145,9 @@ class Kernel:
                 continue
             part: Word = next(parts), 0
             size = self.count * value.nbytes
-            before.append(Call(_chore("zero"), size, size, [part], size, size))
+            before.append(Call(chores.chore("zero"), size, size, [part], size, size))
             name = "sum_f32" if value.dtype == np.float32 else "sum_f64"
-            after.append(Call(_chore(name), value.size, 1 << 14,
+            after.append(Call(chores.chore(name), value.size, 1 << 14,
                               [outs[at], part, self.count, value.size], size, 64))
             outs[at] = part
         simple = isinstance(self.program, Pointwise) and not self.program.by_rows
@@ -161,12 +161,6 @@ class Kernel:
         if isinstance(self.program, Pointwise):
             return 1
         return len(row_printer.make_plan(self.program).passes)
-
-
-def _chore(name: str) -> int:
-    found = chores.address(name)
-    assert found is not None
-    return found
 
 
 def kernel_of(group: Group, kept: set[int]) -> Kernel:

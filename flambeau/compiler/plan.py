@@ -1,4 +1,4 @@
-"""A graph as native code: kernels in order, memory for what they make, and one table of calls."""
+"""A graph as native code: kernels in order, and memory for what they make."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from flambeau.backends import memory
 from flambeau.backends.llvm import chores, pool
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
-from flambeau.compiler.calls import Call, Place, Word
+from flambeau.compiler.calls import Call, Place, Single, Word
 from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
-from flambeau.compiler.kernels import compile_all, kernel_of
+from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
 from flambeau.compiler.order import waves_of
-from flambeau.compiler.products import Product, product_of
-from flambeau.compiler.singles import Power, power_of
-from flambeau.compiler.strides import Strided, strided_of
+from flambeau.compiler.products import product_of
+from flambeau.compiler.singles import chore_of
+from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
 
 __all__ = ["NativeResult", "Plan", "Target"]
@@ -206,7 +206,7 @@ class Plan:
         words = [(self.places[single.out.number], 0)]
         words += [(self.places[a.root.number], a.offset * a.root.dtype.itemsize)
                   for a in single.ins]
-        return single.calls(words)
+        return single.calls(words, self.scratch[unit.number])
 
     def _write_node(self, node: Node, writer: TableWriter) -> None:
         """Run a node in NumPy, or as a check."""
@@ -243,9 +243,8 @@ class Plan:
         address = flag.__array_interface__["data"][0]
         words = [address, (self.places[access.root.number], access.offset * 8), low, high,
                  low if ignored is None else ignored]
-        kernel = chores.address("range_i64")
-        assert kernel is not None
-        writer.run([Call(kernel, value.size, value.size, words, value.nbytes, value.size)])
+        size = value.size
+        writer.run([Call(chores.chore("range_i64"), size, size, words, value.nbytes, size)])
         writer.test(address)
         return True
 
@@ -261,11 +260,11 @@ class Plan:
                     and last is not None and last < len(homes)):
                 self.segments[homes[last]].dying.append(place.at)
 
-    def _single(self, node: Node) -> Product | Strided | Power | None:
-        """The call that a node outside of groups is; None where it runs in Python."""
+    def _single(self, node: Node) -> Single | None:
+        """The calls that a node outside of groups is; None where it runs in Python."""
         if node.kind != "op":
             return None
-        return (power_of(node, self.access) or product_of(node, self.access)
+        return (chore_of(node, self.access) or product_of(node, self.access)
                 or strided_of(node, self.access))
 
     def _may_fail(self, unit: Unit) -> bool:
@@ -296,20 +295,16 @@ class Plan:
         # Per unit the memory that it needs while it runs.
         self.scratch: dict[int, list[Place]] = {}
         for at, unit in [(at, u) for at, wave in enumerate(self.waves) for u in wave]:
-            made: list[Value] = []
-            if unit.number in self.kernels:
-                kernel = self.kernels[unit.number]
-                made = kernel.outs
-                self.scratch[unit.number] = [Place("arena", arena.take(size, at, at))
-                                             for size in kernel.scratch]
-            elif unit.number in self.singles:
-                made = [unit.nodes[0].outputs[0]]
-            else:
+            runs = self.kernels.get(unit.number) or self.singles.get(unit.number)
+            if runs is None:
                 for value in unit.nodes[0].outputs:
                     if value.number not in self.places:
                         self.places[value.number] = Place("slot", self.slots)
                         self.slots += 1
-            for value in made:
+                continue
+            self.scratch[unit.number] = [Place("arena", arena.take(size, at, at))
+                                         for size in runs.scratch]
+            for value in runs.outs if isinstance(runs, Kernel) else [runs.out]:
                 if value.number not in self.places:
                     end = last.get(value.number, at)
                     self.places[value.number] = Place("arena", arena.take(value.nbytes, at, end))

@@ -12,7 +12,7 @@ from flambeau.backends.llvm import chores
 from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
-from flambeau.compiler.calls import Call, Word
+from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import Node, Value
 
 __all__ = ["Product", "product_of"]
@@ -47,7 +47,12 @@ class Product(NamedTuple):
         """How many bytes it reads and writes, each operand once."""
         return sum([v.nbytes for v in (self.a.root, self.b.root, self.out)])
 
-    def calls(self, words: list[Word]) -> list[list[Call]]:
+    @property
+    def scratch(self) -> list[int]:
+        """No memory beside its result's."""
+        return []
+
+    def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
         """The call of BLAS on the result and the operands."""
         leave_blas_alone()
         kernel = chores.address(self.name)

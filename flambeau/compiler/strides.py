@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flambeau.backends.llvm import strided
 from flambeau.backends.llvm.expressions import Builder
 from flambeau.compiler.access import Access, broadcast_access
-from flambeau.compiler.calls import Call, Word
+from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import steps_of
 from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
@@ -31,7 +31,12 @@ class Strided(NamedTuple):
         """How many bytes it reads and writes."""
         return self.out.nbytes + sum([self.out.size * a.root.dtype.itemsize for a in self.ins])
 
-    def calls(self, words: list[Word]) -> list[list[Call]]:
+    @property
+    def scratch(self) -> list[int]:
+        """No memory beside its result's."""
+        return []
+
+    def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
         """The call of its kernel on the result and the operands."""
         route = self.route
         return [[Call(route.address, route.rows, route.chunk, [*words, *route.numbers],

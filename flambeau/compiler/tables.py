@@ -97,9 +97,7 @@ class TableWriter:
             words += [calls[at].kernel, contexts[at], begin, end]
         for call in calls:
             words += call.words
-        several = chores.address("several")
-        assert several is not None
-        self._entry(several, len(units), 1, words)
+        self._entry(chores.chore("several"), len(units), 1, words)
 
     def _entry(self, kernel: int, count: int, chunk: int, words: Sequence[Any]) -> None:
         entry = [kernel, count, max(chunk, 1), len(words)]

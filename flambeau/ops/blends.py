@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.updates import fma
 from flambeau.base import dtypes
 from flambeau.core.face import public
 from flambeau.core.kinds import pointwise
@@ -26,6 +27,12 @@ def _addcmul(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
 def _addcdiv(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
     scaled = a if value == 1 else np.multiply(a, _as_scalar(value, a.dtype), out=...)
     return np.add(x, np.divide(scaled, b, out=...), out=...)
+
+
+fused_multiply_add = pointwise(
+    "fma", fma,
+    (lambda g, factor: g * conj_of(factor), lambda g, input: g * conj_of(input), lambda g: g),
+    inputs=("input", "factor", "addend"), places=None)
 
 
 def _as_scalar(value: Any, held: np.dtype) -> ndarray:
@@ -99,4 +106,4 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             raise RuntimeError(f"expected dtype {want} for `{name}` but got dtype {have}")
     return _lerp_op(input, end, weight)
 
-__all__ = ["addcdiv", "addcmul", "lerp"]
+__all__ = ["addcdiv", "addcmul", "fused_multiply_add", "lerp"]

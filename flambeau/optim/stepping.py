@@ -19,6 +19,7 @@ from flambeau.base.dtypes import get_default_dtype
 from flambeau.core.inplace import check_inplace
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
+from flambeau.ops.blends import fused_multiply_add
 from flambeau.ops.complex import view_as_real
 from flambeau.ops.extrema import maximum, minimum
 from flambeau.ops.where import where
@@ -304,12 +305,20 @@ def _extreme(both: Callable, bound: str) -> Callable[[Any, Any], Any]:
     return lambda a, b: both(a, b) if isinstance(b, Tensor) else a.clamp(**{bound: b})
 
 
+def _fused(x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z``, rounded once as the kernels do, where what it is of has a wide dtype."""
+    if all([t._a.dtype in (F32, F64) and not t.is_sparse for t in (x, y, z)
+            if isinstance(t, Tensor)]):
+        return fused_multiply_add(x, y, z)
+    return z + x * y  # a sparse gradient is added to a dense parameter
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
-    "fma": lambda x, y, z: z + x * y,  # a sparse gradient is added to a dense parameter
+    "fma": _fused,
     "neg": operator.neg,
     "abs": abs,
     "sqrt": lambda x: x.sqrt(),

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
-from flambeau.backends.llvm import calls, jit
+from flambeau.backends.llvm import calls, jit, piece_text
 
-__all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "run_table", "table_words"]
+__all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "chore", "run_table",
+           "table_words"]
 
 # where a table's words are
 PATCHES, ENTRIES, END, ALONE, HEAD_WORDS = 0, 1, 2, 3, 4
@@ -371,43 +372,6 @@ _GEMM_WORDS = ("m", "n", "k", "lda", "ldb", "ta", "tb", "sa", "sb", "sc", "slice
                "width")
 
 
-# several: where pieces are, units' first pieces and their end; pieces (kernel, its context, begin,
-# end), and contexts, their places in words from here; begin and end number the units
-_SEVERAL = """
-define void @several(ptr %context, i64 %begin, i64 %end) {
-entry:
-  %pieces_word = load i64, ptr %context
-  %pieces = getelementptr i64, ptr %context, i64 %pieces_word
-  %starts = getelementptr i64, ptr %context, i64 1
-  %first_place = getelementptr i64, ptr %starts, i64 %begin
-  %first = load i64, ptr %first_place
-  %last_place = getelementptr i64, ptr %starts, i64 %end
-  %last = load i64, ptr %last_place
-  br label %next
-next:
-  %i = phi i64 [%first, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %last
-  br i1 %more, label %one, label %over
-one:
-  %i4 = mul i64 %i, 4
-  %piece = getelementptr i64, ptr %pieces, i64 %i4
-  %kernel = load ptr, ptr %piece
-  %own_place = getelementptr i64, ptr %piece, i64 1
-  %own_word = load i64, ptr %own_place
-  %own = getelementptr i64, ptr %context, i64 %own_word
-  %from_place = getelementptr i64, ptr %piece, i64 2
-  %from = load i64, ptr %from_place
-  %to_place = getelementptr i64, ptr %piece, i64 3
-  %to = load i64, ptr %to_place
-  call void %kernel(ptr %own, i64 %from, i64 %to)
-  %i1 = add i64 %i, 1
-  br label %next
-over:
-  ret void
-}
-"""
-
-
 def _gemm_text(name: str, kind: str) -> str:
     loads = []
     for at, word in enumerate(("a", "b", *_GEMM_WORDS), 1):
@@ -429,10 +393,13 @@ def _sum_text(name: str, kind: str) -> str:
 
 @functools.cache
 def _library() -> jit.Library:
-    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW,
-                    _SEVERAL])
-    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64",
-                           "several"))
+    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW])
+    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64"))
+
+
+@functools.cache
+def _pieces() -> jit.Library:
+    return jit.load(piece_text.piece_text(), piece_text.NAMES)
 
 
 @functools.cache
@@ -454,7 +421,12 @@ def address(name: str) -> int | None:
     if name.startswith(("gemm", "blas")):
         products = _products()
         return None if products is None else products.address(name)
-    return _library().address(name)
+    return chore(name)
+
+
+def chore(name: str) -> int:
+    """Where the code of a chore is that calls no BLAS."""
+    return (_pieces() if name in piece_text.NAMES else _library()).address(name)
 
 
 @functools.cache
