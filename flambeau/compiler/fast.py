@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import memory
 from flambeau.backends.llvm import pool
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.gate import Gate, first_table, native_step
@@ -24,9 +23,6 @@ from flambeau.core.node import Output
 from flambeau.core.tensor import Tensor, new_tensor
 
 __all__ = ["fast_call"]
-
-# Bytes from which new arrays come from the cache of large buffers.
-LARGE = 1 << 16
 
 
 def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
@@ -101,9 +97,9 @@ class _Writer:
         self.trace = program.trace
         self.names: dict[str, Any] = {
             "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
-            "MISSED": MISSED, "FAILED": FAILED, "empty": np.empty, "large": memory.empty,
-            "pool": pool, "ready": pool.ensure_started, "lock": program.lock,
-            "spent_like": spent_like, "Output": Output, "gate": gate, "threads": threading}
+            "MISSED": MISSED, "FAILED": FAILED, "pool": gate.pool, "lock": program.lock,
+            "ready": pool.ensure_started, "spent_like": spent_like, "Output": Output,
+            "gate": gate, "threads": threading}
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
@@ -132,12 +128,13 @@ class _Writer:
         for _, array in program.lives:
             held = np.empty((), array.dtype)
             self.lives.append(self._name("l", held))
-        for slot, target in program.executor.fresh:
-            self._new_array(slot, target)
+        self.arrays = {slot: f"f{slot}" for slot, _ in program.executor.fresh}
         self._update_lives()
-        self.line(f"    done = step({', '.join(['table', *self._made(), *args])})")
-        self.line("    if done is not True:")
+        self.line(f"    done = step({', '.join(['table', 'pool', *self.lives, *args])})")
+        self.line("    if done.__class__ is not tuple:")
         self.line("        return MISSED if done is None else FAILED")
+        if self.arrays:
+            self.line(f"    {''.join([f'{name}, ' for name in self.arrays.values()])} = done")
         if rest is not None:
             self._go_on(rest)
         self._commit()
@@ -208,13 +205,6 @@ class _Writer:
         name = f"{stem}{len(self.names)}"
         self.names[name] = value
         return name
-
-    def _new_array(self, slot: int, target: Any) -> None:
-        value, name = target.value, f"f{slot}"
-        make = "large" if value.nbytes >= LARGE else "empty"
-        shape, held = self._name("s", value.shape), self._name("d", value.dtype)
-        self.line(f"    {name} = {make}({shape}, {held})")
-        self.arrays[slot] = name
 
     def _array(self, memory: Memory) -> str:
         target = self.program.executor.targets[self.program.targets[id(memory)]]

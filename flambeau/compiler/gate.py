@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import memory
 from flambeau.backends.llvm import calls, chores
-from flambeau.backends.llvm.gate_text import FUNCTIONS, gate_text
+from flambeau.backends.llvm.check_text import FUNCTIONS, SPARES
+from flambeau.backends.llvm.gate_text import gate_text
 from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import _Default
 from flambeau.base.settings import FILLING
+from flambeau.compiler.access import dense
 from flambeau.compiler.state import MISSING, Entry
 from flambeau.compiler.words import class_word, dict_word, function_words
 from flambeau.core.dispatch import saved_hooks
@@ -25,12 +28,14 @@ from flambeau.core.tensor import Tensor
 __all__ = ["Gate", "first_table", "native_step"]
 
 # The table's first words.
-(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, FRESH, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME,
- SPANS, RUN, RUNS, TRUE, FALSE) = range(17)
+(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, LIVES, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME,
+ SPANS, RUN, RUNS, MADE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
  IDENTITY, SOME_GRAD, NO_HOOKS, WORD) = range(15)
 _NAME = "grad"
+# Bytes from which new arrays come from the cache of large buffers.
+LARGE = 1 << 16
 
 
 @functools.cache
@@ -67,7 +72,7 @@ def _descriptor(name: str) -> Any:
 
 @functools.cache
 def native_step() -> Callable[..., Any] | None:
-    """``step(table, *fresh, *arguments)``; None where objects lie in memory some other way."""
+    """``step(table, pool, *lives, *arguments)``; None where objects lie some other way."""
     if _offsets() is None:
         return None
     return calls.direct_entry(gate_text(), "step", FUNCTIONS)
@@ -83,18 +88,20 @@ class Gate:
         self.loose = program.loose
         self.words: dict[tuple[int, int], int] = {}
         self.table: np.ndarray | None = None
+        # Arrays that results may be made in, if nobody else has them.
+        self.pool: list[Any] = []
         # Where the table has the numbers of changes of libraries.
         self.numbers: list[int] = []
         checks = self._checks(program)
         if checks is None or _offsets() is None:
             return
         slots = program.slots
-        fresh = len(program.lives) + len(program.executor.fresh)
+        lives, fresh = len(program.lives), len(program.executor.fresh)
         words = [0] * HEAD_WORDS
-        words[ARGS] = 1 + fresh + len(program.constants)
-        words[SLOTS], words[FRESH] = len(slots), fresh
+        words[ARGS] = 2 + lives + len(program.constants)
+        words[SLOTS], words[LIVES] = len(slots), lives
         words[NONE], words[LEAF_AT] = id(None), id(LEAF)
-        words[TRUE], words[FALSE] = id(True), id(False)
+        words[FALSE] = id(False)
         words[OFF_A], words[OFF_NODE], words[OFF_X] = _offsets()  # type: ignore[misc]
         words[GRAD_NAME] = id(_NAME)
         words[CHECKS] = len(words)
@@ -102,9 +109,11 @@ class Gate:
         words[OBJECTS] = len(words)
         words += [0] * len(slots)
         words[ARRAYS] = len(words)
-        words += [0] * (len(slots) + fresh)
+        words += [0] * (len(slots) + lives + fresh)
         words[SPANS] = len(words)
         words += self._spans(program)
+        words[MADE] = len(words)
+        words += self._made(program.executor.fresh)
         words[RUN] = len(words)
         self.table = np.concatenate([np.array(words, np.int64), run])
         # Where the table has the number that keeps changing, per (entry, number in it).
@@ -125,6 +134,21 @@ class Gate:
         """Take what libraries hold as it is at these numbers of changes."""
         if self.table is not None:
             self.table[self.numbers] = numbers
+
+    def _made(self, fresh: list[tuple[int, Any]]) -> list[int]:
+        """What makes each new array, how many of them are kept, and what they are like."""
+        words = [len(fresh)]
+        for _, target in fresh:
+            value = target.value
+            large = value.nbytes >= LARGE
+            maker = functools.partial(memory.empty if large else np.empty, value.shape,
+                                      value.dtype)
+            places = 0 if large else SPARES
+            self.pool += [None] * places
+            like = [len(value.shape), self._keep(value.dtype), *value.shape,
+                    *[s * value.dtype.itemsize for s in dense(value.shape)]]
+            words += [self._keep(maker), places, 3 + len(like), *like]
+        return words
 
     def _keep(self, x: Any) -> int:
         self.kept.append(x)

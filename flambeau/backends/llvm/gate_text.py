@@ -1,213 +1,16 @@
 """LLVM text of `step`: checks what a compiled step depends on, then runs its table of kernels.
 
-`step(table, *fresh, *arguments)` returns True when the step has run, False where a check inside of
-it failed, and None, with nothing done, where what the table says does not hold any more. The
+`step(table, pool, *lives, *arguments)` returns the tuple of the arrays that it made when the step
+has run, False where a check inside of it failed, and None, with nothing done, where what the table
+says does not hold any more. ``pool`` is the list of arrays that `take_arrays` may use again. The
 table's first words, and the instructions of its checks, are those of `compiler.gate`.
 """
 
-from flambeau.backends.llvm.calls import DTYPE, HEAD, RANK, SIZES, STRIDES
+from flambeau.backends.llvm.calls import HEAD
+from flambeau.backends.llvm.check_text import check_text
 from flambeau.backends.llvm.chores import ALONE, TABLE_TEXT
 
-__all__ = ["FUNCTIONS", "gate_text"]
-
-FUNCTIONS = (
-    "PyErr_Clear", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_GetAttr",
-    "PyDict_GetItem", "PyDict_Size", "PyDict_Next", "PyList_Size", "PyList_GetItem",
-    "PyCell_Get", "Py_IncRef", "Py_DecRef")
-
-_DECLARATIONS = """
-declare void @PyErr_Clear()
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
-declare ptr @PyObject_GetAttr(ptr, ptr)
-declare ptr @PyDict_GetItem(ptr, ptr)
-declare i64 @PyDict_Size(ptr)
-declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
-declare i64 @PyList_Size(ptr)
-declare ptr @PyList_GetItem(ptr, i64)
-declare ptr @PyCell_Get(ptr)
-declare void @Py_IncRef(ptr)
-declare void @Py_DecRef(ptr)
-@ndarray = external global i8
-@none = external global i8
-"""
-
-# An array is like its words: rank, dtype, sizes, strides.
-_LIKE = f"""
-define internal i1 @is_like(ptr %a, ptr %words) {{
-entry:
-  %null = icmp eq ptr %a, null
-  br i1 %null, label %no, label %look
-look:
-  %type_at = getelementptr i8, ptr %a, i64 {HEAD - 8}
-  %type = load ptr, ptr %type_at
-  %is_array = icmp eq ptr %type, @ndarray
-  br i1 %is_array, label %describe, label %no
-describe:
-  %rank_at = getelementptr i8, ptr %a, i64 {RANK}
-  %rank32 = load i32, ptr %rank_at
-  %rank = sext i32 %rank32 to i64
-  %want_rank = load i64, ptr %words
-  %dtype_at = getelementptr i8, ptr %a, i64 {DTYPE}
-  %dtype = load i64, ptr %dtype_at
-  %want_dtype_at = getelementptr i64, ptr %words, i64 1
-  %want_dtype = load i64, ptr %want_dtype_at
-  %same_rank = icmp eq i64 %rank, %want_rank
-  %same_dtype = icmp eq i64 %dtype, %want_dtype
-  %same = and i1 %same_rank, %same_dtype
-  br i1 %same, label %measure, label %no
-measure:
-  %sizes_at = getelementptr i8, ptr %a, i64 {SIZES}
-  %sizes = load ptr, ptr %sizes_at
-  %strides_at = getelementptr i8, ptr %a, i64 {STRIDES}
-  %strides = load ptr, ptr %strides_at
-  %want_sizes = getelementptr i64, ptr %words, i64 2
-  %want_strides = getelementptr i64, ptr %want_sizes, i64 %rank
-  br label %next
-next:
-  %d = phi i64 [0, %measure], [%d1, %dim]
-  %more = icmp slt i64 %d, %rank
-  br i1 %more, label %dim, label %yes
-dim:
-  %size_at = getelementptr i64, ptr %sizes, i64 %d
-  %size = load i64, ptr %size_at
-  %want_size_at = getelementptr i64, ptr %want_sizes, i64 %d
-  %want_size = load i64, ptr %want_size_at
-  %stride_at = getelementptr i64, ptr %strides, i64 %d
-  %stride = load i64, ptr %stride_at
-  %want_stride_at = getelementptr i64, ptr %want_strides, i64 %d
-  %want_stride = load i64, ptr %want_stride_at
-  %same_size = icmp eq i64 %size, %want_size
-  %same_stride = icmp eq i64 %stride, %want_stride
-  %fits = and i1 %same_size, %same_stride
-  %d1 = add i64 %d, 1
-  br i1 %fits, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}}
-"""
-
-# words: how many, then key and held object each
-_ITEMS = """
-define internal i1 @has_items(ptr %dict, ptr %words) {
-entry:
-  %count = load i64, ptr %words
-  br label %next
-next:
-  %i = phi i64 [0, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %two = mul i64 %i, 2
-  %at = add i64 %two, 1
-  %key_at = getelementptr i64, ptr %words, i64 %at
-  %key = load ptr, ptr %key_at
-  %want_at = getelementptr i64, ptr %key_at, i64 1
-  %want = load ptr, ptr %want_at
-  %found = call ptr @PyDict_GetItem(ptr %dict, ptr %key)
-  %same = icmp eq ptr %found, %want
-  %i1 = add i64 %i, 1
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-define internal i1 @is_dict(ptr %dict, ptr %words) {
-entry:
-  %position = alloca i64
-  %key_slot = alloca ptr
-  %value_slot = alloca ptr
-  store i64 0, ptr %position
-  %count = load i64, ptr %words
-  %size = call i64 @PyDict_Size(ptr %dict)
-  %same_size = icmp eq i64 %size, %count
-  br i1 %same_size, label %next, label %no
-next:
-  %i = phi i64 [0, %entry], [%i1, %compare]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %left = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key_slot, ptr %value_slot)
-  %any = icmp ne i32 %left, 0
-  br i1 %any, label %compare, label %no
-compare:
-  %two = mul i64 %i, 2
-  %at = add i64 %two, 1
-  %want_key_at = getelementptr i64, ptr %words, i64 %at
-  %want_key = load ptr, ptr %want_key_at
-  %want_at = getelementptr i64, ptr %want_key_at, i64 1
-  %want = load ptr, ptr %want_at
-  %key = load ptr, ptr %key_slot
-  %value = load ptr, ptr %value_slot
-  %same_key = icmp eq ptr %key, %want_key
-  %same_value = icmp eq ptr %value, %want
-  %same = and i1 %same_key, %same_value
-  %i1 = add i64 %i, 1
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-define internal i1 @is_list(ptr %list, ptr %words) {
-entry:
-  %count = load i64, ptr %words
-  %size = call i64 @PyList_Size(ptr %list)
-  %same_size = icmp eq i64 %size, %count
-  br i1 %same_size, label %next, label %no
-next:
-  %i = phi i64 [0, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %found = call ptr @PyList_GetItem(ptr %list, i64 %i)
-  %i1 = add i64 %i, 1
-  %want_at = getelementptr i64, ptr %words, i64 %i1
-  %want = load ptr, ptr %want_at
-  %same = icmp eq ptr %found, %want
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-define internal ptr @borrowed(ptr %found) {
-entry:
-  %null = icmp eq ptr %found, null
-  br i1 %null, label %clear, label %drop
-clear:
-  call void @PyErr_Clear()
-  ret ptr null
-drop:
-  call void @Py_DecRef(ptr %found)
-  ret ptr %found
-}
-"""
-
-# What a tensor's rarer facts say under a name (its gradient, its hooks); null where None.
-_GRADIENT = """
-define internal ptr @fact_of(ptr %t, i64 %x_offset, ptr %name) {
-entry:
-  %meta_at = getelementptr i8, ptr %t, i64 %x_offset
-  %meta = load ptr, ptr %meta_at
-  %no_meta = icmp eq ptr %meta, @none
-  %unset = icmp eq ptr %meta, null
-  %without = or i1 %no_meta, %unset
-  br i1 %without, label %no, label %ask
-ask:
-  %new = call ptr @PyObject_GetAttr(ptr %meta, ptr %name)
-  %found = call ptr @borrowed(ptr %new)
-  %is_none = icmp eq ptr %found, @none
-  br i1 %is_none, label %no, label %yes
-yes:
-  ret ptr %found
-no:
-  ret ptr null
-}
-"""
+__all__ = ["gate_text"]
 
 _STEP = f"""
 define ptr @step(ptr %self, ptr %args, i64 %nargs) {{
@@ -227,7 +30,7 @@ entry:
   %arrays_word = load i64, ptr %h4
   %arrays = getelementptr i64, ptr %table, i64 %arrays_word
   %h5 = getelementptr i64, ptr %table, i64 5
-  %fresh = load i64, ptr %h5
+  %lives = load i64, ptr %h5
   %h6 = getelementptr i64, ptr %table, i64 6
   %none_word = load ptr, ptr %h6
   %h7 = getelementptr i64, ptr %table, i64 7
@@ -247,24 +50,34 @@ entry:
   %run_word = load i64, ptr %h13
   %run = getelementptr i64, ptr %table, i64 %run_word
   %h14 = getelementptr i64, ptr %table, i64 14
+  %turn = load i64, ptr %h14
   %h15 = getelementptr i64, ptr %table, i64 15
-  %true_object = load ptr, ptr %h15
+  %made_word = load i64, ptr %h15
+  %made_words = getelementptr i64, ptr %table, i64 %made_word
+  %made_count = load i64, ptr %made_words
+  %pool_at = getelementptr ptr, ptr %args, i64 1
+  %pool = load ptr, ptr %pool_at
   %h16 = getelementptr i64, ptr %table, i64 16
   %false_object = load ptr, ptr %h16
   %checks = getelementptr i64, ptr %table, i64 %checks_word
   %right_args = icmp eq i64 %nargs, %wanted_args
-  br i1 %right_args, label %take, label %miss
+  br i1 %right_args, label %begin_making, label %refuse
+begin_making:
+  %made = call ptr @take_arrays(ptr %made_words, ptr %pool, i64 %turn)
+  %unmade = icmp eq ptr %made, null
+  br i1 %unmade, label %fail, label %take
 take:
-  %f = phi i64 [0, %entry], [%f1, %taken]
-  %f_more = icmp slt i64 %f, %fresh
+  %f = phi i64 [0, %begin_making], [%f1, %taken]
+  %f_more = icmp slt i64 %f, %lives
   br i1 %f_more, label %taken, label %check
 taken:
   %f1 = add i64 %f, 1
-  %fresh_at = getelementptr ptr, ptr %args, i64 %f1
-  %fresh_array = load ptr, ptr %fresh_at
-  %fresh_slot = add i64 %slots, %f
-  %fresh_place = getelementptr ptr, ptr %arrays, i64 %fresh_slot
-  store ptr %fresh_array, ptr %fresh_place
+  %f2 = add i64 %f, 2
+  %live_at = getelementptr ptr, ptr %args, i64 %f2
+  %live_array = load ptr, ptr %live_at
+  %live_slot = add i64 %slots, %f
+  %live_place = getelementptr ptr, ptr %arrays, i64 %live_slot
+  store ptr %live_array, ptr %live_place
   br label %take
 
 check:
@@ -327,8 +140,8 @@ size:
 
 argument:
   %arg_number = load i64, ptr %object_at
-  %arg_base = add i64 %arg_number, 1
-  %arg_index = add i64 %arg_base, %fresh
+  %arg_base = add i64 %arg_number, 2
+  %arg_index = add i64 %arg_base, %lives
   %arg_at = getelementptr ptr, ptr %args, i64 %arg_index
   %arg = load ptr, ptr %arg_at
   br label %tensor
@@ -400,8 +213,8 @@ some_grad:
   br i1 %present, label %passed, label %miss
 identity:
   %id_number = load i64, ptr %object_at
-  %id_base = add i64 %id_number, 1
-  %id_index = add i64 %id_base, %fresh
+  %id_base = add i64 %id_number, 2
+  %id_index = add i64 %id_base, %lives
   %id_at = getelementptr ptr, ptr %args, i64 %id_index
   %id_now = load ptr, ptr %id_at
   %id_want = load ptr, ptr %rest
@@ -474,7 +287,7 @@ spread_next:
 settle:
   %s = phi i64 [0, %spread_out], [%s1, %settled]
   %s_more = icmp slt i64 %s, %slots
-  br i1 %s_more, label %settled, label %patch
+  br i1 %s_more, label %settled, label %enlist
 settled:
   %s_array_at = getelementptr ptr, ptr %arrays, i64 %s
   %s_array = load ptr, ptr %s_array_at
@@ -487,6 +300,18 @@ settled:
   %s1 = add i64 %s, 1
   br label %settle
 
+enlist:
+  %n = phi i64 [0, %settle], [%n1, %enlisted]
+  %n_more = icmp slt i64 %n, %made_count
+  br i1 %n_more, label %enlisted, label %patch
+enlisted:
+  %made_array = call ptr @PyTuple_GetItem(ptr %made, i64 %n)
+  %after_lives = add i64 %slots, %lives
+  %made_slot = add i64 %after_lives, %n
+  %made_place = getelementptr ptr, ptr %arrays, i64 %made_slot
+  store ptr %made_array, ptr %made_place
+  %n1 = add i64 %n, 1
+  br label %enlist
 patch:
   call void @patch_table(ptr %run, ptr %arrays)
   %alone_at = getelementptr i64, ptr %run, i64 {ALONE}
@@ -527,19 +352,27 @@ dropping:
   br label %drop
 ran:
   %good = phi i1 [%good_locked, %locked], [%good_released, %drop]
-  %result = select i1 %good, ptr %true_object, ptr %false_object
-  %runs = load i64, ptr %h14
-  %runs1 = add i64 %runs, 1
+  %runs1 = add i64 %turn, 1
   store i64 %runs1, ptr %h14
-  call void @Py_IncRef(ptr %result)
-  ret ptr %result
+  br i1 %good, label %give, label %off
+give:
+  ret ptr %made
+off:
+  call void @Py_DecRef(ptr %made)
+  call void @Py_IncRef(ptr %false_object)
+  ret ptr %false_object
 miss:
+  call void @Py_DecRef(ptr %made)
+  br label %refuse
+refuse:
   call void @Py_IncRef(ptr %none_word)
   ret ptr %none_word
+fail:
+  ret ptr null
 }}
 """
 
 
 def gate_text() -> str:
     """The module of `step`."""
-    return TABLE_TEXT + _DECLARATIONS + _LIKE + _ITEMS + _GRADIENT + _STEP
+    return TABLE_TEXT + check_text() + _STEP
