@@ -19,55 +19,52 @@ from flambeau.base.dtypes import _Default
 from flambeau.base.settings import FILLING
 from flambeau.compiler.access import dense
 from flambeau.compiler.state import MISSING, Entry
-from flambeau.compiler.words import class_word, dict_word, function_words
+from flambeau.compiler.words import (
+    class_word,
+    dict_word,
+    function_words,
+    slot_offset,
+    slot_words,
+    word,
+)
 from flambeau.core.dispatch import saved_hooks
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF
-from flambeau.core.tensor import Tensor
+from flambeau.core.tensor import Meta, Tensor
 
 __all__ = ["Gate", "first_table", "native_step"]
 
 # The table's first words.
-(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, LIVES, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, GRAD_NAME,
+(ARGS, CHECKS, SLOTS, OBJECTS, ARRAYS, LIVES, NONE, LEAF_AT, OFF_A, OFF_NODE, OFF_X, OFF_GRAD,
  SPANS, RUN, RUNS, MADE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
  IDENTITY, SOME_GRAD, NO_HOOKS, WORD) = range(15)
-_NAME = "grad"
 # Bytes from which new arrays come from the cache of large buffers.
 LARGE = 1 << 16
 
 
+# Where tensors keep array, node and rarer facts; where those have the gradient and hooks.
+_SLOTS = tuple([Tensor.__dict__[name] for name in ("_a", "_node", "_x")])
+_FACTS = tuple([Meta.__dict__[name] for name in ("grad", "hooks", "post_hooks")])
+
+
 @functools.cache
-def _offsets() -> tuple[int, int, int] | None:
-    """Where a tensor keeps its array, node and rarer facts; None where that cannot be told."""
+def _offsets() -> tuple[int, ...] | None:
+    """How far into a tensor, and into its rarer facts, slots are; None where that is not told."""
     if not calls.layout_is_known():
         return None
-    found = []
-    for name in ("_a", "_node", "_x"):
-        descriptor = _descriptor(name)
-        # PyMemberDescrObject: head, type, name, qualified name, then a PyMemberDef
-        member = ctypes.c_void_p.from_address(id(descriptor) + calls.HEAD + 24).value
-        if not member:
-            return None
-        found.append(ctypes.c_ssize_t.from_address(member + 16).value)
-    probe = object.__new__(Tensor)
-    values: tuple[Any, ...] = (np.zeros(1), LEAF, [])
-    for name, value in zip(("_a", "_node", "_x"), values):
-        _descriptor(name).__set__(probe, value)
-    for offset, value in zip(found, values):
-        if not 0 < offset < 256:
-            return None
-        if ctypes.c_void_p.from_address(id(probe) + offset).value != id(value):
-            return None
-    return tuple(found)  # type: ignore[return-value]
-
-
-_DESCRIPTORS = {name: Tensor.__dict__[name] for name in ("_a", "_node", "_x")}
-
-
-def _descriptor(name: str) -> Any:
-    return _DESCRIPTORS[name]
+    found: list[int] = []
+    for kind, slots in ((Tensor, _SLOTS), (Meta, _FACTS)):
+        probe = object.__new__(kind)
+        values: tuple[Any, ...] = (np.zeros(1), LEAF, [])
+        for slot, value in zip(slots, values):
+            slot.__set__(probe, value)
+            offset = slot_offset(slot)
+            if not 0 < offset < 256 or word(id(probe) + offset) != id(value):
+                return None
+            found.append(offset)
+    return tuple(found)
 
 
 @functools.cache
@@ -93,7 +90,8 @@ class Gate:
         # Where the table has the numbers of changes of libraries.
         self.numbers: list[int] = []
         checks = self._checks(program)
-        if checks is None or _offsets() is None:
+        offsets = _offsets()
+        if checks is None or offsets is None:
             return
         slots = program.slots
         lives, fresh = len(program.lives), len(program.executor.fresh)
@@ -102,8 +100,7 @@ class Gate:
         words[SLOTS], words[LIVES] = len(slots), lives
         words[NONE], words[LEAF_AT] = id(None), id(LEAF)
         words[FALSE] = id(False)
-        words[OFF_A], words[OFF_NODE], words[OFF_X] = _offsets()  # type: ignore[misc]
-        words[GRAD_NAME] = id(_NAME)
+        words[OFF_A], words[OFF_NODE], words[OFF_X], words[OFF_GRAD] = offsets[:4]
         words[CHECKS] = len(words)
         words += checks
         words[OBJECTS] = len(words)
@@ -208,8 +205,8 @@ class Gate:
             yield [code, about, at, self._keep(slot.kind), slot.node, len(slot.shape),
                    self._keep(held), *slot.shape, *slot.strides]
             if slot.source != "held" and slot.node == 1:
-                yield [NO_HOOKS, at, self._keep(_interned("hooks"))]
-                yield [NO_HOOKS, at, self._keep(_interned("post_hooks"))]
+                for offset in (_offsets() or ())[4:]:
+                    yield [NO_HOOKS, at, offset]
             if slot.grad is not ...:
                 yield [NO_GRAD if slot.grad else SOME_GRAD, at]
 
@@ -225,10 +222,13 @@ class Gate:
         if entry.kind == "slot":
             if any([x is MISSING for x in entry.held]):
                 return None
-            places = function_words(entry.owner, entry.held)
+            places = function_words(entry.owner, entry.held) or slot_words(
+                entry.owner, entry.key, entry.held)
             if places is not None:
-                return [[WORD, at, 0 if x is None else self._keep(x)]
-                        for at, x in zip(places, entry.held)]
+                self._keep(entry.owner)
+                for x in entry.held:
+                    self._keep(x)
+                return [[WORD, at, word(at)] for at in places]
             return [[ATTRIBUTE, self._keep(entry.owner), self._keep(_interned(name)),
                      self._keep(x)] for name, x in zip(entry.key, entry.held)]
         if entry.kind == "items":

@@ -283,7 +283,7 @@ class _Walk:
             self.visit(kind, kind.__name__)
             if value._node is LEAF:
                 # Made here where there are none yet, so that hooks added later show.
-                self.note("items", value._meta().__dict__, path, ("hooks", "post_hooks"))
+                self.note("slot", value._meta(), path, ("hooks", "post_hooks"))
         elif isinstance(value, dict):
             self.note("dict", value, path)
             self._instance(value, path)

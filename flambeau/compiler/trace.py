@@ -13,7 +13,7 @@ from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
-from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, set_array
+from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, get_grad, set_array, set_grad
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.tensor import Tensor
@@ -127,7 +127,7 @@ def _put_back(tracer: Tracer) -> None:
             memory.array[...] = memory.before
             memory.before = None
     for meta, before in tracer.grads.values():
-        meta.__dict__["grad"] = before
+        set_grad(meta, before)
     for engine, state in tracer.engines.values():
         engine.set_state(state)
 
@@ -213,7 +213,7 @@ def _described(tracer: Tracer, result: Any) -> Trace:
         if capture.tensor._x is not None:
             metas[id(capture.tensor._x)] = capture.at
     for meta, before in tracer.grads.values():
-        after = meta.__dict__.get("grad")
+        after = get_grad(meta)
         at = metas.get(id(meta))
         if at is not None:
             same = before is after

@@ -42,6 +42,8 @@ __all__ = ["Break", "Tracer", "get_array", "plain_tensor", "set_array"]
 ndarray = np.ndarray
 SLOT = Tensor.__dict__["_a"]
 get_array, set_array = SLOT.__get__, SLOT.__set__
+GRAD = Meta.__dict__["grad"]
+get_grad, set_grad = GRAD.__get__, GRAD.__set__
 
 
 class Break:
@@ -72,7 +74,7 @@ class _Watch:
     def remove(self) -> None:
         self.thread = self.tracer = None
         Tensor._a = SLOT
-        Meta.grad = None
+        Meta.grad = GRAD
 
 
 WATCH = _Watch()
@@ -98,7 +100,7 @@ def _write_array(t: Tensor, a: Any) -> None:
 
 
 def _read_grad(meta: Meta) -> Any:
-    found = meta.__dict__.get("grad")
+    found = get_grad(meta)
     tracer = WATCH.tracer
     if tracer is not None and WATCH.thread == threading.get_ident():
         tracer.grads.setdefault(id(meta), (meta, found))
@@ -106,8 +108,13 @@ def _read_grad(meta: Meta) -> Any:
 
 
 def _write_grad(meta: Meta, value: Any) -> None:
-    _read_grad(meta)
-    meta.__dict__["grad"] = value
+    try:
+        get_grad(meta)
+    except AttributeError:
+        pass  # it is being made
+    else:
+        _read_grad(meta)
+    set_grad(meta, value)
 
 
 def plain_tensor(array: ndarray) -> Tensor:

@@ -10,10 +10,11 @@ import ctypes
 import functools
 import sys
 from collections.abc import Sequence
-from types import FunctionType, ModuleType
+from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
-__all__ = ["class_word", "dict_word", "function_words", "version_word", "word"]
+__all__ = ["class_word", "dict_word", "function_words", "slot_offset", "slot_words",
+           "version_word", "word"]
 
 HEAD = object.__basicsize__
 # The class's flag that its objects' dicts are found right before them, and how far.
@@ -53,6 +54,24 @@ def function_words(owner: Any, held: Sequence[Any]) -> list[int] | None:
     found = [id(owner) + offset for offset in _FUNCTION]
     right = [word(at) == (0 if x is None else id(x)) for at, x in zip(found, held)]
     return found if all(right) and len(held) == len(found) else None
+
+
+def slot_offset(descriptor: Any) -> int:
+    """How far behind an object's address the slot of a descriptor is; 0 where that is not told."""
+    if not _is_known() or type(descriptor) is not MemberDescriptorType:
+        return 0
+    # PyMemberDescrObject: head, type, name, qualified name, then a PyMemberDef
+    member = word(id(descriptor) + HEAD + 24)
+    return word(member + 16) if member else 0
+
+
+def slot_words(owner: Any, names: Sequence[str], held: Sequence[Any]) -> list[int] | None:
+    """Where an object has the slots of these names, which hold ``held``."""
+    offsets = [slot_offset(type(owner).__dict__.get(name)) for name in names]
+    if not all([0 < offset < 256 for offset in offsets]):
+        return None
+    found = [id(owner) + offset for offset in offsets]
+    return found if all([word(at) == id(x) for at, x in zip(found, held)]) else None
 
 
 def version_word(owner: Any) -> int:

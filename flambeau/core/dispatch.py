@@ -279,6 +279,7 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
         source._v = version = [0]
     t._v = version
     t._x = meta = new_tensor(Meta)
+    meta.grad = meta.hooks = meta.post_hooks = None
     origin = source._x
     step = (op, params)
     if origin is None:

@@ -24,15 +24,16 @@ new_tensor = object.__new__
 
 
 class Meta:
-    """The rarer facts of a tensor; class attributes are the defaults.
+    """The rarer facts of a tensor; class attributes are the defaults of what has no slot.
 
     ``base`` is the tensor a view was taken of and ``replay`` the view operators, each a pair
     (op, params), that lead from base to view. ``root`` is the array that owns the memory.
     """
 
-    grad: Tensor | None = None
-    hooks: dict | None = None
-    post_hooks: dict | None = None
+    __slots__ = ("__dict__", "__weakref__", "grad", "hooks", "post_hooks")
+    grad: Tensor | None
+    hooks: dict | None
+    post_hooks: dict | None
     base: Tensor | None = None
     replay: tuple = ()
     root: Any = None
@@ -44,6 +45,9 @@ class Meta:
     gathered = 0
     born = 0
     custom_view: str | None = None
+
+    def __init__(self) -> None:
+        self.grad = self.hooks = self.post_hooks = None
 
     def remember_accumulator(self, node: Node) -> None:
         """Keep the leaf's AccumulateGrad node for as long as somebody holds it."""

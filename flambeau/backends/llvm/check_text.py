@@ -195,9 +195,9 @@ drop:
 }
 """
 
-# What a tensor's rarer facts say under a name (its gradient, its hooks); null where None.
+# What a tensor's rarer facts have in a slot (its gradient, its hooks); null where None.
 _GRADIENT = """
-define internal ptr @fact_of(ptr %t, i64 %x_offset, ptr %name) {
+define internal ptr @fact_of(ptr %t, i64 %x_offset, i64 %offset) {
 entry:
   %meta_at = getelementptr i8, ptr %t, i64 %x_offset
   %meta = load ptr, ptr %meta_at
@@ -206,8 +206,8 @@ entry:
   %without = or i1 %no_meta, %unset
   br i1 %without, label %no, label %ask
 ask:
-  %new = call ptr @PyObject_GetAttr(ptr %meta, ptr %name)
-  %found = call ptr @borrowed(ptr %new)
+  %slot = getelementptr i8, ptr %meta, i64 %offset
+  %found = load ptr, ptr %slot
   %is_none = icmp eq ptr %found, @none
   br i1 %is_none, label %no, label %yes
 yes:

@@ -42,7 +42,7 @@ entry:
   %h10 = getelementptr i64, ptr %table, i64 10
   %off_x = load i64, ptr %h10
   %h11 = getelementptr i64, ptr %table, i64 11
-  %grad_name = load ptr, ptr %h11
+  %off_grad = load i64, ptr %h11
   %h12 = getelementptr i64, ptr %table, i64 12
   %spans_word = load i64, ptr %h12
   %spans = getelementptr i64, ptr %table, i64 %spans_word
@@ -151,7 +151,7 @@ grad:
   %of = load i64, ptr %object_at
   %of_at = getelementptr ptr, ptr %objects, i64 %of
   %of_tensor = load ptr, ptr %of_at
-  %grad_found = call ptr @fact_of(ptr %of_tensor, i64 %off_x, ptr %grad_name)
+  %grad_found = call ptr @fact_of(ptr %of_tensor, i64 %off_x, i64 %off_grad)
   %grad_missing = icmp eq ptr %grad_found, null
   br i1 %grad_missing, label %miss, label %tensor
 tensor:
@@ -193,22 +193,22 @@ no_grad:
   %without = load i64, ptr %object_at
   %without_at = getelementptr ptr, ptr %objects, i64 %without
   %without_tensor = load ptr, ptr %without_at
-  %there = call ptr @fact_of(ptr %without_tensor, i64 %off_x, ptr %grad_name)
+  %there = call ptr @fact_of(ptr %without_tensor, i64 %off_x, i64 %off_grad)
   %absent = icmp eq ptr %there, null
   br i1 %absent, label %passed, label %miss
 no_hooks:
   %hooked = load i64, ptr %object_at
   %hooked_at = getelementptr ptr, ptr %objects, i64 %hooked
   %hooked_tensor = load ptr, ptr %hooked_at
-  %hooks_name = load ptr, ptr %rest
-  %hooks = call ptr @fact_of(ptr %hooked_tensor, i64 %off_x, ptr %hooks_name)
+  %off_hooks = load i64, ptr %rest
+  %hooks = call ptr @fact_of(ptr %hooked_tensor, i64 %off_x, i64 %off_hooks)
   %unhooked = icmp eq ptr %hooks, null
   br i1 %unhooked, label %passed, label %miss
 some_grad:
   %with = load i64, ptr %object_at
   %with_at = getelementptr ptr, ptr %objects, i64 %with
   %with_tensor = load ptr, ptr %with_at
-  %here = call ptr @fact_of(ptr %with_tensor, i64 %off_x, ptr %grad_name)
+  %here = call ptr @fact_of(ptr %with_tensor, i64 %off_x, i64 %off_grad)
   %present = icmp ne ptr %here, null
   br i1 %present, label %passed, label %miss
 identity:
