@@ -5,6 +5,7 @@ new page costs more than a simple kernel does. `empty` keeps buffers of 128 KB a
 last view of them dies, up to a bound that FLAMBEAU_BUFFER_CACHE sets in megabytes (0: off).
 """
 
+import functools
 import os
 import sys
 import threading
@@ -151,6 +152,27 @@ def is_owner(array: np.ndarray) -> bool:
 def empty_cache() -> None:
     """Free the buffers kept for later."""
     _cache.clear()
+
+
+def give_back() -> None:
+    """Free the buffers kept for later, and have the C library return what is free to the system.
+
+    It keeps freed memory below what is in use; only glibc can be told to return that.
+    """
+    _cache.clear()
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim() -> Any:
+    import ctypes  # many programs never need it
+
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
 
 
 def cached_bytes() -> int:

@@ -28,6 +28,8 @@ from flambeau.compiler.tables import TableWriter
 __all__ = ["NativeResult", "Plan", "Target"]
 
 ndarray = np.ndarray
+# Bytes of buffers that tracing leaves behind from which they are given back to the system.
+MUCH = 1 << 22
 
 
 class Target(NamedTuple):
@@ -191,8 +193,16 @@ class Plan:
             homes.append(writer.here)
         self.segments = writer.finished()
         self._let_die(homes)
-        self.arena = memory.empty((self.arena_size,), np.dtype(np.uint8))
-        writer.settle(self.arena)
+        self.writer: TableWriter | None = writer
+
+    def settle(self) -> None:
+        """Take the memory that runs need: when nothing holds what tracing needed any more."""
+        if self.writer is not None:
+            if memory.cached_bytes() >= MUCH:
+                memory.give_back()
+            self.arena = memory.empty((self.arena_size,), np.dtype(np.uint8))
+            self.writer.settle(self.arena)
+            self.writer = None
 
     def _calls(self, unit: Unit) -> list[list[Call]]:
         """What a unit calls, one after another."""
@@ -315,6 +325,7 @@ class Plan:
     def run(self, arrays: Sequence[ndarray]) -> NativeResult:
         """Compute the targets; raises OutOfRange where a check fails."""
         pool.ensure_started()
+        self.settle()
         slots: list[Any] = [*arrays, *[None] * (self.slots - len(arrays))]
         for slot, target in self.fresh:
             slots[slot] = memory.empty(target.value.shape, target.value.dtype)

@@ -143,6 +143,7 @@ class Program:
         """Make the quick way anew: from what the checks expect now."""
         if not isinstance(self.executor, Interpreter):
             from flambeau.compiler.fast import fast_call  # loads llvmlite
+            self.executor.settle()
             self.earlier = self.runs
             self.fast, self.gate = fast_call(self) or (None, None)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.backends import memory
 from flambeau.compiler.entry import unit_of
 
 
@@ -97,3 +98,21 @@ def test_threads_get_arrays_of_their_own() -> None:
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_buffers_that_tracing_used_are_given_back() -> None:
+    x = torch.randn(1200, 1000)
+
+    @torch.compile
+    def step() -> Any:
+        return ((x * 2).exp() + x.sin()).sum()
+
+    x.exp(), x.sin()
+    assert memory.cached_bytes() >= x.numpy().nbytes
+    expected = step()
+    while not unit_of(step).programs and unit_of(step).traces < 5:
+        step()
+    if unit_of(step).programs[0].gate is None:
+        pytest.skip("no quick way here")
+    assert memory.cached_bytes() < x.numpy().nbytes
+    torch.testing.assert_close(step(), expected)
