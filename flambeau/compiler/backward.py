@@ -113,21 +113,22 @@ def _ending_at(edges: Iterable[Any]) -> Iterator[None]:
 
     They have their turn when gradients arrive there.
     """
-    before: list[tuple[dict, str, Any]] = []
+    before: list[tuple[Any, str, Any]] = []
     for edge in edges:
-        holder = edge._x if isinstance(edge, Tensor) else (
+        holder: Any = edge._x if isinstance(edge, Tensor) else (
             edge.node if type(edge) is Output else edge)
         nothing = {"hooks": None} if isinstance(edge, Tensor) else {
             "tensor_hooks": None, "retained": None, "next": ()}
         for name, value in nothing.items():
-            if getattr(holder, name, None):
-                before.append((holder.__dict__, name, holder.__dict__[name]))
-                holder.__dict__[name] = value
+            found = getattr(holder, name, None)
+            if found:
+                before.append((holder, name, found))
+                setattr(holder, name, value)
     try:
         yield
     finally:
-        for held, name, value in reversed(before):
-            held[name] = value
+        for holder, name, value in reversed(before):
+            setattr(holder, name, value)
 
 
 def _inputs_of(tracer: Any, edges: list, first: int) -> list[tuple[int, Any]] | None:
