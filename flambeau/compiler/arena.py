@@ -31,6 +31,10 @@ class Arena:
         self.size = max(self.size, start + size)
         return start
 
+    def keep(self, start: int, size: int, last: int) -> None:
+        """Leave ``size`` bytes that are in use to somebody else, until step ``last``."""
+        self.used.append((last, start, start + -(-size // ALIGNMENT) * ALIGNMENT))
+
     def _best(self, size: int) -> int:
         """The tightest gap that is wide enough, else the end."""
         best, found, at = -1, -1, 0

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from flambeau.backends import memory
 from flambeau.backends.llvm import chores, pool
+from flambeau.backends.llvm.calls import STREAM_BYTES
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
 from flambeau.compiler.calls import Call, Place, Single, Word
@@ -62,6 +63,7 @@ class Plan:
         # Units that run side by side, and which of these lists each unit is in.
         self.waves = self._waves()
         self.turns = {u.number: at for at, wave in enumerate(self.waves) for u in wave}
+        self.readers = self._readers()
         self._place_targets()
         self._build()
 
@@ -103,7 +105,6 @@ class Plan:
 
     def _place_targets(self) -> None:
         """Let values that are wanted be computed where they are wanted, if nothing forbids it."""
-        readers = self._readers()
         sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes if n.kind == "input"}
         kept = {self.access(t.value).root.number for t in self.targets}
         safe = max([self.turns[u.number] for u in self.units if self._may_fail(u)], default=-1)
@@ -118,7 +119,7 @@ class Plan:
             if target.input < 0:
                 self.places[value.number] = Place("slot", self._new_slot(target))
             elif self.turns[home.number] > safe and target.input not in self.written and (
-                    self._may_overwrite(value, home, sources.get(target.input), kept, readers)):
+                    self._may_overwrite(value, home, sources.get(target.input), kept)):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
 
@@ -140,8 +141,8 @@ class Plan:
             for v in node.values():
                 yield self.access(v).root
 
-    def _may_overwrite(self, value: Value, home: Unit, source: Value | None, kept: set[int],
-                       readers: dict[int, list[Unit]]) -> bool:
+    def _may_overwrite(self, value: Value, home: Unit, source: Value | None,
+                       kept: set[int]) -> bool:
         """Whether a unit can write into an input: nobody needs what it held by then.
 
         ``kept`` are the values that are wanted in the end.
@@ -152,7 +153,7 @@ class Plan:
             return True
         turn = self.turns[home.number]
         if source.number in kept or any([u is not home and self.turns[u.number] >= turn
-                                         for u in readers.get(source.number, ())]):
+                                         for u in self.readers.get(source.number, ())]):
             return False
         layout = home.layouts[value.number]
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
@@ -301,7 +302,7 @@ class Plan:
         for t in self.targets:
             last[self.access(t.value).root.number] = len(self.waves)
         self.last = last
-        arena = Arena()
+        arena, given = Arena(), set[int]()
         # Per unit the memory that it needs while it runs.
         self.scratch: dict[int, list[Place]] = {}
         for at, unit in [(at, u) for at, wave in enumerate(self.waves) for u in wave]:
@@ -315,10 +316,36 @@ class Plan:
             self.scratch[unit.number] = [Place("arena", arena.take(size, at, at))
                                          for size in runs.scratch]
             for value in runs.outs if isinstance(runs, Kernel) else [runs.out]:
-                if value.number not in self.places:
-                    end = last.get(value.number, at)
-                    self.places[value.number] = Place("arena", arena.take(value.nbytes, at, end))
+                if value.number in self.places:
+                    continue
+                end = last.get(value.number, at)
+                place = self._dying_place(unit, value, given)
+                if place is None:
+                    place = Place("arena", arena.take(value.nbytes, at, end))
+                else:
+                    arena.keep(place.at, value.nbytes, end)
+                self.places[value.number] = place
         self.arena_size = arena.size
+
+    def _dying_place(self, unit: Unit, value: Value, given: set[int]) -> Place | None:
+        """Where an operand is that a unit reads last, element by element as it writes ``value``.
+
+        ``given`` has the operands whose places are given away.
+        """
+        if not isinstance(unit, Group) or value.nbytes >= STREAM_BYTES:
+            return None
+        turn, layout = self.turns[unit.number], unit.layouts[value.number]
+        for root in self._roots_read(unit):
+            place = self.places.get(root.number)
+            if (place is None or place.kind != "arena" or self.last[root.number] != turn
+                    or root.number in given or root.number in unit.layouts
+                    or (root.size, root.nbytes) != (value.size, value.nbytes)):
+                continue
+            if all([u is unit or self.turns[u.number] < turn for u in self.readers[root.number]]
+                   ) and all([self._reads_in_step(unit, n, root, layout) for n in unit.nodes]):
+                given.add(root.number)
+                return place
+        return None
 
     # Running
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
-from flambeau.backends import memory
+from flambeau.backends import large, memory
 from flambeau.compiler.entry import unit_of
 
 
@@ -116,3 +116,20 @@ def test_buffers_that_tracing_used_are_given_back() -> None:
         pytest.skip("no quick way here")
     assert memory.cached_bytes() < x.numpy().nbytes
     torch.testing.assert_close(step(), expected)
+
+
+@pytest.mark.skipif(not large.available(), reason="needs kernels")
+def test_kernels_write_over_what_they_read_last() -> None:
+    x, w = torch.randn(64, 64), torch.randn(64, 64) / 8
+    places = {}
+    for name, step in (
+            ("one", lambda: (x @ w).exp() @ w),
+            ("rows", lambda: (x @ w).softmax(1) @ w),
+            ("turned", lambda: (x @ w + (x @ w).t()).exp() @ w),
+            ("later", lambda: (lambda y: y.exp() @ w + y @ w)(x @ w)),
+            ("twice", lambda: (lambda y: (y.exp() @ w) * (y.sin() @ w))(x @ w))):
+        f = torch.compile(step)
+        for _ in range(3):
+            torch.testing.assert_close(f(), step())
+        places[name] = unit_of(f).programs[0].executor.arena_size // x.numpy().nbytes
+    assert places["one"] == 1 and places["later"] > 1 and places["twice"] > 1
