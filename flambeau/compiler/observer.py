@@ -177,8 +177,8 @@ class Observer:
         self.seen: set[CodeType] = set()
         self.before: Any = None
         self.collects = False
-        # How many imports are going on: what a module does when it is loaded is done once.
-        self.imports = 0
+        # The outermost import that goes on: what a module does when it is loaded is done once.
+        self.importing: FrameType | None = None
 
     def __enter__(self) -> Observer:
         # What runs when garbage is collected is no part of the step.
@@ -212,9 +212,9 @@ class Observer:
         # most calls by far, and nothing is noted of them
         if code.co_filename in _QUIET:
             return
-        if code.co_name == "_find_and_load" and code.co_filename == _IMPORT:
-            self.imports += (event == "call") - (event == "return")
-        if self.imports:
+        if code.co_name == "_find_and_load" and code.co_filename == _IMPORT and event == "call":
+            self.importing = frame
+            sys.setprofile(self._wait)
             return
         kind = kind_of(code.co_filename)
         if kind is KERNEL:
@@ -232,6 +232,12 @@ class Observer:
                 self.maths = True
             if kind is not LIBRARY:
                 self._note_call(arg, kind, frame)
+
+    def _wait(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Note nothing until the import is over."""
+        if frame is self.importing and event == "return":
+            self.importing = None
+            sys.setprofile(self._note)
 
     def _note_code(self, code: CodeType, kind: str, frame: FrameType) -> None:
         found = analysed(code)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from flambeau.backends.memory import empty
+from flambeau.compiler.blanks import ValuesNeeded
 from flambeau.compiler.graph import Value
 from flambeau.core.levels import TRACED, Handle, mark
 from flambeau.core.storage import address
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from flambeau.compiler.tracer import Tracer
     from flambeau.core.tensor import Tensor
 
-__all__ = ["Capture", "Memory", "Traced"]
+__all__ = ["Capture", "Memory", "Traced", "kept_copy"]
 
 ndarray = np.ndarray
 
@@ -41,11 +43,10 @@ class Memory:
 
     ``array`` is the real one, ``value`` what it holds now as a value of the graph (None where
     that is not in the graph yet). ``before`` is what it held when the step began, kept once it
-    was written.
+    was written. Of one that is ``blank`` the elements of ``array`` mean nothing.
     """
 
-    __slots__ = ("array", "before", "captures", "strides", "tracer", "value",
-                 "writes")
+    __slots__ = ("array", "before", "blank", "captures", "strides", "tracer", "value", "writes")
 
     def __init__(self, tracer: Tracer, array: ndarray, value: Value | None) -> None:
         self.tracer = tracer
@@ -53,8 +54,18 @@ class Memory:
         self.value = value
         self.captures: list[Capture] = []
         self.before: ndarray | None = None
+        self.blank = False
         self.strides: tuple[int, ...] = array.strides
         self.writes = 0
+
+
+def kept_copy(array: ndarray) -> ndarray:
+    """A copy that lies as the array does, in memory that is used again."""
+    if not array.flags.c_contiguous:
+        return array.copy("K")
+    copy = empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 class _Read:
@@ -122,6 +133,8 @@ class Traced(Handle, NDArrayOperatorsMixin):
 
     def read(self) -> ndarray:
         """The real array, whose values Python needs."""
+        if self.memory.blank:
+            raise ValuesNeeded
         self.memory.tracer.breaks_at_read()
         return self.array
 
@@ -146,11 +159,13 @@ class Traced(Handle, NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         memory = self.memory
+        if memory.blank:
+            raise ValuesNeeded
         if memory.captures or memory.value is not None:
             # Not a new array that is still being filled: the graph would miss the change.
             memory.tracer.breaks_at_read()
             if memory.captures and memory.before is None:
-                memory.before = memory.array.copy("K")
+                memory.before = kept_copy(memory.array)
         self.array[index] = value.read() if type(value) is Traced else value
 
     def __getattr__(self, name: str) -> Any:

@@ -21,11 +21,13 @@ from flambeau.backends.memory import is_owner
 from flambeau.backends.mt19937 import Engine
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import call_site, place_in, user_frame
+from flambeau.compiler.blanks import ValuesNeeded, blank_of, keeps_going
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.live import LiveFloat, settled
+from flambeau.compiler.repeats import Rows, are_alike, repeat
 from flambeau.compiler.returns import goes_to_result
-from flambeau.compiler.stand_ins import Capture, Memory, Traced
+from flambeau.compiler.stand_ins import Capture, Memory, Traced, kept_copy
 from flambeau.core import engine
 from flambeau.core.dispatch import Number, apply, finish, make_view, record
 from flambeau.core.inplace import OVERLAP, overlaps
@@ -133,8 +135,8 @@ class Tracer:
         # History with lower numbers is from before the step.
         self.first = next_sequence()
         self.paused = 0
-        # Whether what runs are the parts of an elementwise formula, whose result is there already.
-        self.in_formula = False
+        # Whether what runs are the parts of an operator whose result is there already.
+        self.in_parts = False
         self.captures: dict[int, Capture] = {}
         self.memories: dict[tuple, Memory] = {}
         self.made: list[weakref.ref[Tensor]] = []
@@ -232,75 +234,100 @@ class Tracer:
             sys.setprofile(watching)
 
     def _processed(self, op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
-        handles = [t._a if isinstance(t, Tensor) else None for t in inputs]
-        arrays = [None if h is None else h.array for h in handles]
         if op.view:
             return self._view(op, inputs[0], params)
-        outs = self._compute(op, inputs, arrays, params)
         self._check_params(op, params)
-        made = self._expanded(op, inputs, params, outs)
-        if made is None:
-            made = self._shared(op, handles, arrays, params, outs)
-        if made is None:
-            operands = [self._operand(t, op, inputs) for t in inputs]
-            made = self._noted("op", op, operands, params, outs)
+        handles = [t._a if isinstance(t, Tensor) else None for t in inputs]
+        made = (self._part if self.in_parts else self._whole)(op, inputs, handles, params)
         own = inputs if op.kind != "pointwise" else [
             t if isinstance(t, Tensor) else Number(getattr(t, "value", t)) for t in inputs]
         return finish(op, own, params, made if op.multiple else made[0])
 
-    def _compute(self, op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
-                 params: dict[str, Any]) -> Sequence[ndarray]:
-        blank = self._blank(op, inputs, arrays) if (
-            self.in_formula and op.kind == "pointwise") else None
-        if blank is not None:
-            return [blank]
-        plain = [t if a is None else plain_tensor(a) for t, a in zip(inputs, arrays)]
+    def _whole(self, op: Op, inputs: Sequence[Any], handles: Sequence[Any],
+               params: dict[str, Any]) -> list[Traced]:
+        outs = self._compute(op, self._plain(inputs), params)
+        compose = expansion_of(op, inputs, params)
+        made = None if compose is None else self._expanded(compose, op, inputs, params, outs)
+        return self._noted_op(op, inputs, handles, params, outs) if made is None else made
+
+    def _part(self, op: Op, inputs: Sequence[Any], handles: Sequence[Any],
+              params: dict[str, Any]) -> list[Traced]:
+        """Results whose values nobody needs: they need not be computed."""
+        compose = expansion_of(op, inputs, params)
+        if compose is not None:
+            found = self._composed(compose, op, inputs, params)
+            return [Traced(a.array, self._blank(a.array, self.value_of(a))) for a in found]
+        plain = self._plain(inputs)
+        with self.pause():
+            out = blank_of(op, plain, params)
+        outs: Sequence[ndarray] = () if out is None else (out,)
+        blank = out is not None or any([h is not None and h.memory.blank for h in handles])
+        if out is None:
+            if blank and not keeps_going(op, [None if h is None else h.array for h in handles]):
+                raise ValuesNeeded
+            outs = self._compute(op, plain, params)
+        made = self._noted_op(op, inputs, handles, params, outs)
+        for a in made:
+            a.memory.blank = a.memory.blank or blank
+        return made
+
+    def _plain(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs over real arrays."""
+        return [plain_tensor(t._a.array) if isinstance(t, Tensor) and type(t._a) is Traced
+                else settled(getattr(t, "value", t)) for t in inputs]
+
+    def _compute(self, op: Op, plain: Sequence[Any], params: dict[str, Any]) -> Sequence[ndarray]:
         before, MODES.grad = MODES.grad, False
         try:
             with self.pause():
-                if op.kind == "pointwise":
-                    plain = [settled(t.value if type(t) is Number else t) for t in plain]
-                    out = apply_pointwise(op, plain, params)
-                else:
-                    out = apply(op, plain, params)
+                run = apply_pointwise if op.kind == "pointwise" else apply
+                out = run(op, plain, params)
         finally:
             MODES.grad = before
         return [get_array(t) for t in (out if op.multiple else (out,))]
 
-    def _blank(self, op: Op, inputs: Sequence[Any], arrays: Sequence[Any]) -> ndarray | None:
-        """An array like the result of a part of an elementwise formula: its values are not needed.
+    def _noted_op(self, op: Op, inputs: Sequence[Any], handles: Sequence[Any],
+                  params: dict[str, Any], outs: Sequence[ndarray]) -> list[Traced]:
+        arrays = [None if h is None else h.array for h in handles]
+        made = self._shared(op, handles, arrays, params, outs)
+        if made is None:
+            operands = [self._operand(t, op, inputs) for t in inputs]
+            made = self._noted("op", op, operands, params, outs)
+        return made
 
-        None where the operator itself says what dtype it gives.
-        """
-        with self.pause():
-            plain = [settled(getattr(t, "value", t)) if a is None else plain_tensor(a)
-                     for t, a in zip(inputs, arrays)]
-            held = computing_dtypes(op, result_type(plain))[1]
-        if held is None:
-            return None
-        return np.empty(np.broadcast_shapes(*[a.shape for a in arrays if a is not None]), held)
-
-    def _expanded(self, op: Op, inputs: Sequence[Any], params: dict[str, Any],
-                  outs: Sequence[ndarray]) -> list[Traced] | None:
-        """The results by simpler operators, which the graph gets in the place of ``op``."""
-        compose = expansion_of(op, inputs, params)
-        if compose is None:
-            return None
+    def _composed(self, compose: Callable, op: Op, inputs: Sequence[Any],
+                  params: dict[str, Any]) -> list[Any]:
         before, MODES.grad = MODES.grad, False
-        outer, self.in_formula = self.in_formula, hasattr(op.forward, "formula")
         try:
             found = compose(*inputs, **params)
         finally:
-            MODES.grad, self.in_formula = before, outer
-        made = [t._a for t in (found if op.multiple else (found,))]
+            MODES.grad = before
+        return [t._a for t in (found if op.multiple else (found,))]
+
+    def _expanded(self, compose: Callable, op: Op, inputs: Sequence[Any], params: dict[str, Any],
+                  outs: Sequence[ndarray]) -> list[Traced] | None:
+        """The results by simpler operators, which the graph gets in the place of ``op``."""
+        self.in_parts = True
+        try:
+            made = self._composed(compose, op, inputs, params)
+        except ValuesNeeded:
+            self.in_parts = False
+            made = self._composed(compose, op, inputs, params)
+        finally:
+            self.in_parts = False
         for a, out in zip(made, outs):
             if a.shape != out.shape or a.dtype != out.dtype or type(a) is not Traced:
                 return None
         return [Traced(out, Memory(self, out, self.value_of(a))) for a, out in zip(made, outs)]
 
+    def _blank(self, array: ndarray, value: Value) -> Memory:
+        memory = Memory(self, array, value)
+        memory.blank = True
+        return memory
+
     def item(self, t: Tensor) -> Any:
         """The one element as a number: of the graph's results, where it goes nowhere else."""
-        value = t._a.array.item()
+        value = self._known(t).item()
         # a new object each time, by which the result shows where it went
         if type(value) is float and goes_to_result(user_frame(), self.code):
             array = t._a.array.reshape(())
@@ -314,16 +341,24 @@ class Tracer:
 
         Returns the real array, to look at.
         """
+        found = self._known(t)
         key = (self.value_of(t._a).number, low, high, ignored)
         if key not in self.checked:
             self.checked.add(key)
             self.graph.add("check", None, (self.value_of(t._a),),
                            {"low": low, "high": high, "ignored": ignored}, ())
-        return t._a.array
+        return found
 
     def check_test(self, t: Tensor, fails: Callable[[ndarray], Any]) -> ndarray:
         """Note that the step is only right where ``fails(array of t)`` is not true."""
+        found = self._known(t)
         self.graph.add("test", None, (self.value_of(t._a),), {"fails": fails}, ())
+        return found
+
+    def _known(self, t: Tensor) -> ndarray:
+        """The real array, whose values are needed."""
+        if t._a.memory.blank:
+            raise ValuesNeeded
         return t._a.array
 
     def _operand(self, t: Any, op: Op, inputs: Sequence[Any]) -> Any:
@@ -336,16 +371,14 @@ class Tracer:
 
     def _live(self, number: LiveFloat, op: Op, inputs: Sequence[Any]) -> Any:
         """A number that keeps changing, as an input of the dtype that ``op`` computes in."""
+        plain = self._plain(inputs)
         with self.pause():
-            plain = [plain_tensor(t._a.array) if isinstance(t, Tensor) and type(t._a) is Traced
-                     else settled(getattr(t, "value", t)) for t in inputs]
             held = computing_dtypes(op, result_type(plain))[0]
         array = np.asarray(float.__pos__(number), held)
         params = {"at": len(self.lives), "expression": number.expression}
         value = self.graph.add("live", None, (), params, (array,)).outputs[0]
         self.lives.append((number.expression, array))
         return value
-
 
     def _noted(self, kind: str, op: Op | None, operands: Sequence[Any], params: dict[str, Any],
                outs: Sequence[ndarray]) -> list[Traced]:
@@ -400,6 +433,8 @@ class Tracer:
 
     def draw(self, array: ndarray, fill: Callable[[ndarray], None]) -> Traced:
         """What stands for ``array`` once ``fill`` has put random numbers into it."""
+        if self.in_parts:
+            raise ValuesNeeded
         for source in _engines_in(fill):
             self.remember(source)
         fill(array)
@@ -461,10 +496,13 @@ class Tracer:
         target, source = t._a, result._a
         if not target.array.flags.writeable or overlaps(target.array):
             raise RuntimeError(OVERLAP)
-        value = self._fitting(target, source)
         memory = target.memory
-        if not memory.writes and memory.captures:
-            memory.before = memory.array.copy("K")
+        if source.memory.blank:
+            if memory.captures:
+                raise ValuesNeeded
+            memory.blank = True
+        value = self._fitting(target, source)
+        self.keep(memory)
         if target.chain:
             base = Traced(memory.array, memory)
             node = self.graph.add("write", None, (self.value_of(base), value),
@@ -473,8 +511,32 @@ class Tracer:
         else:
             memory.value = value
         target.array[...] = source.array
-        memory.writes += 1
-        target.seen, target.at = value, memory.writes
+        self._count_write(target, value)
+
+    def keep(self, memory: Memory) -> None:
+        """Keep what a memory held when the step began: it is about to be written."""
+        if not memory.writes and memory.captures and memory.before is None:
+            memory.before = kept_copy(memory.array)
+
+    def wrote(self, target: Traced, value: Value) -> None:
+        """Note that all of a memory, whose real array was changed already, is ``value`` now."""
+        target.memory.value = value
+        self._count_write(target, value)
+
+    def _count_write(self, target: Traced, value: Value) -> None:
+        target.memory.writes += 1
+        target.seen, target.at = value, target.memory.writes
+
+    def plain(self, x: Any) -> Any:
+        """A tensor over the real array, or a number that keeps changing as it is now."""
+        if isinstance(x, Tensor):
+            return plain_tensor(get_array(x).array)
+        return tuple(map(self.plain, x)) if type(x) is tuple else settled(x)
+
+    def repeat(self, rows: Rows, call: Callable[[], None],
+               compute: Callable[[Rows], None]) -> int:
+        """See `repeats.repeat`; returns how many rows are done, 0 where they are not alike."""
+        return repeat(self, rows, call, compute) if are_alike(rows) else 0
 
     def _fitting(self, target: Traced, source: Traced) -> Value:
         """The value of ``source`` in the shape and dtype of ``target``."""

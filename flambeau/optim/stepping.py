@@ -286,19 +286,38 @@ def apply_to_lists(update: Update, columns: Sequence[Sequence[Tensor]],
 def _drive_tensors(rule: Rule, plan: Plan, columns: Sequence[Sequence[Tensor]],
                    numbers: Sequence[Sequence[Tensor]], group: Mapping[str, Any],
                    rounds: bool) -> None:
+    def step(at: int) -> None:
+        row, held = [column[at] for column in columns], [column[at] for column in numbers]
+        if held:
+            held[-1].add_(1)
+        plain = type(row[0]._a) is ndarray and all(type(t._a) is ndarray for t in held)
+        values: list[Any] = [t._a[()] if plain else t.double() for t in held]
+        number = [values.pop().item() if plain else values.pop()] if held else []
+        settings, scalars, *new = plan(group, *number, *values)
+        _run_on_tensors(update_of(rule, settings, len(columns), rounds), row, scalars)
+        for t, value in zip(held, new):
+            t.copy_(value) if isinstance(value, Tensor) else t.fill_(value)
+
     with set_grad_enabled(bool(group.get("differentiable"))):
-        for at, row in enumerate(zip(*columns)):
-            held = [column[at] for column in numbers]
-            if held:
-                held[-1].add_(1)
-            plain = type(row[0]._a) is ndarray and all(type(t._a) is ndarray for t in held)
-            values: list[Any] = [t._a[()] if plain else t.double() for t in held]
-            step = [values.pop().item() if plain else values.pop()] if held else []
-            settings, scalars, *new = plan(group, *step, *values)
-            update = update_of(rule, settings, len(columns), rounds)
-            _run_on_tensors(update, row, scalars)
-            for t, value in zip(held, new):
-                t.copy_(value) if isinstance(value, Tensor) else t.fill_(value)
+        done = 0
+        if MODES.tracer is not None and not MODES.grad and not _has_tensors(group):
+            done = _trace_repeated(rule, plan, columns, numbers, group, rounds, step)
+        for at in range(done, len(columns[0])):
+            step(at)
+
+
+def _trace_repeated(rule: Rule, plan: Plan, columns: Sequence[Sequence[Tensor]],
+                    numbers: Sequence[Sequence[Tensor]], group: Mapping[str, Any], rounds: bool,
+                    step: Callable[[int], None]) -> int:
+    """Trace the step of the first parameter for all; returns how many parameters are done."""
+    tracer, count = MODES.tracer, len(columns)
+    options = {k: tracer.plain(v) for k, v in group.items() if k != "params"}
+
+    def compute(rows: Sequence[Sequence[Tensor]]) -> None:
+        lists = [list(column) for column in zip(*rows)]
+        drive(rule, plan, lists[:count], lists[count:], options, None, rounds)
+
+    return tracer.repeat(list(zip(*columns, *numbers)), lambda: step(0), compute)
 
 
 def _extreme(both: Callable, bound: str) -> Callable[[Any, Any], Any]:
