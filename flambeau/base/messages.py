@@ -296,12 +296,12 @@ def language() -> str:
     >>> language() in ("en", "zh")
     True
     """
-    import locale  # At start-up it would cost a millisecond that few programs need.
-
-    chosen: str | None = config.language()
+    chosen = config.language() or next(
+        (os.environ[v] for v in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(v)), None)
     if not chosen:
-        chosen = next((os.environ[v] for v in ("LC_ALL", "LC_MESSAGES", "LANG")
-                       if os.environ.get(v)), None) or locale.getlocale()[0] or "en"
+        import locale  # At start-up it would cost a millisecond that few programs need.
+
+        chosen = locale.getlocale()[0] or "en"
     return "zh" if chosen.lower().startswith(("zh", "chinese")) else "en"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +159,8 @@ def _box(node: Node, place: tuple[int, int], home: int | None) -> str:
     x, y = _corner(place)
     colour = "#fff" if home is None else f"hsl({home * 67 % 360},70%,88%)"
     value = node.outputs[0]
+    from html import escape  # only for a drawing
+
     label = escape(f"{value} {node.name} {value.dtype.name}{list(value.shape)}")
     return (f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" fill="{colour}" '
             f'stroke="#555"/><text x="{x + 6}" y="{y + 21}">{label}</text>')

@@ -13,7 +13,6 @@ import functools
 import gc
 import os
 import sys
-import sysconfig
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -28,7 +27,7 @@ __all__ = ["LIBRARY", "PROGRAM", "STANDARD", "Code", "Observer", "analysed", "ki
            "nested_codes"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_STANDARD = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
+_STANDARD = os.path.dirname(os.path.realpath(os.__file__)) + os.sep
 # Layers whose own objects are no state of the program.
 _KERNEL = tuple([_PACKAGE + name + os.sep for name in (
     "base", "backends", "core", "ops", "autograd", "func", "compiler", "interop")])

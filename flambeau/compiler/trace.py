@@ -125,7 +125,6 @@ def _put_back(tracer: Tracer) -> None:
         memory = capture.memory
         if memory.before is not None:
             memory.array[...] = memory.before
-            memory.before = None
     for meta, before in tracer.grads.values():
         set_grad(meta, before)
     for engine, state in tracer.engines.values():
@@ -142,6 +141,7 @@ def _make_plain(tracer: Tracer, first: int) -> None:
             set_array(t, capture.array)
         elif type(handle) is Traced:
             set_array(t, handle.array)
+        capture.memory.before = None
         starts.append(t)
     for ref in tracer.made:
         own = ref()

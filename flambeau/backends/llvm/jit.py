@@ -1,4 +1,7 @@
-"""LLVM text to callable addresses: host target, object code, the disk cache, one LLJIT."""
+"""LLVM text to callable addresses: object code, the disk cache, and a linker.
+
+LLVM is loaded by the first text that was not compiled before.
+"""
 
 import atexit
 import ctypes
@@ -6,37 +9,29 @@ import functools
 import itertools
 import threading
 import weakref
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
+from flambeau.backends.llvm import loader, object_cache
+from flambeau.backends.llvm.host import Host, binding, compiler_build, host
 
-from flambeau.backends.llvm import object_cache
+__all__ = ["FORMAT", "Host", "Library", "assembly", "host", "load", "object_code"]
 
 # part of every cache key: raise it when the calling convention of cached code changes
 FORMAT = "1"
-
-
-class Host(NamedTuple):
-    """What code is generated for."""
-
-    triple: str
-    cpu: str
-    features: str
-    vector_bytes: int
 
 
 class Library:
     """Loaded code. Addresses hold for the life of the process; of the object where it is passing.
     """
 
-    def __init__(self, tracker: Any, names: tuple[str, ...], passing: bool = False) -> None:
-        self.tracker = tracker
+    def __init__(self, owner: Any, names: tuple[str, ...], passing: bool = False) -> None:
+        self.owner = owner
         if passing:
             _passing.add(self)
         else:
-            _leak(tracker)
-        self._addresses = {name: int(tracker[name]) for name in names}
+            _leak(owner)
+        self._addresses = {name: int(owner[name]) for name in names}
 
     def address(self, name: str) -> int:
         """Return the address of an exported function or global."""
@@ -49,25 +44,8 @@ _numbers = itertools.count()
 
 
 @functools.cache
-def host() -> Host:
-    """Return the machine this process runs on."""
-    try:
-        features = llvm.get_host_cpu_features()
-    except RuntimeError:
-        features = llvm.FeatureMap() if hasattr(llvm, "FeatureMap") else {}
-    flat = features.flatten() if features else ""
-    cpu = llvm.get_host_cpu_name()
-    return Host(llvm.get_default_triple(), cpu, flat, _vector_bytes(features))
-
-
-def _vector_bytes(features: Any) -> int:
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx") else 16
-
-
-@functools.cache
 def _target_machine() -> Any:
+    llvm = binding()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
@@ -85,8 +63,9 @@ def _target_machine() -> Any:
 
 @functools.cache
 def _engine() -> Any:
+    _target_machine()
     # a target machine of its own: LLJIT takes the one it is given
-    engine = llvm.create_lljit_compiler(None)
+    engine = binding().create_lljit_compiler(None)
     _leak(engine)
     return engine
 
@@ -100,20 +79,19 @@ def _leak(thing: Any) -> None:
 def _keep_all() -> None:
     """Other threads may be in any code until the process ends."""
     for library in list(_passing):
-        _leak(library.tracker)
+        _leak(library.owner)
 
 
 def object_code(text: str) -> bytes:
     """Return machine code for a module, from the disk cache where it was compiled before."""
-    machine = host()
-    versions = (FORMAT, llvmlite.__version__, str(llvm.llvm_version_info))
-    name = object_cache.key(text, *machine[:3], *versions)
+    name = object_cache.key(text, *host()[:3], FORMAT, compiler_build())
     found = object_cache.load(name)
     if found is not None:
         return found
-    module = llvm.parse_assembly(text)
+    machine = _target_machine()
+    module = binding().parse_assembly(text)
     module.verify()
-    made = _target_machine().emit_object(module)
+    made = machine.emit_object(module)
     object_cache.store(name, made)
     return made
 
@@ -127,19 +105,24 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
     and for symbols that cannot be found.
     """
     with _lock:
-        _target_machine()
         code = object_code(text)
-        builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
-        for symbol, address in (imports or {}).items():
-            builder.import_symbol(symbol, address)
-        for symbol in exports:
-            builder.export_symbol(symbol)
-        tracker = builder.link(_engine(), f"flambeau{next(_numbers)}")
-        return Library(tracker, exports, passing)
+        image = loader.load(code, exports, imports or {})
+        return Library(image or _linked(code, exports, imports or {}), exports, passing)
+
+
+def _linked(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int]) -> Any:
+    """An object placed by LLVM's own linker."""
+    builder = binding().JITLibraryBuilder().add_object_img(code).add_current_process()
+    for symbol, address in imports.items():
+        builder.import_symbol(symbol, address)
+    for symbol in exports:
+        builder.export_symbol(symbol)
+    return builder.link(_engine(), f"flambeau{next(_numbers)}")
 
 
 def assembly(text: str) -> str:
     """Return the host's assembly for a module, to read."""
     with _lock:
-        module = llvm.parse_assembly(text)
-        return str(_target_machine().emit_assembly(module))
+        machine = _target_machine()
+        module = binding().parse_assembly(text)
+        return str(machine.emit_assembly(module))

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import llvmlite
-
 from flambeau.backends.llvm import jit, object_cache
+from flambeau.backends.llvm.host import compiler_build
 
 # how much faster another way has to be, and how often each is timed
 MARGIN = 1.15
@@ -18,7 +17,6 @@ ROUNDS = 3
 
 _lock = threading.Lock()
 _known: dict[str, str] = {}
-
 
 def fastest(question: str, ways: Mapping[str, Callable[[], Any]]) -> str:
     """Return the name of the way to take: the first one, or one that is clearly faster.
@@ -37,16 +35,13 @@ def fastest(question: str, ways: Mapping[str, Callable[[], Any]]) -> str:
         _known[question] = kept
     return kept
 
-
 def _name(question: str) -> str:
     machine = jit.host()
-    return object_cache.key("choice", question, *machine[:3], jit.FORMAT, llvmlite.__version__)
-
+    return object_cache.key("choice", question, *machine[:3], jit.FORMAT, compiler_build())
 
 def _kept(question: str) -> str | None:
     found = object_cache.load(_name(question))
     return None if found is None else found.decode("utf-8", "replace")
-
 
 def _measured(ways: Mapping[str, Callable[[], Any]]) -> str:
     for way in ways.values():

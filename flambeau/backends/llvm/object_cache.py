@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from flambeau.base import config
@@ -91,6 +90,8 @@ def sweep(place: Path, limit: int) -> None:
 
 def _write_whole(place: Path, name: str, content: bytes) -> None:
     """Readers see the old file or the new one, never a part."""
+    import tempfile  # only where something is compiled
+
     handle, temporary = tempfile.mkstemp(prefix="." + name[:16], dir=place)
     try:
         with os.fdopen(handle, "wb") as file:
