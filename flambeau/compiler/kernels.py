@@ -249,8 +249,13 @@ def _along_row(x: Symbol, b: Builder) -> Symbol:
     return b.on.where(column >= 0, x, x)
 
 
+# The most modules that kernels come in, and characters of text that are worth one.
+MODULES = 4
+MODULE_TEXT = 24_000
+
+
 def compile_all(kernels: Iterable[Kernel]) -> None:
-    """Compile kernels as one module, which is quicker than one by one."""
+    """Compile kernels as a few modules, which is quicker than one by one."""
     new: dict[bytes, tuple[str, list[Kernel]]] = {}
     for kernel in kernels:
         text = kernel.text
@@ -260,13 +265,28 @@ def compile_all(kernels: Iterable[Kernel]) -> None:
             new.setdefault(key, (text, []))[1].append(kernel)
     if not new:
         return
-    names = tuple([f"k{at}" for at in range(len(new))])
-    library = jit.load(_module_of([text for text, _ in new.values()], names), names, passing=True)
-    for name, (key, (_, alike)) in zip(names, new.items()):
-        code = _LOADED[key] = Code(library, library.address(name))
-        _LATEST.append(code)
-        for kernel in alike:
-            kernel.code = code
+    parts = _parted({key: len(text) for key, (text, _) in new.items()})
+    names = [tuple([f"k{at}" for at in range(len(keys))]) for keys in parts]
+    modules = [(_module_of([new[key][0] for key in keys], own), own)
+               for keys, own in zip(parts, names)]
+    for library, keys, own in zip(jit.load_all(modules, passing=True), parts, names):
+        for name, key in zip(own, keys):
+            code = _LOADED[key] = Code(library, library.address(name))
+            _LATEST.append(code)
+            for kernel in new[key][1]:
+                kernel.code = code
+
+
+def _parted(sizes: dict[bytes, int]) -> list[list[bytes]]:
+    """Kernels by key in parts of about the same size of text, to be compiled side by side."""
+    count = max(1, min(MODULES, sum(sizes.values()) // MODULE_TEXT, len(sizes)))
+    parts: list[list[bytes]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for key in sorted(sizes, key=lambda k: (-sizes[k], k)):
+        at = filled.index(min(filled))
+        parts[at].append(key)
+        filled[at] += sizes[key]
+    return parts
 
 
 def _module_of(texts: list[str], names: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def host() -> Host:
     processor = _processor()
     if not processor:
         return _asked()
-    name = object_cache.key("host", sys.platform, processor, compiler_build())
+    name = object_cache.key("machine", sys.platform, processor, compiler_build())
     kept = object_cache.load(name)
     if kept is not None:
         triple, cpu, features, vector_bytes = kept.decode().split("\n")

@@ -9,13 +9,13 @@ import functools
 import itertools
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flambeau.backends.llvm import loader, object_cache
 from flambeau.backends.llvm.host import Host, binding, compiler_build, host
 
-__all__ = ["FORMAT", "Host", "Library", "assembly", "host", "load", "object_code"]
+__all__ = ["FORMAT", "Host", "Library", "assembly", "host", "load", "load_all", "object_code"]
 
 # part of every cache key: raise it when the calling convention of cached code changes
 FORMAT = "1"
@@ -44,16 +44,19 @@ _numbers = itertools.count()
 
 
 @functools.cache
-def _target_machine() -> Any:
+def _target() -> Any:
     llvm = binding()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
-    machine = host()
+    return llvm.Target.from_triple(host().triple)
+
+
+def _new_machine() -> Any:
     # position-independent, since the process's own symbols may be far from the loaded code
-    return llvm.Target.from_triple(machine.triple).create_target_machine(
-        cpu=machine.cpu,
-        features=machine.features,
+    return _target().create_target_machine(
+        cpu=host().cpu,
+        features=host().features,
         opt=2,
         reloc="pic",
         codemodel="jitdefault",
@@ -62,8 +65,13 @@ def _target_machine() -> Any:
 
 
 @functools.cache
+def _target_machine() -> Any:
+    return _new_machine()
+
+
+@functools.cache
 def _engine() -> Any:
-    _target_machine()
+    _target()
     # a target machine of its own: LLJIT takes the one it is given
     engine = binding().create_lljit_compiler(None)
     _leak(engine)
@@ -84,16 +92,57 @@ def _keep_all() -> None:
 
 def object_code(text: str) -> bytes:
     """Return machine code for a module, from the disk cache where it was compiled before."""
-    name = object_cache.key(text, *host()[:3], FORMAT, compiler_build())
-    found = object_cache.load(name)
-    if found is not None:
-        return found
-    machine = _target_machine()
-    module = binding().parse_assembly(text)
+    return _object_codes([text])[0]
+
+
+def _object_codes(texts: Sequence[str]) -> list[bytes]:
+    names = [object_cache.key(text, *host()[:3], FORMAT, compiler_build()) for text in texts]
+    found = [object_cache.load(name) for name in names]
+    missing = [at for at, code in enumerate(found) if code is None]
+    compiled = _compiled([texts[at] for at in missing])
+    for at, code in zip(missing, compiled):
+        object_cache.store(names[at], code)
+        found[at] = code
+    return [code for code in found if code is not None]
+
+
+def _compiled(texts: Sequence[str]) -> list[bytes]:
+    """Machine code of modules, each in a thread of its own where there are several."""
+    if len(texts) < 2:
+        return [_emitted(_target_machine(), text, None) for text in texts]
+    from concurrent.futures import ThreadPoolExecutor  # slower to import than a small kernel
+
+    with ThreadPoolExecutor(len(texts)) as threads:
+        contexts = [binding().create_context() for _ in texts]
+        return list(threads.map(_emitted, [_new_machine() for _ in texts], texts, contexts))
+
+
+def _emitted(machine: Any, text: str, context: Any) -> bytes:
+    """Machine code; a context of the module's own lets other modules be compiled meanwhile."""
+    module = binding().parse_assembly(text, context)
     module.verify()
-    made = machine.emit_object(module)
-    object_cache.store(name, made)
-    return made
+    return machine.emit_object(module) if context is None else _emit_unlocked(machine, module)
+
+
+def _emit_unlocked(machine: Any, module: Any) -> bytes:
+    """What `emit_object` does, without the lock that llvmlite puts around all of LLVM.
+
+    LLVM itself asks for no lock between contexts; where the function is not there to be had, the
+    lock stays.
+    """
+    ffi = binding().ffi
+    emit = getattr(ffi.lib.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
+    if emit is None:
+        return machine.emit_object(module)
+    with ffi.OutputString() as error:
+        buffer = emit(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        start, size = ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(start, size)
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None,
@@ -105,9 +154,22 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
     and for symbols that cannot be found.
     """
     with _lock:
-        code = object_code(text)
-        image = loader.load(code, exports, imports or {})
-        return Library(image or _linked(code, exports, imports or {}), exports, passing)
+        return _library(object_code(text), exports, imports or {}, passing)
+
+
+def load_all(modules: Sequence[tuple[str, tuple[str, ...]]], passing: bool = False
+             ) -> list[Library]:
+    """`load` of several modules (text, exports) that import nothing, compiled side by side."""
+    with _lock:
+        codes = _object_codes([text for text, _ in modules])
+        return [_library(code, exports, {}, passing)
+                for code, (_, exports) in zip(codes, modules)]
+
+
+def _library(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int], passing: bool
+             ) -> Library:
+    image = loader.load(code, exports, imports)
+    return Library(image or _linked(code, exports, imports), exports, passing)
 
 
 def _linked(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int]) -> Any:

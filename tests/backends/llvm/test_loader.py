@@ -176,3 +176,23 @@ def test_the_machine_kept_on_disk_is_the_one_that_llvm_sees():
         assert host.host() == host._asked()
     finally:
         host.host.cache_clear()
+
+
+def test_modules_compiled_side_by_side_are_those_compiled_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path / "one"))
+    texts = [f"define i64 @f(i64 %x) {{\n  %y = mul i64 %x, {n}\n  ret i64 %y\n}}\n"
+             for n in range(3, 9)]
+    alone = [jit.object_code(text) for text in texts]
+    monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path / "other"))
+    found = jit.load_all([(text, ("f",)) for text in texts])
+    call = ctypes.CFUNCTYPE(I64, I64)
+    assert [call(library.address("f"))(2) for library in found] == [6, 8, 10, 12, 14, 16]
+    assert [jit.object_code(text) for text in texts] == alone
+
+
+def test_an_error_in_one_of_several_modules_is_raised(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path))
+    good = "define i64 @f() {\n  ret i64 1\n}\n"
+    with pytest.raises(RuntimeError):
+        jit.load_all([(good, ("f",)), ("define i64 @f() {\n  ret i32 1\n}\n", ("f",))])
+    assert ctypes.CFUNCTYPE(I64)(jit.load_all([(good, ("f",))])[0].address("f"))() == 1
