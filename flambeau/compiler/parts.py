@@ -154,7 +154,9 @@ class Part(_Quiet):
         found = _idle(trace)
         found += [Reason(text("compile_anew", kind=kind), None, (outputs[at],))
                  for at, kind in unrepeatable(result, args, known)]
-        owners = [name for name, x in zip(outputs, result) for _ in tree_flatten(x)[0]]
+        assert trace.spec is not None
+        owners = [name for name, of in zip(outputs, trace.spec.children)
+                  for _ in range(of.num_leaves)]
         return found + [Reason(text("compile_views"), None, (owners[at],))
                         for at in shared_results(trace)]
 

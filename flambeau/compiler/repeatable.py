@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flambeau.base.device import device, layout, memory_format
 from flambeau.base.dtypes import dtype
 from flambeau.base.pytree import is_node, tree_flatten
+from flambeau.compiler.made_objects import attributes
 from flambeau.compiler.state import ATOMS
 from flambeau.compiler.trace import Made, Trace
 from flambeau.core.tensor import Tensor
@@ -15,17 +16,19 @@ from flambeau.core.tensor import Tensor
 __all__ = ["shared_results", "unrepeatable"]
 
 
-def unrepeatable(results: Iterable[Any], arguments: Any, known: Iterable[int]
-                 ) -> Iterator[tuple[int, str]]:
+def unrepeatable(results: Iterable[Any], arguments: Any, known: Iterable[int],
+                 made: Mapping[int, Any] | None = None) -> Iterator[tuple[int, str]]:
     """The number of each result, with the kind of what it has that is made anew at every call,
-    or that is an argument's own container. ``known`` has ids of objects that the program holds.
+    or that is an argument's own container. ``known`` has ids of objects that the program holds,
+    ``made`` objects by id that a call makes of what it returns.
     """
-    seen = {*known, *[id(x) for x in _nodes(arguments)]}
+    made = made or {}
+    seen = {*known, *[id(x) for x in _nodes(arguments, {})]}
     for number, result in enumerate(results):
-        for x in _nodes(result):
+        for x in _nodes(result, made):
             if isinstance(x, (Tensor, *ATOMS)) or _is_constant(x):
                 continue
-            if is_node(type(x)):
+            if is_node(type(x)) or id(x) in made:
                 if id(x) in seen and not isinstance(x, tuple):
                     yield number, type(x).__name__
                 seen.add(id(x))
@@ -33,13 +36,16 @@ def unrepeatable(results: Iterable[Any], arguments: Any, known: Iterable[int]
                 yield number, type(x).__name__
 
 
-def _nodes(tree: Any) -> Iterator[Any]:
+def _nodes(tree: Any, made: Mapping[int, Any]) -> Iterator[Any]:
     """Containers and leaves."""
     yield tree
+    # Only one level: the containers inside are leaves of it.
     if is_node(type(tree)):
-        # Only one level: the containers inside are leaves of it.
         for x in tree_flatten(tree, lambda x: x is not tree)[0]:
-            yield from _nodes(x)
+            yield from _nodes(x, made)
+    elif id(tree) in made:
+        for x in attributes(tree):
+            yield from _nodes(x, made)
 
 
 def _is_constant(x: Any) -> bool:

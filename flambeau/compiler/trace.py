@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.base.pytree import TreeSpec, tree_flatten, tree_leaves
+from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph
 from flambeau.compiler.history import is_spent
+from flambeau.compiler.made_objects import Flattened, flattened
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, get_grad, set_array, set_grad
 from flambeau.core.modes import MODES
@@ -61,6 +62,8 @@ class Trace:
         self.captures: list[Capture] = list(tracer.captures.values())
         self.outputs: list[Any] = []
         self.spec: TreeSpec | None = None
+        # Objects of the result that a call makes anew, by id.
+        self.objects: dict[int, Any] = {}
         self.written: list[Memory] = []
         self.grads: dict[int, tuple[Any, Any]] = {}
         self.moved: dict[int, Made] = {}
@@ -84,8 +87,9 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
     MODES.tracer = tracer
     try:
         result = call()
-        ends = _followed(tracer, result, first)
-        trace = _described(tracer, result)
+        tree = flattened(result, tracer.has_made)
+        ends = _followed(tracer, tree.leaves, first)
+        trace = _described(tracer, tree)
         trace.ends = ends
     except BaseException:
         if undoes:
@@ -98,10 +102,10 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
     return result, trace
 
 
-def _followed(tracer: Tracer, result: Any, first: int) -> Ends | None:
+def _followed(tracer: Tracer, leaves: list, first: int) -> Ends | None:
     """Go back from the outputs that have a history of the step's own, where that can be done."""
     outputs = []
-    for t in tree_leaves(result):
+    for t in leaves:
         if isinstance(t, Tensor) and id(t) not in tracer.captures:
             handle, edge = get_array(t), t._node
             shares = type(handle) is not Traced or handle.memory.captures
@@ -186,16 +190,15 @@ def _plain_saved(saved: Any) -> Any:
     return saved
 
 
-def _described(tracer: Tracer, result: Any) -> Trace:
-    """The trace of a call that has returned ``result``; tensors still hold stand-ins."""
-    leaves, spec = tree_flatten(result)
-    for t in leaves:
+def _described(tracer: Tracer, tree: Flattened) -> Trace:
+    """The trace of a call that has returned what ``tree`` is; tensors still hold stand-ins."""
+    for t in tree.leaves:
         # Even where only its being there was looked at: a later call returns another one.
         if isinstance(t, Tensor) and type(get_array(t)) is ndarray:
             tracer.capture(t, get_array(t))
     _capture_owners(tracer)
     trace = Trace(tracer)
-    trace.spec = spec
+    trace.spec, trace.objects = tree.spec, tree.objects
     tracer.paused = 1
     described: dict[int, Any] = {}
 
@@ -206,7 +209,7 @@ def _described(tracer: Tracer, result: Any) -> Trace:
             described[id(x)] = _describe(tracer, x)
         return described[id(x)]
 
-    trace.outputs = [describe(x) for x in leaves]
+    trace.outputs = [describe(x) for x in tree.leaves]
     metas = {}
     for capture in trace.captures:
         _describe_capture(tracer, trace, capture, describe)

@@ -198,6 +198,10 @@ class Tracer:
         set_array(t, handle)
         return handle
 
+    def has_made(self, t: Tensor) -> bool:
+        """Whether a tensor was made by the step, and is not one from outside."""
+        return id(t) not in self.captures and type(get_array(t)) is Traced
+
     def constant(self, a: ndarray) -> Traced:
         """The stand-in for an array that was made while tracing, by no operator."""
         return Traced(a, Memory(self, a, None))

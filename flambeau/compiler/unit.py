@@ -264,6 +264,8 @@ class Unit:
             watched.leaked = True
             trace.outputs = [settled(x) for x in trace.outputs]
             result = tree_map(settled, result)
+            for made in trace.objects.values():
+                vars(made).update({k: tree_map(settled, v) for k, v in vars(made).items()})
         print_ = None
         if places and not self._stays_live(trace, watched, observer):
             # A program for the numbers as they are: a later trace may be compared with it.
@@ -309,7 +311,8 @@ class Unit:
         """Why a later call could not give what this one gave."""
         known = {*state.objects, *map(id, leaves)}
         found = [Reason(text("compile_anew", kind=kind))
-                 for _, kind in unrepeatable([result], (args, kwargs), known)]
+                 for _, kind in unrepeatable([result], (args, kwargs), known,
+                                                 trace.objects)]
         if trace.ends is not None:
             found += [Reason(text("compile_views")) for _ in shared_results(trace)]
         return found
