@@ -6,8 +6,8 @@ from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["TreeSpec", "broadcast_prefix", "is_node", "register", "tree_flatten", "tree_leaves",
-           "tree_map", "tree_unflatten"]
+__all__ = ["TreeSpec", "broadcast_prefix", "build_node", "is_node", "register", "tree_flatten",
+           "tree_leaves", "tree_map", "tree_unflatten"]
 
 # Per type: its children and what else it needs to be built again; and how to build it.
 _NODES: dict[type, tuple[Callable, Callable]] = {}
@@ -134,7 +134,12 @@ def tree_unflatten(leaves: Iterable, spec: TreeSpec) -> Any:
 def _unflatten(leaves: Any, spec: TreeSpec) -> Any:
     if spec.kind is None:
         return next(leaves)
-    children = [_unflatten(leaves, c) for c in spec.children]
+    return build_node(spec, [_unflatten(leaves, c) for c in spec.children])
+
+
+def build_node(spec: TreeSpec, children: list) -> Any:
+    """The container at the root of a nesting, with these children."""
+    assert spec.kind is not None
     node = _NODES.get(spec.kind)
     return spec.kind(*children) if node is None else node[1](children, spec.context)
 

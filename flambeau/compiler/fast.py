@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.llvm import pool
-from flambeau.base.pytree import TreeSpec
+from flambeau.backends.llvm import chores, pool
+from flambeau.base.pytree import TreeSpec, build_node
 from flambeau.compiler.gate import Gate, first_table, native_step
 from flambeau.compiler.history import Live, Spent, spent_like
-from flambeau.compiler.interpreter import OutOfRange
+from flambeau.compiler.interpreter import OtherSizes, OutOfRange
 from flambeau.compiler.live import place_of
 from flambeau.compiler.observer import GENERATED
 from flambeau.compiler.results import FAILED, MISSED, RAISED
@@ -28,17 +28,44 @@ __all__ = ["fast_call"]
 def fast_call(program: Any) -> tuple[Callable[..., Any], Gate] | None:
     """``call(*arguments)`` that gives the step's result, MISSED or FAILED; and its gate.
 
-    None where the program changes things in unusual ways.
+    Where the program changes things in unusual ways only its checks are native. None where there
+    can be no such call.
     """
     step = native_step()
-    if step is None or not _is_plain(program):
+    if step is None or _has_repeated(program):
         return None
-    gate = Gate(program, first_table(program.executor))
+    plain = _is_plain(program)
+    if not plain and program.places:
+        return None
+    plan = program.executor
+    gate = (Gate(program, first_table(plan), plan.fresh) if plain
+            else Gate(program, chores.table_words([], [], False), []))
     if gate.table is None:
         return None
     writer = _Writer(program, gate, step)
-    exec(compile(writer.source(), GENERATED, "exec"), writer.names)
+    text = writer.source() if plain else writer.source_of_checks()
+    exec(compile(text, GENERATED, "exec"), writer.names)
     return writer.names["call"], gate
+
+
+def _has_repeated(program: Any) -> bool:
+    """Whether a tensor is more than one argument."""
+    return any([x is not None and k != i
+                for i, (x, k) in enumerate(zip(program.looks, program.same))])
+
+
+def _run_of(program: Any) -> Callable[[list[Tensor]], Any]:
+    """Running a program that was checked, on the tensors of its slots."""
+
+    def run(tensors: list[Tensor]) -> Any:
+        try:
+            return program.run(tensors, [t._a for t in tensors])
+        except OtherSizes:
+            return MISSED  # who looks next counts them
+        except (OutOfRange, *RAISED):
+            return FAILED
+
+    return run
 
 
 def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
@@ -69,23 +96,17 @@ def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
 
 def _is_plain(program: Any) -> bool:
     trace, plan = program.trace, program.executor
-    if any([x is not None and k != i for i, (x, k) in enumerate(zip(program.looks, program.same))]):
-        return False
     if any([plan.places.get(m.value.number) != ("slot", m.captures[0].at) for m in trace.written]):
         return False
     new = {id(t) for _, t in plan.fresh}
     if any([t.input < 0 and id(t) not in new for t in plan.targets]):
         return False
     made = [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]
-    return all([_is_new(x) for x in made if type(x) is Made]) and _is_simple(trace.spec)
+    return all([_is_new(x) for x in made if type(x) is Made])
 
 
 def _is_new(x: Made) -> bool:
     return not x.memory.captures and not x.chain and x.kind is Tensor
-
-
-def _is_simple(spec: TreeSpec) -> bool:
-    return spec.kind in (None, tuple, list) and all([_is_simple(c) for c in spec.children])
 
 
 class _Writer:
@@ -99,7 +120,7 @@ class _Writer:
             "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
             "MISSED": MISSED, "FAILED": FAILED, "pool": gate.pool, "lock": program.lock,
             "ready": pool.ensure_started, "spent_like": spent_like, "Output": Output,
-            "gate": gate, "threads": threading}
+            "build": build_node, "gate": gate, "threads": threading}
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
@@ -108,21 +129,11 @@ class _Writer:
     def source(self) -> str:
         """The text of ``call``."""
         program, rest = self.program, _rest_of(self.program)
-        args = [f"a{i}" for i in range(len(program.constants))]
+        args = self._arguments()
         releases = rest is not None or self.gate.releases
         shared = releases or bool(program.places)
         self.line(f"def {'run' if shared else 'call'}({', '.join(args)}):")
-        real = [a for a, look in zip(args, program.looks) if look is not None]
-        if len(real) > 1:
-            pairs = [f"{a} is {b}" for i, a in enumerate(real) for b in real[:i]]
-            few = f"len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}"
-            self.line(f"    if {' or '.join(pairs) if len(real) < 5 else few}:")
-            self.line("        return MISSED")
-        for looked in program.looked:
-            if looked.kind == "context":
-                variable, value = self._name("v", looked.owner), self._name("h", looked.held[0])
-                self.line(f"    if {variable}.get({self._name('m', MISSING)}) is not {value}:")
-                self.line("        return MISSED")
+        self._compare()
         if releases:
             self.line("    ready()")
         for _, array in program.lives:
@@ -130,9 +141,7 @@ class _Writer:
             self.lives.append(self._name("l", held))
         self.arrays = {slot: f"f{slot}" for slot, _ in program.executor.fresh}
         self._update_lives()
-        self.line(f"    done = step({', '.join(['table', 'pool', *self.lives, *args])})")
-        self.line("    if done.__class__ is not tuple:")
-        self.line("        return MISSED if done is None else FAILED")
+        self._step()
         if self.arrays:
             self.line(f"    {''.join([f'{name}, ' for name in self.arrays.values()])} = done")
         if rest is not None:
@@ -144,6 +153,40 @@ class _Writer:
             self.line("    with lock:")
             self.line(f"        return run({', '.join(args)})")
         return "\n".join(self.lines)
+
+    def source_of_checks(self) -> str:
+        """The text of a ``call`` that checks natively, and then runs the program."""
+        self.line(f"def call({', '.join(self._arguments())}):")
+        self._compare()
+        self._step()
+        tensors = [self._capture(at) for at in range(len(self.program.slots))]
+        self.line(f"    return {self._name('r', _run_of(self.program))}([{', '.join(tensors)}])")
+        return "\n".join(self.lines)
+
+    def _arguments(self) -> list[str]:
+        return [f"a{i}" for i in range(len(self.program.constants))]
+
+    def _compare(self) -> None:
+        """Compare what Python has to: which arguments are one tensor, context variables."""
+        program = self.program
+        real = [a for a, look in zip(self._arguments(), program.looks) if look is not None]
+        if len(real) > 1:
+            pairs = [f"{a} is {b}" for i, a in enumerate(real) for b in real[:i]]
+            few = f"len({{{', '.join([f'id({a})' for a in real])}}}) < {len(real)}"
+            self.line(f"    if {' or '.join(pairs) if len(real) < 5 else few}:")
+            self.line("        return MISSED")
+        for looked in program.looked:
+            if looked.kind == "context":
+                variable, value = self._name("v", looked.owner), self._name("h", looked.held[0])
+                self.line(f"    if {variable}.get({self._name('m', MISSING)}) is not {value}:")
+                self.line("        return MISSED")
+
+    def _step(self) -> None:
+        """Call the native step; what it gives is ``done``."""
+        args = ["table", "pool", *self.lives, *self._arguments()]
+        self.line(f"    done = step({', '.join(args)})")
+        self.line("    if done.__class__ is not tuple:")
+        self.line("        return MISSED if done is None else FAILED")
 
     def _made(self) -> list[str]:
         """What names the arrays that are made for a call, in the order of their slots."""
@@ -306,4 +349,6 @@ class _Writer:
         if spec.kind is None:
             return self._tensor(next(leaves))
         inside = "".join([f"{self._tree(c, leaves)}, " for c in spec.children])
-        return f"({inside})" if spec.kind is tuple else f"[{inside}]"
+        if spec.kind is tuple:
+            return f"({inside})"
+        return f"[{inside}]" if spec.kind is list else f"build({self._name('s', spec)}, [{inside}])"

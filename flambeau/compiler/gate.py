@@ -39,7 +39,9 @@ __all__ = ["Gate", "first_table", "native_step"]
  SPANS, RUN, RUNS, MADE, FALSE) = range(17)
 HEAD_WORDS = 17
 (END, ITEMS, DICT, LIST, CELL, ATTRIBUTE, ARGUMENT, HELD, GRAD, NO_GRAD, SIZE,
- IDENTITY, SOME_GRAD, NO_HOOKS, WORD) = range(15)
+ IDENTITY, SOME_GRAD, NO_HOOKS, WORD, SET) = range(16)
+# Whose equality says all.
+_COMPARABLE = {str, bytes, int, bool, type(None)}
 # Bytes from which new arrays come from the cache of large buffers.
 LARGE = 1 << 16
 
@@ -87,9 +89,12 @@ def native_step() -> Callable[..., Any] | None:
 
 
 class Gate:
-    """The table of a program. ``table`` is what `native_step` takes; None if it cannot be made."""
+    """The table of a program, with the kernels that ``run`` calls and the arrays that they make.
 
-    def __init__(self, program: Any, run: np.ndarray) -> None:
+    ``table`` is what `native_step` takes; None if it cannot be made.
+    """
+
+    def __init__(self, program: Any, run: np.ndarray, made: list[tuple[int, Any]]) -> None:
         # What the table has addresses of.
         self.kept: list[Any] = [program.executor]
         self.marks: dict[tuple[int, int], int] = {}
@@ -105,7 +110,7 @@ class Gate:
         if checks is None or offsets is None:
             return
         slots = program.slots
-        lives, fresh = len(program.lives), len(program.executor.fresh)
+        lives, fresh = len(program.lives), len(made)
         words = [0] * HEAD_WORDS
         words[ARGS] = 2 + lives + len(program.constants)
         words[SLOTS], words[LIVES] = len(slots), lives
@@ -121,7 +126,7 @@ class Gate:
         words[SPANS] = len(words)
         words += self._spans(program)
         words[MADE] = len(words)
-        words += self._made(program.executor.fresh)
+        words += self._made(made)
         words[RUN] = len(words)
         self.table = np.concatenate([np.array(words, np.int64), run])
         # Where the table has the number that keeps changing, per (entry, number in it).
@@ -247,6 +252,8 @@ class Gate:
         objects = [self._expected(entry, i, x) for i, x in enumerate(entry.held)]
         if entry.kind == "dict" and isinstance(entry.owner, dict):
             return [[DICT, self._keep(entry.owner), len(objects) // 2, *objects]]
+        if entry.kind == "set" and all(map(_compares_quietly, entry.held)):
+            return [[SET, self._keep(entry.owner), len(objects), *objects]]
         if entry.kind == "list" and type(entry.owner) is list:
             return [[LIST, self._keep(entry.owner), len(objects), *objects]]
         return None
@@ -288,6 +295,13 @@ class Gate:
             size = 0 if 0 in slot.shape else size
             words += [size, groups[at], int(groups[at] in program.mutated_groups), 0]
         return words
+
+
+def _compares_quietly(x: Any) -> bool:
+    """Whether looking for it in a set runs no code of a program, and finds what is as good."""
+    kind = type(x)
+    by_identity = kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__
+    return kind in _COMPARABLE or by_identity
 
 
 def _interned(name: str) -> str:

@@ -120,6 +120,12 @@ class Unit:
         if MODES.tracer is not None or MODES.depth or saved_hooks:
             return self._as_it_is(args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
+        if kwargs or len(leaves) != len(args):
+            result = self._run_quickly(leaves, spec)
+            if result is FAILED:
+                return self._undoable(args, kwargs)
+            if result is not MISSED:
+                return result
         why = ""
         for at, program in enumerate(self.programs):
             try:
@@ -141,6 +147,17 @@ class Unit:
         else:
             return self._trace(args, kwargs, leaves, spec, why)
         return self._undoable(args, kwargs)
+
+    def _run_quickly(self, leaves: list, spec: Any) -> Any:
+        """What a quick call with arguments by name, or nested ones, gives."""
+        for at, program in enumerate(self.programs):
+            if program.fast is not None and program.spec == spec:
+                result = program.fast(*leaves)
+                if result is not MISSED:
+                    if at:
+                        self._put_first(at)
+                    return result
+        return MISSED
 
     @property
     def runs(self) -> int:

@@ -1,6 +1,6 @@
 """LLVM text of what a compiled step's native call checks, and of the arrays that it takes.
 
-`is_like` compares an array with words, `has_items`, `is_dict` and `is_list` compare containers,
+`is_like` compares an array with words, `has_items`, `is_dict`, `is_list` and `is_set` containers,
 `fact_of` reads a tensor's rarer facts, and `take_arrays` gives new arrays for results.
 """
 
@@ -12,7 +12,7 @@ FUNCTIONS = (
     "PyErr_Clear", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_GetAttr",
     "PyDict_GetItem", "PyDict_Size", "PyDict_Next", "PyList_Size", "PyList_GetItem",
     "PyCell_Get", "Py_IncRef", "Py_DecRef", "PyTuple_New", "PyTuple_SetItem", "PyTuple_GetItem",
-    "PyList_SetItem", "PyObject_CallNoArgs")
+    "PyList_SetItem", "PyObject_CallNoArgs", "PySet_Contains", "PySet_Size")
 # How many arrays are kept for each result: one may be in use while the next is made.
 SPARES = 2
 # C-contiguous, aligned, writeable, and the owner of its memory
@@ -36,6 +36,8 @@ declare i32 @PyTuple_SetItem(ptr, i64, ptr)
 declare ptr @PyTuple_GetItem(ptr, i64)
 declare i32 @PyList_SetItem(ptr, i64, ptr)
 declare ptr @PyObject_CallNoArgs(ptr)
+declare i32 @PySet_Contains(ptr, ptr)
+declare i64 @PySet_Size(ptr)
 @ndarray = external global i8
 @none = external global i8
 """
@@ -177,6 +179,28 @@ one:
   %want = load ptr, ptr %want_at
   %same = icmp eq ptr %found, %want
   br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+define internal i1 @is_set(ptr %set, ptr %words) {
+entry:
+  %count = load i64, ptr %words
+  %size = call i64 @PySet_Size(ptr %set)
+  %same_size = icmp eq i64 %size, %count
+  br i1 %same_size, label %next, label %no
+next:
+  %i = phi i64 [0, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %i1 = add i64 %i, 1
+  %want_at = getelementptr i64, ptr %words, i64 %i1
+  %want = load ptr, ptr %want_at
+  %found = call i32 @PySet_Contains(ptr %set, ptr %want)
+  %in = icmp eq i32 %found, 1
+  br i1 %in, label %next, label %no
 yes:
   ret i1 true
 no:

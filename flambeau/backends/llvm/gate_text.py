@@ -103,7 +103,8 @@ check:
     i64 11, label %identity
     i64 12, label %some_grad
     i64 13, label %no_hooks
-    i64 14, label %word]
+    i64 14, label %word
+    i64 15, label %set]
 items:
   %items_hold = call i1 @has_items(ptr %object, ptr %rest)
   br i1 %items_hold, label %passed, label %miss
@@ -113,6 +114,9 @@ dict:
 list:
   %list_holds = call i1 @is_list(ptr %object, ptr %rest)
   br i1 %list_holds, label %passed, label %miss
+set:
+  %set_holds = call i1 @is_set(ptr %object, ptr %rest)
+  br i1 %set_holds, label %passed, label %miss
 cell:
   %cell_new = call ptr @PyCell_Get(ptr %object)
   %cell_now = call ptr @borrowed(ptr %cell_new)
