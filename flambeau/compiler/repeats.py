@@ -25,11 +25,13 @@ Rows = Sequence[Sequence[Tensor]]
 
 
 def are_alike(rows: Rows) -> bool:
-    """Whether rows of tensors differ in nothing but values and one shape per row.
+    """Whether several rows of tensors differ in nothing but values and one shape per row.
 
     Tensors without dimensions may stand in a row, in the same places of all rows. No two tensors
     share memory.
     """
+    if len(rows) < 2:
+        return False
     first = [t._a for t in rows[0]]
     memories = set()
     for row in rows:
