@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large, memory
+from flambeau.backends import large, memory, product_choice
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
-__all__ = ["dot", "leading", "matmul", "one_step", "sliced"]
+__all__ = ["by_blas", "dot", "leading", "matmul", "one_step", "sliced"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -26,8 +26,8 @@ SMALL = 1 << 12
 WORTHWHILE = 1 << 20
 # Fewer rows are not worth sharing.
 FEW = 8
-# Products of more multiplications are not measured.
-MEASURED = 1 << 26
+# Products are not measured before they are asked for so often.
+PATIENCE = 8
 
 
 @functools.cache
@@ -66,31 +66,54 @@ def _product(a: ndarray, b: ndarray) -> ndarray | None:
     left, right = _leading(a), _leading(b)
     if kernels is None or left is None or right is None:
         return None
+    found = _generated(a[None], b[None])
+    if found is not None:
+        return found[0]
+    out = memory.empty((m, n), a.dtype)
+    _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), sliced(m, n, get_num_threads()), 1)
+    return out
 
-    def by_blas() -> ndarray:
-        out = memory.empty((m, n), a.dtype)
-        _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), sliced(m, n, get_num_threads()), 1)
-        return out
 
-    return _chosen(by_blas, a[None], b[None]).reshape(m, n)
+# What was answered for products, by how they lie, and how often others were asked for.
+_answers: dict[tuple, bool] = {}
+_asked: dict[str, int] = {}
 
 
-def _chosen(by_blas: Callable[[], ndarray], a: ndarray, b: ndarray) -> ndarray:
-    """The product of two stacks, by BLAS or by a generated kernel, as was measured once.
+def _generated(a: ndarray, b: ndarray) -> ndarray | None:
+    """The product of two stacks by generated kernels, where these were measured to be faster.
 
-    Large products, which take long to measure, are left to BLAS.
+    They are measured when a product has been asked for a few times.
     """
     # as above
-    from flambeau.backends.llvm import gemm, measured
+    from flambeau.backends.llvm import gemm
 
-    (count, m, k), n = a.shape, b.shape[2]
-    if count * m * k * n > MEASURED or not gemm.covers(a, b):
-        return by_blas()
-    sizes = [size.bit_length() for size in (count, m, k, n)]
-    lies = [_leading(x)[1] for x in (a, b)]  # type: ignore[index]
-    question = f"product {a.dtype.char} {sizes} {lies} {get_num_threads()}"
-    ways = {"blas": by_blas, "generated": lambda: gemm.multiply(a, b)}
-    return ways[measured.fastest(question, ways)]()
+    key = (a.shape, a.strides, b.shape, b.strides, a.dtype, get_num_threads())
+    answer = _answers.get(key)
+    if answer is None:
+        answer = gemm.covers(a, b) and _answer(key, gemm.layout_of(a, b))
+    return gemm.multiply(a, b) if answer else None
+
+
+def _answer(key: tuple, layout: product_choice.Layout) -> bool:
+    """Whether generated kernels are faster; not where that is not known yet."""
+    question = product_choice.question(layout)
+    if product_choice.is_open(layout):
+        _asked[question] = _asked.get(question, 0) + 1
+        if _asked[question] < PATIENCE:
+            return False
+        product_choice.measure(question, layout)
+    answer = _answers[key] = product_choice.is_generated(layout)
+    return answer
+
+
+def by_blas(a: ndarray, b: ndarray, out: ndarray) -> None:
+    """``out = a @ b`` of two stacks of matrices, by BLAS."""
+    kernels = _kernels()
+    assert kernels is not None
+    (count, m, k), n, parts = a.shape, b.shape[2], get_num_threads()
+    steps = (*[x.strides[0] // x.itemsize for x in (a, b)], m * n)
+    slices = parts if count == 1 else 1 if count >= 2 * parts else -(-2 * parts // count)
+    _run(kernels[a.dtype], out, a, b, (m, n, k), steps, sliced(m, n, slices), count)
 
 
 def sliced(rows: int, columns: int, parts: int) -> tuple[int, int, int]:
@@ -183,15 +206,12 @@ def _stack(a: ndarray, b: ndarray) -> ndarray | None:
     if None in steps:
         return None
 
-    def by_blas() -> ndarray:
-        out = memory.empty((*lead, m, n), a.dtype)
-        parts = get_num_threads()
-        slices = 1 if count >= 2 * parts else -(-2 * parts // count)
-        _run(kernels[a.dtype], out, a, b, (m, n, k), (*steps, m * n), sliced(m, n, slices), count)
-        return out
-
-    flat = [_one_stack(x, count, step) for x, step in zip((a, b), steps, strict=True)]
-    return _chosen(by_blas, *flat).reshape(*lead, m, n)
+    left, right = (_one_stack(x, count, step) for x, step in zip((a, b), steps, strict=True))
+    found = _generated(left, right)
+    if found is None:
+        found = memory.empty((count, m, n), a.dtype)
+        by_blas(left, right, found)
+    return found.reshape(*lead, m, n)
 
 
 def _one_stack(a: ndarray, count: int, step: int) -> ndarray:

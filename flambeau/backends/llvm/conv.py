@@ -14,7 +14,8 @@ import numpy as np
 
 from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, conv_text, conv_weight_text, jit
-from flambeau.backends.llvm.tiles import Tile, best_tile
+from flambeau.backends.llvm.strided_tiles import tallest
+from flambeau.backends.llvm.tiles import Tile, wide_tile
 
 # always three numbers
 Three = tuple[int, ...]
@@ -299,13 +300,11 @@ def input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
 
 
 def _tile(dtype: np.dtype, rows: int) -> Tile:
-    return best_tile(calls.KINDS[dtype], jit.host().vector_bytes, registers(), True, rows)
+    return wide_tile(calls.KINDS[dtype], jit.host().vector_bytes, registers(), rows)
 
 
-
-
-# positions packed at once, chunks of images, bytes of a result that is kept for every chunk, and
-# rows of the gradient in a part
+# positions of a block, chunks of images, bytes of a result that is kept for every chunk, and rows
+# of the gradient in a part
 BLOCK = 256
 CHUNKS = 8
 CHUNK_BYTES = 1 << 20
@@ -323,10 +322,26 @@ def _shares(images: int, rows: int, bytes_of_result: int, tile: Tile) -> tuple[i
     chunk = images
     if bytes_of_result <= CHUNK_BYTES:
         chunk = -(-images // CHUNKS)
-    if chunk * 2 <= images or rows <= tile.rows:
-        return chunk, -(-rows // tile.rows) * tile.rows, 1
-    part = max(tile.rows, PART_ROWS // tile.rows * tile.rows)
+    if chunk * 2 <= images or rows <= tile.columns:
+        return chunk, -(-rows // tile.columns) * tile.columns, 1
+    part = max(tile.columns, PART_ROWS // tile.columns * tile.columns)
     return chunk, part, -(-rows // part)
+
+
+def _lines(plan: Plan, images: int, plane_items: int) -> tuple[np.ndarray, int, int]:
+    """Where lines of positions start in the planes of some images; lines of one, and their length.
+
+    A few rows of positions that follow each other without a gap are one line.
+    """
+    named = dict(zip(conv_text.RESULT, plan.results.tolist(), strict=True))
+    depth, height, width = (named[f"out_{axis}"] for axis in ("depth", "height", "width"))
+    row = named["plane_width"]
+    plane = named["plane_height"] * row
+    if row == width and height * width <= BLOCK:
+        height, width = 1, height * width
+    z, y, image = np.arange(depth), np.arange(height), np.arange(images)
+    starts = image[:, None, None] * plane_items + z[:, None] * plane + y * row
+    return starts.astype(np.int64).ravel(), depth * height, width
 
 
 def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
@@ -338,32 +353,29 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
     rows, channels = g.shape[1] // groups, x.shape[1] // groups
     plan = _forward_plan(geo, channels, rows)
     weights, positions = plan.depth, _product(geo.out)
-    tile = _tile(x.dtype, rows)
-    # few weights need no wide tile
-    tile = tile._replace(vectors=min(tile.vectors, -(-weights // tile.lanes)))
-    pitch = -(-weights // tile.columns) * tile.columns
-    offsets = np.zeros(pitch, np.int64)
+    tile = tallest(calls.KINDS[x.dtype], jit.host().vector_bytes, registers())
+    result_rows = -(-weights // tile.rows) * tile.rows
+    offsets = np.zeros(result_rows, np.int64)
     offsets[:weights] = plan.offsets
-    chunk, part_rows, parts = _shares(images, rows, groups * rows * pitch * x.itemsize, tile)
-    result_rows = part_rows * parts
+    pitch = -(-rows // tile.columns) * tile.columns
+    chunk, part_rows, parts = _shares(images, rows, groups * result_rows * pitch * x.itemsize,
+                                      tile)
     chunks = -(-images // chunk)
     result = np.zeros((chunks, groups, result_rows, pitch), x.dtype)
-    block = min(BLOCK, positions)
     together = max(1, min(chunk, BLOCK // positions))
     plane_items = -(-(plan.plane_items + 2 * tile.lanes) // 16) * 16
-    depth = block * together
-    left_at = plane_items * together
-    panel_at = left_at + -(-part_rows * depth // 16) * 16
-    slot = panel_at + -(-(depth + tile.lanes) * tile.columns // 16) * 16
+    starts, lines, length = _lines(plan, together, plane_items)
+    block = lines if together > 1 else min(lines, max(1, BLOCK // length))
+    strips_at = plane_items * together
+    slot = strips_at + block * length * together * tile.columns
     slots = threads.get_num_threads() + 1
     work = np.array([
         images, chunk, together, groups, parts, part_rows, rows, x[0].size,
-        channels * _product(geo.size), g[0].size, rows * positions, positions, block, weights,
-        plane_items, left_at, panel_at, slot, pitch, result_rows], np.int64)
-    sizes = plan.results[[conv_text.RESULT.index(name) for name in conv_text.SIZES]]
+        channels * _product(geo.size), g[0].size, rows * positions, positions, lines, length,
+        block, weights, plane_items, strips_at, slot, pitch, result_rows], np.int64)
     calls.launch(_weight_kernel(tile), chunks * groups * parts, 1, result, np.ascontiguousarray(x),
-                 np.ascontiguousarray(g), offsets, plan.planes, sizes, work,
+                 np.ascontiguousarray(g), offsets, starts, plan.planes, work,
                  memory.empty((slots * slot,), x.dtype), np.zeros(slots, np.int64))
     total = result[0] if chunks == 1 else np.add.reduce(result, axis=0)
-    return np.ascontiguousarray(total[:, :rows, :weights]).reshape(
+    return np.ascontiguousarray(total[:, :weights, :rows].swapaxes(1, 2)).reshape(
         groups * rows, channels, *geo.kernel)

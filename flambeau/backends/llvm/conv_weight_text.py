@@ -1,128 +1,80 @@
 """LLVM text of a convolution's weight gradient: a product over the positions of the result.
 
-The left operand is the gradient, packed position by position; the right one are the windows of the
-padded planes, turned over so that the weights of a position stand side by side.
+The left operand are the windows of the padded planes, a row for every weight, read as they lie: a
+line of neighbouring positions, then the next line. The right one are strips of the gradient, turned
+over so that the channels of a position stand side by side.
 """
 
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
-from flambeau.backends.llvm.conv_text import SIZES, Writer
-from flambeau.backends.llvm.emit import LLVM_TYPE, Value
+from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Loop
-from flambeau.backends.llvm.printer import STORED, load_vector, store_vector
-from flambeau.backends.llvm.program import ITEM_BYTES
-from flambeau.backends.llvm.tiles import Tile, tile_text
+from flambeau.backends.llvm.packing_text import least_rows, panel_text
+from flambeau.backends.llvm.printer import STORED, load_vector, splat_item, store_vector
+from flambeau.backends.llvm.tiles import UNROLL, Tile
 
-# a unit makes `part_rows` rows of one group's gradient from `chunk` images, of which it takes
-# `together` at a time, and of their positions a block
+# a unit makes the weights of `part_rows` rows of one group's gradient from `chunk` images, of which
+# it takes `together` at a time, and of their lines of positions a block
 WORK = ("images", "chunk", "together", "groups", "parts", "part_rows", "rows", "source_image",
-        "source_group", "gradient_image", "gradient_group", "positions", "block", "weights",
-        "plane_items", "left_at", "panel_at", "slot_items", "result_pitch", "result_rows")
-CONTEXT = ("result", "source", "gradient", "offsets", "planes", "sizes", "work", "scratch",
+        "source_group", "gradient_image", "gradient_group", "positions", "lines", "length", "block",
+        "weights", "plane_items", "strips_at", "slot_items", "result_pitch", "result_rows")
+# offsets of the weights, and where lines start in the planes of the images taken together
+CONTEXT = ("result", "source", "gradient", "offsets", "starts", "planes", "work", "scratch",
            "flags")
 
 
-def turn(w: Writer, rows: list[Value]) -> list[Value]:
-    """The transpose of a square of vectors, by swapping ever smaller blocks."""
-    e, lanes = w.e, w.e.lanes
-    half = lanes // 2
-    while half:
-        swapped = list(rows)
-        for i in range(lanes):
-            if i & half:
-                continue
-            pair = rows[i], rows[i + half]
-            first = [lane if not lane & half else lanes + lane - half for lane in range(lanes)]
-            second = [lane + half if not lane & half else lanes + lane for lane in range(lanes)]
-            swapped[i], swapped[i + half] = (_mixed(w, *pair, picks) for picks in (first, second))
-        rows = swapped
-        half //= 2
-    assert e.lanes == len(rows)
-    return rows
+def weight_tile_text(name: str, tile: Tile) -> tuple[str, set[str]]:
+    """``name(planes, offsets, starts, lines, length, strip, c, pitch)``: some weights are added to.
 
-
-def _mixed(w: Writer, a: Value, b: Value, picks: list[int]) -> Value:
-    vector = w.e.type(a.kind)
-    lanes = ", ".join(f"i32 {pick}" for pick in picks)
-    text = f"shufflevector {vector} {a.text}, {vector} {b.text}, <{len(picks)} x i32> <{lanes}>"
-    return w.e.value(a.kind, text)
-
-
-def pack_turned_text(tile: Tile) -> tuple[str, set[str]]:
-    """``turned(planes, offsets, panel, position, count, sizes)``: a panel of positions.
-
-    Rows are positions, columns a tile's columns of offsets. Squares of vectors go beyond the end of
-    a run of neighbours: what comes next overwrites that, and the panel has room behind it.
+    Its rows are weights, whose windows lie at `offsets` in the planes; its columns are those of the
+    strip, which has a row for every position of the lines.
     """
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    t = w.named("%sizes", SIZES)
-    runs = Loop(e, 0, "%count")
-    at, left = conv_text.plane_place(w, w.add("%position", runs.index), t)
-    length = ln.least(e, left, w.op("sub", "%count", runs.index))
-    squares = Loop(e, 0, length, tile.lanes)
-    place = w.add(at, squares.index)
-    row = w.add(runs.index, squares.index)
-    for v in range(tile.vectors):
-        rows = []
-        for lane in range(tile.lanes):
-            window = w.read("%offsets", v * tile.lanes + lane)
-            rows.append(load_vector(e, kind, "%planes", w.add(window, place), None))
-        for lane, value in enumerate(turn(w, rows)):
-            target = w.mul(w.add(row, lane), tile.columns)
-            store_vector(e, value, "%panel", w.add(target, v * tile.lanes), None)
-    squares.close()
-    runs.step = length
-    runs.close()
-    head = ("internal void @turned(ptr %planes, ptr %offsets, ptr %panel, i64 %position, "
-            "i64 %count, ptr %sizes)")
+    windows = [w.place(kind, "%planes", w.read("%offsets", row)) for row in range(tile.rows)]
+    places = [w.mul("%pitch", row) for row in range(tile.rows)]
+    cells = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
+    totals = [load_vector(e, kind, "%c", w.add(places[row], v * tile.lanes), None)
+              for row, v in cells]
+    whole = w.op("sub", "%length", w.op("urem", "%length", UNROLL))
+    size = w.mul("%length", tile.columns)
+    lines = Loop(e, 0, "%lines", 1, totals)
+    start = w.read("%starts", lines.index)
+    strip = w.place(kind, "%strip", w.mul(lines.index, size))
+    loop = Loop(e, 0, whole, UNROLL, lines.values)
+    values = loop.values
+    for step in range(UNROLL):
+        values = _step(w, tile, (windows, strip, start), w.add(loop.index, step), values)
+    last = Loop(e, whole, "%length", 1, loop.close(values))
+    values = last.close(_step(w, tile, (windows, strip, start), last.index, last.values))
+    found = lines.close(values)
+    for (row, v), value in zip(cells, found, strict=True):
+        store_vector(e, value, "%c", w.add(places[row], v * tile.lanes), None)
+    head = (f"internal void @{name}(ptr %planes, ptr %offsets, ptr %starts, i64 %lines, "
+            "i64 %length, ptr %strip, ptr %c, i64 %pitch)")
     return w.function(head), e.declarations
 
 
-def pack_left_text(tile: Tile) -> tuple[str, set[str]]:
-    """``left(gradient, pitch, rows, count, target, block)``: columns of a matrix as tile rows.
-
-    Row after row of a tile at every position; `block` items from one tile to the next. Rows up to
-    a whole tile are zeros.
-    """
-    w = Writer(tile.lanes)
-    e, kind = w.e, tile.kind
-    blocks = Loop(e, 0, "%rows", tile.rows)
-    number = w.op("udiv", blocks.index, tile.rows)
-    target = w.place(kind, "%target", w.mul(number, "%block"))
-    for row in range(tile.rows):
-        this = w.add(blocks.index, row)
-        there = w.test("slt", this, "%rows")
-        source = w.place(kind, "%gradient", w.mul(this, "%pitch"))
-        end = w.choose(there, "%count", 0)
-        rest = w.op("urem", end, tile.lanes)
-        whole = Loop(e, 0, w.op("sub", end, rest), tile.lanes)
-        vector = load_vector(e, kind, source, whole.index, None)
-        for lane in range(tile.lanes):
-            text = f"extractelement {e.type(kind)} {vector.text}, i64 {lane}"
-            at = w.add(w.mul(w.add(whole.index, lane), tile.rows), row)
-            ln.store_item(e, e.value(kind, text), target, at)
-        whole.close()
-        single = Loop(e, w.op("sub", end, rest), end)
-        text = f"load {LLVM_TYPE[kind]}, ptr {w.place(kind, source, single.index)}"
-        item = e.value(kind, f"{text}, align {ITEM_BYTES[kind]}")
-        ln.store_item(e, item, target, w.add(w.mul(single.index, tile.rows), row))
-        single.close()
-        zero = "0.0" if kind in ("f32", "f64") else "0"
-        empty = Loop(e, end, "%count")
-        at = w.add(w.mul(empty.index, tile.rows), row)
-        ln.store_item(e, Value(zero, kind), target, at)
-        empty.close()
-    blocks.close()
-    head = ("internal void @left(ptr %gradient, i64 %pitch, i64 %rows, i64 %count, ptr %target, "
-            "i64 %block)")
-    return w.function(head), e.declarations
+def _step(w: Writer, tile: Tile, at: tuple[list[str], str, str], position: str,
+          totals: list[Value]) -> list[Value]:
+    e, kind, (windows, strip, start) = w.e, tile.kind, at
+    row_of_strip = w.place(kind, strip, w.mul(position, tile.columns))
+    columns = [load_vector(e, kind, row_of_strip, str(v * tile.lanes), None)
+               for v in range(tile.vectors)]
+    here = w.add(start, position)
+    grown = []
+    for row, window in enumerate(windows):
+        item = splat_item(e, kind, window, here)
+        grown += [e.fma(item, column, totals[row * tile.vectors + v])
+                  for v, column in enumerate(columns)]
+    return grown
 
 
 def weigh_text(tile: Tile) -> tuple[str, set[str]]:
-    """The kernel of weight gradients; the result, (chunks, groups, rows, weights), is zeros."""
+    """The kernel of weight gradients; the result, (chunks, groups, weights, rows), is zeros."""
     w = Writer(tile.lanes)
-    e = w.e
+    e, kind = w.e, tile.kind
     c = {}
     for number, name in enumerate(CONTEXT):
         place = e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
@@ -135,15 +87,14 @@ def weigh_text(tile: Tile) -> tuple[str, set[str]]:
     slot = e.assign(f"call i64 @claim(ptr {c['flags']})")
     first_row = w.mul(part, work["part_rows"])
     rows = ln.least(e, work["part_rows"], w.op("sub", work["rows"], first_row))
-    result_row = w.add(w.mul(rest, work["result_rows"]), first_row)
-    kind = tile.kind
+    result = w.add(w.mul(w.mul(rest, work["result_rows"]), work["result_pitch"]), first_row)
+    lead = w.add(w.mul(group, work["gradient_group"]), w.mul(first_row, work["positions"]))
     places = {
         "scratch": w.place(kind, c["scratch"], w.mul(slot, work["slot_items"])),
-        "result": w.place(kind, c["result"], w.mul(result_row, work["result_pitch"])),
+        "result": w.place(kind, c["result"], result),
         "source": w.place(kind, c["source"], w.mul(group, work["source_group"])),
+        "gradient": w.place(kind, c["gradient"], lead),
     }
-    lead = w.add(w.mul(group, work["gradient_group"]), w.mul(first_row, work["positions"]))
-    places["gradient"] = w.place(kind, c["gradient"], lead)
     image = w.mul(chunk, work["chunk"])
     last = ln.least(e, w.add(image, work["chunk"]), work["images"])
     some = Loop(e, image, last, work["together"])
@@ -163,7 +114,7 @@ def _print_images(
     places: dict[str, str],
     at: tuple[str, str, str],
 ) -> None:
-    """A few images: their planes, then blocks of their positions."""
+    """A few images: their planes, then blocks of their lines."""
     e, kind, (image, count, rows) = w.e, tile.kind, at
     each = Loop(e, 0, count)
     number = w.mul(w.add(image, each.index), work["source_image"])
@@ -171,39 +122,35 @@ def _print_images(
     e.line(f"call void @fill(ptr {w.place(kind, places['source'], number)}, ptr {planes}, "
            f"ptr {c['planes']})")
     each.close()
-    blocks = Loop(e, 0, work["positions"], work["block"])
-    size = ln.least(e, work["block"], w.op("sub", work["positions"], blocks.index))
-    depth = w.mul(size, count)
-    left = w.place(kind, places["scratch"], work["left_at"])
-    panel = w.place(kind, places["scratch"], work["panel_at"])
-    step = w.mul(depth, tile.rows)
+    blocks = Loop(e, 0, work["lines"], work["block"])
+    lines = ln.least(e, work["block"], w.op("sub", work["lines"], blocks.index))
+    size = w.mul(lines, work["length"])
+    strip = w.place(kind, places["scratch"], work["strips_at"])
+    strips = Loop(e, 0, rows, tile.columns)
     each = Loop(e, 0, count)
     number = w.mul(w.add(image, each.index), work["gradient_image"])
-    source = w.place(kind, places["gradient"], w.add(number, blocks.index))
-    target = w.place(kind, left, w.mul(w.mul(each.index, size), tile.rows))
-    e.line(f"call void @left(ptr {source}, i64 {work['positions']}, i64 {rows}, i64 {size}, "
-           f"ptr {target}, i64 {step})")
+    number = w.add(number, w.mul(strips.index, work["positions"]))
+    number = w.add(number, w.mul(blocks.index, work["length"]))
+    target = w.place(kind, strip, w.mul(w.mul(each.index, size), tile.columns))
+    e.line(f"call void @panel(ptr {w.place(kind, places['gradient'], number)}, "
+           f"i64 {work['positions']}, i64 {least_rows(w, rows, strips.index, tile.columns)}, "
+           f"i64 {size}, ptr {target})")
     each.close()
-    panels = Loop(e, 0, work["weights"], tile.columns)
-    each = Loop(e, 0, count)
-    planes = w.place(kind, places["scratch"], w.mul(each.index, work["plane_items"]))
-    target = w.place(kind, panel, w.mul(w.mul(each.index, size), tile.columns))
-    offsets = w.place("i64", c["offsets"], panels.index)
-    e.line(f"call void @turned(ptr {planes}, ptr {offsets}, ptr {target}, i64 {blocks.index}, "
-           f"i64 {size}, ptr {c['sizes']})")
-    each.close()
-    tiles = Loop(e, 0, rows, tile.rows)
-    a = w.place(kind, left, w.mul(w.op("udiv", tiles.index, tile.rows), step))
-    cell = w.add(w.mul(tiles.index, work["result_pitch"]), panels.index)
-    e.line(f"call void @tile(ptr {a}, ptr {panel}, i64 {depth}, "
-           f"ptr {w.place(kind, places['result'], cell)}, i64 {work['result_pitch']}, ptr null)")
-    for loop in (tiles, panels, blocks):
+    tiles = Loop(e, 0, work["weights"], tile.rows)
+    cell = w.add(w.mul(tiles.index, work["result_pitch"]), strips.index)
+    offsets, starts = (w.place("i64", c[name], at) for name, at in
+                       (("offsets", tiles.index), ("starts", blocks.index)))
+    result = w.place(kind, places["result"], cell)
+    e.line(f"call void @tile(ptr {places['scratch']}, ptr {offsets}, ptr {starts}, "
+           f"i64 {w.mul(lines, count)}, i64 {work['length']}, ptr {strip}, ptr {result}, "
+           f"i64 {work['result_pitch']})")
+    for loop in (tiles, strips, blocks):
         loop.close()
 
 
 def print_weigh(tile: Tile, vector_bytes: int) -> str:
     """Return the module of the kernel of weight gradients."""
     assert STORED[tile.kind] in ("float", "double")
-    parts = [conv_text.fill_text(tile.kind, tile.lanes), pack_turned_text(tile),
-             pack_left_text(tile), tile_text("tile", tile, True), weigh_text(tile)]
+    parts = [conv_text.fill_text(tile.kind, tile.lanes), panel_text(tile),
+             weight_tile_text("tile", tile), weigh_text(tile)]
     return conv_text.module(parts, vector_bytes)

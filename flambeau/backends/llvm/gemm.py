@@ -1,6 +1,7 @@
 """Matrix products on the pool, by generated kernels: any sizes and transposes, also in batches."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,42 +9,74 @@ from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, gemm_text, jit
 from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
-from flambeau.backends.llvm.tiles import Tile, best_tile
+from flambeau.backends.llvm.strided_tiles import tallest
+from flambeau.backends.llvm.tiles import Tile
+from flambeau.backends.product_choice import Layout, Steps
 
-# rows of a unit of work, steps of the depth between two walks over the result, units that give
-# threads enough to share
-PART_ROWS = 96
-DEPTH = 384
+# rows of a unit of work at the most, and their bytes, of a block of so many bytes of a strip; units
+# that give threads enough to share
+PART_ROWS = 192
+LEFT_BYTES = 160 << 10
+STRIP_BYTES = 64 << 10
 UNITS = 8
+# strips that rows are packed for, and rows that strips are packed for once for all units
+STRIPS = 4
+ROWS = 192
+# strips packed at once, and pieces that work falls into: each has memory of its own, so that it
+# does not matter how many threads there are later
+PACKED = 8
+PIECES = 16
+
+
+class Work(NamedTuple):
+    """A product as the kernels take it: their table of sizes, their units, and their memory.
+
+    `strips` is how many units pack the right operand before; `packed`, `scratch` and `slots` are
+    items of memory for the packed operand, for all pieces of the work, and flags of these.
+    """
+
+    sizes: list[int]
+    strips: int
+    units: int
+    chunk: int
+    packed: int
+    scratch: int
+    slots: int
 
 
 @functools.cache
-def _kernel(tile: Tile, program: Pointwise | None) -> int:
+def kernels(tile: Tile, program: Pointwise | None = None) -> tuple[int, int]:
+    """Where the code is that packs, and that multiplies."""
     text = gemm_text.print_multiply(tile, jit.host().vector_bytes, program)
-    return jit.load(text, ("kernel",)).address("kernel")
+    library = jit.load(text, ("pack", "kernel"))
+    return library.address("pack"), library.address("kernel")
 
 
-def _steps(a: np.ndarray) -> tuple[int, int]:
-    """The strides of the last two axes, in items; an axis of one item has any."""
-    row, column = (step // a.itemsize for step in a.strides[-2:])
-    rows, columns = a.shape[-2:]
+def tile_for(dtype: np.dtype) -> Tile:
+    """The tile that products of a dtype are made of."""
+    return tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
+
+
+def steps_of(a: np.ndarray) -> Steps:
+    """The strides of a stack; an axis of one item has any."""
+    following, row, column = (step // a.itemsize for step in a.strides)
+    return plain_steps(a.shape[-2:], Steps(row, column, following))
+
+
+def plain_steps(shape: tuple[int, int], steps: Steps) -> Steps:
+    """The steps, where an axis of one item, which may have any, has the least."""
+    (rows, columns), (row, column, following) = shape, steps
     if columns == 1:
         column = 1
     if rows == 1:
         row = 1 if column != 1 else columns
-    return row, column
+    return Steps(row, column, following)
 
 
-def _shares(batch: int, rows: int, columns: int, tile: Tile) -> tuple[int, int, int, int]:
-    """Parts of rows, rows of one, parts of columns, columns of one."""
-    row_parts = max(1, rows // PART_ROWS)
-    each = -(-rows // row_parts)
-    part_rows = -(-each // tile.rows) * tile.rows
-    row_parts = -(-rows // part_rows)
-    panels = -(-columns // tile.columns)
-    wanted = min(panels, max(1, -(-UNITS // (batch * row_parts))))
-    part = -(-panels // wanted)
-    return row_parts, part_rows, -(-panels // part), part * tile.columns
+def layout_of(a: np.ndarray, b: np.ndarray) -> Layout:
+    """How the product of two stacks lies."""
+    (count, m, k), n = a.shape, b.shape[2]
+    return Layout(a.dtype, count, (m, k, n), steps_of(a), steps_of(b))
 
 
 def covers(a: np.ndarray, b: np.ndarray) -> bool:
@@ -52,7 +85,49 @@ def covers(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if any(step % x.itemsize for x in (a, b) for step in x.strides):
         return False
-    return 1 in _steps(b) and min(_steps(b)) > 0
+    return readable(steps_of(b))
+
+
+def readable(right: Steps) -> bool:
+    """Whether a right operand lies as the kernels can read it."""
+    return 1 in right[:2] and min(right[:2]) > 0
+
+
+def work_of(tile: Tile, itemsize: int, batch: int, sizes: tuple[int, int, int], left: Steps,
+            right: Steps, adds: bool = False) -> Work:
+    """How a product of (batch, m, k) and (batch, k, n) is cut into units."""
+    m, k, n = sizes
+    strips = -(-n // tile.columns)
+    most = max(tile.lanes, STRIP_BYTES // (itemsize * tile.columns) // 8 * 8)
+    block = -(-k // -(-k // most))
+    shares = m >= ROWS and (batch == 1 or right.next == 0)
+    most_rows = min(PART_ROWS, max(tile.rows, LEFT_BYTES // (block * itemsize)))
+    row_parts, part_rows, column_parts, part_strips = _shares(batch, m, strips, tile, most_rows)
+    packs = part_strips >= STRIPS and left.row == 1
+    rows_items = part_rows * block + part_rows // tile.rows * gemm_text.ROOM if packs else 0
+    strip_at = -(-rows_items // 16) * 16
+    part_at = strip_at + (0 if shares else -(-block * tile.columns // 16) * 16)
+    slot = part_at + part_rows * tile.columns
+    columns, together = strips * tile.columns, min(PACKED, -(-strips // 2))
+    table = [m, n, k, *left, *right, n, m * n, row_parts, part_rows, column_parts,
+             part_strips * tile.columns, block, slot, strip_at, part_at, int(adds), int(packs),
+             columns if shares else 0, together]
+    units = batch * row_parts * column_parts
+    chunk = -(-units // max(PIECES, 2 * threads.get_num_threads()))
+    slots = -(-units // chunk)
+    return Work(table, -(-strips // together) if shares else 0, units, chunk,
+                columns * k if shares else 0, slots * slot, slots)
+
+
+def _shares(batch: int, rows: int, strips: int, tile: Tile,
+            most_rows: int) -> tuple[int, int, int, int]:
+    """Parts of rows, rows of one, parts of columns, strips of one."""
+    each = -(-rows // -(-rows // most_rows))
+    part_rows = -(-each // tile.rows) * tile.rows
+    row_parts = -(-rows // part_rows)
+    wanted = min(strips, max(1, -(-UNITS // (batch * row_parts))))
+    part = -(-strips // wanted)
+    return row_parts, part_rows, -(-strips // part), part
 
 
 def multiply(
@@ -69,23 +144,19 @@ def multiply(
     stride of 0 repeats an operand. `program` takes the product, and `row` of n items where it has
     a second input, to what is stored. `out`, C-contiguous, is added to where `adds`.
     """
-    batch, rows, depth = a.shape
-    columns = b.shape[2]
-    tile = best_tile(calls.KINDS[a.dtype], jit.host().vector_bytes, registers(), False, rows)
-    row_parts, part_rows, column_parts, part_columns = _shares(batch, rows, columns, tile)
-    block = min(depth, DEPTH)
+    batch, m, k = a.shape
+    n = b.shape[2]
+    tile = tile_for(a.dtype)
+    work = work_of(tile, a.itemsize, batch, (m, k, n), steps_of(a), steps_of(b), adds)
     if out is None:
-        out = memory.empty((batch, rows, columns), a.dtype)
-    slot = -(-(block + tile.lanes) * tile.columns // 16) * 16
-    slots = threads.get_num_threads() + 1
-    sizes = np.array([
-        rows, columns, depth, *_steps(a), a.strides[0] // a.itemsize, *_steps(b),
-        b.strides[0] // b.itemsize, columns, rows * columns, row_parts, part_rows, column_parts,
-        part_columns, block, slot, int(adds)], np.int64)
-    units = batch * row_parts * column_parts
-    chunk = max(1, units // (16 * threads.get_num_threads()))
+        out = memory.empty((batch, m, n), a.dtype)
+    pack, kernel = kernels(tile, program)
     kept = np.zeros(1, a.dtype) if row is None else np.ascontiguousarray(row, a.dtype)
     places = [x.__array_interface__["data"][0] for x in (a, b)]
-    calls.launch(_kernel(tile, program), units, chunk, out, *places, kept, sizes,
-                 memory.empty((slots * slot,), a.dtype), np.zeros(slots, np.int64))
+    context = (out, *places, kept, np.array(work.sizes, np.int64),
+               memory.empty((work.packed,), a.dtype), memory.empty((work.scratch,), a.dtype),
+               np.zeros(work.slots, np.int64))
+    if work.strips:
+        calls.launch(pack, work.strips, 1, *context)
+    calls.launch(kernel, work.units, work.chunk, *context)
     return out

@@ -5,11 +5,36 @@ A strip is a tile's columns of every row, one row after another.
 
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.conv_weight_text import turn
 from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import lane_mask, load_vector, store_vector
 from flambeau.backends.llvm.tiles import Tile
+
+
+def turn(w: Writer, rows: list[Value]) -> list[Value]:
+    """The transpose of a square of vectors, by swapping ever smaller blocks."""
+    e, lanes = w.e, w.e.lanes
+    half = lanes // 2
+    while half:
+        swapped = list(rows)
+        for i in range(lanes):
+            if i & half:
+                continue
+            pair = rows[i], rows[i + half]
+            first = [lane if not lane & half else lanes + lane - half for lane in range(lanes)]
+            second = [lane + half if not lane & half else lanes + lane for lane in range(lanes)]
+            swapped[i], swapped[i + half] = (_mixed(w, *pair, picks) for picks in (first, second))
+        rows = swapped
+        half //= 2
+    assert e.lanes == len(rows)
+    return rows
+
+
+def _mixed(w: Writer, a: Value, b: Value, picks: list[int]) -> Value:
+    vector = w.e.type(a.kind)
+    lanes = ", ".join(f"i32 {pick}" for pick in picks)
+    text = f"shufflevector {vector} {a.text}, {vector} {b.text}, <{len(picks)} x i32> <{lanes}>"
+    return w.e.value(a.kind, text)
 
 
 def range_mask(w: Writer, first: str | int, end: str, condition: str) -> str:
@@ -65,7 +90,7 @@ def _copy_rows(w: Writer, tile: Tile, masks: list[str] | None) -> None:
 def panel_text(tile: Tile) -> tuple[str, set[str]]:
     """``panel(source, pitch, rows, width, target)``: rows of a matrix as the columns of a strip.
 
-    target[column of the matrix][row]; columns beyond the rows are zeros. The strip has room behind.
+    target[column of the matrix][row]; columns beyond the rows are zeros.
     """
     w = Writer(tile.lanes)
     e = w.e
@@ -94,8 +119,12 @@ def _turn_square(w: Writer, tile: Tile, v: int, column: str, masked: bool) -> No
         at = w.add(w.mul("%pitch", row), column)
         rows.append(load_vector(e, kind, "%source", at, mask))
     for lane, value in enumerate(turn(w, rows)):
-        at = w.mul(w.add(column, lane), tile.columns)
-        store_vector(e, value, "%target", w.add(at, v * tile.lanes), None)
+        this = w.add(column, lane)
+        at = w.add(w.mul(this, tile.columns), v * tile.lanes)
+        there = Branch(e, w.test("slt", this, "%width")) if masked else None
+        store_vector(e, value, "%target", at, None)
+        if there is not None:
+            there.close()
 
 
 def unpanel_text(tile: Tile) -> tuple[str, set[str]]:
@@ -170,6 +199,33 @@ def zeros_text(tile: Tile) -> tuple[str, set[str]]:
     columns.close()
     rows.close()
     head = "internal void @zeros(ptr %target, i64 %pitch, i64 %rows, i64 %width)"
+    return w.function(head), e.declarations
+
+
+def merge_text(tile: Tile) -> tuple[str, set[str]]:
+    """``merge(strip, rows, width, target, pitch, adds)``: a strip's first columns to their place.
+
+    They are added to what is there where `adds` is not 0.
+    """
+    w = Writer(tile.lanes)
+    e, kind = w.e, tile.kind
+    masks = []
+    for v in range(tile.vectors):
+        left = w.op("sub", "%width", v * tile.lanes)
+        masks.append(lane_mask(e, w.choose(w.test("sgt", left, 0), left, 0)))
+    adds = w.test("ne", "%adds", 0)
+    rows = Loop(e, 0, "%rows")
+    source, line = w.mul(rows.index, tile.columns), w.mul(rows.index, "%pitch")
+    for v, mask in enumerate(masks):
+        value = load_vector(e, kind, "%strip", w.add(source, v * tile.lanes), None)
+        at = w.add(line, v * tile.lanes)
+        some = Branch(e, adds)
+        total = e.add(value, load_vector(e, kind, "%target", at, mask))
+        (found,) = some.close([total], [value])
+        store_vector(e, found, "%target", at, mask)
+    rows.close()
+    head = ("internal void @merge(ptr %strip, i64 %rows, i64 %width, ptr %target, i64 %pitch, "
+            "i64 %adds)")
     return w.function(head), e.declarations
 
 

@@ -50,6 +50,7 @@ def strided_tile_text(name: str, tile: Tile, adds: bool) -> tuple[str, set[str]]
     e, kind = w.e, tile.kind
     lines = [w.mul("%pitch", row) for row in range(tile.rows)]
     left = [w.place(kind, "%a", w.mul("%row", row)) for row in range(tile.rows)]
+    _fetch(w, tile, lines, adds)
     cells = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
     starts = [load_vector(e, kind, "%c", w.add(lines[row], v * tile.lanes), None) if adds
               else e.const(kind, 0.0) for row, v in cells]
@@ -64,6 +65,23 @@ def strided_tile_text(name: str, tile: Tile, adds: bool) -> tuple[str, set[str]]
     for (row, v), value in zip(cells, found, strict=True):
         store_vector(e, value, "%c", w.add(lines[row], v * tile.lanes), None)
     return w.function(f"internal void @{name}({OPERANDS})"), e.declarations
+
+
+def _fetch(w: Writer, tile: Tile, lines: list[str], adds: bool) -> None:
+    """Have the places of the result brought near while the depth is walked.
+
+    Where it adds it reads its own at once, and so fetches those of the tile below.
+    """
+    below = w.mul("%pitch", tile.rows) if adds else "0"
+    for line in lines:
+        fetch(w, w.place(tile.kind, "%c", w.add(line, below)), writes=True)
+
+
+def fetch(w: Writer, place: str, writes: bool) -> None:
+    """Have a cache line brought near; any address will do."""
+    w.e.declarations.add(
+        "declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+    w.e.line(f"call void @llvm.prefetch.p0(ptr {place}, i32 {int(writes)}, i32 3, i32 1)")
 
 
 def _step(w: Writer, tile: Tile, left: list[str], at: str, totals: list[Value]) -> list[Value]:

@@ -29,15 +29,13 @@ class Tile(NamedTuple):
         return self.vectors * self.lanes
 
 
-def best_tile(kind: str, vector_bytes: int, registers: int, wide: bool, rows: int = 8) -> Tile:
-    """Return the tile that fills the registers, of at most so many rows.
+def wide_tile(kind: str, vector_bytes: int, registers: int, rows: int) -> Tile:
+    """Return the tile that fills the registers, of at most so many rows, for long rows.
 
-    A `wide` one has few rows and many columns, for results with long rows.
+    It has few rows and many columns.
     """
-    if registers >= 32:
-        shapes = [(8, 3), (4, 5), (2, 8), (1, 8)] if wide else [(6, 4), (4, 5), (2, 8), (1, 8)]
-    else:
-        shapes = [(4, 3), (2, 5), (1, 8)] if wide else [(6, 2), (4, 3), (2, 5), (1, 8)]
+    many = [(8, 3), (4, 5), (2, 8), (1, 8)]
+    shapes = many if registers >= 32 else [(4, 3), (2, 5), (1, 8)]
     fits = [shape for shape in shapes if shape[0] <= rows]
     return Tile(kind, vector_bytes // ITEM_BYTES[kind], *(fits or shapes[-1:])[0])
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flambeau.backends import threads
 from flambeau.backends.llvm import gemm
@@ -33,6 +35,39 @@ def test_against_float64(size, turned, dtype):
     np.testing.assert_allclose(found, want, rtol=0, atol=allowed * 10)
     gemm.multiply(a, b, out=found, adds=True)
     np.testing.assert_allclose(found, 2 * want, rtol=0, atol=allowed * 20)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 420), st.integers(1, 150), st.integers(1, 150),
+       st.tuples(st.booleans(), st.booleans()), st.tuples(st.integers(1, 3), st.integers(0, 5)),
+       st.booleans(), st.sampled_from(["f4", "f8"]))
+def test_any_product(batch, m, k, n, turned, gaps, adds, dtype):
+    rng = np.random.default_rng(m * k + n)
+    step, offset = gaps
+    a = operand(rng, batch, m * step, k + offset, turned[0], dtype)[:, ::step, offset:]
+    b = operand(rng, batch, k, n + offset, turned[1], dtype)[:, :, offset:]
+    wide = a.astype("f8") @ b.astype("f8")
+    before = rng.normal(size=wide.shape).astype(dtype)
+    out = before.copy()
+    assert gemm.multiply(a, b, out=out, adds=adds) is out
+    want = wide + before if adds else wide
+    np.testing.assert_allclose(out, want, rtol=0, atol=40 * np.finfo(dtype).eps * (k + 8))
+
+
+@pytest.mark.parametrize("size", [(1, 0, 5, 9), (0, 4, 5, 9), (1, 4, 0, 9), (2, 4, 5, 0)])
+def test_empty_products_are_not_covered(size):
+    batch, m, k, n = size
+    assert not gemm.covers(np.ones((batch, m, k), "f4"), np.ones((batch, k, n), "f4"))
+
+
+@pytest.mark.parametrize("turned", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_nan_and_infinity_stay_in_their_row_or_column(turned):
+    rng = np.random.default_rng(4)
+    a, b = operand(rng, 1, 205, 70, turned[0], "f4"), operand(rng, 1, 70, 83, turned[1], "f4")
+    a[0, 100, 3], b[0, 69, 82] = np.inf, np.nan
+    found = gemm.multiply(a, b)[0]
+    assert np.isinf(found[100, :82]).all() and np.isnan(found[:, 82]).all()
+    assert np.isfinite(np.delete(found, 100, 0)[:, :82]).all()
 
 
 def test_repeated_operands_and_views():

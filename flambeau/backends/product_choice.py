@@ -1,0 +1,130 @@
+"""Which way matrix products are computed, BLAS or generated kernels: by measurement, kept on disk.
+
+A program that computes a product once or twice is not kept waiting for a measurement.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flambeau.backends import memory
+from flambeau.backends.threads import get_num_threads
+
+__all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "question"]
+
+# Products of more multiplications are left to BLAS, which is measured best there.
+MOST = 1 << 28
+# Calls of a compiled step after which its products are measured.
+PATIENCE = 16
+# Memory that trials walk through, so that caches do not hold what a program's would not.
+TRIAL_BYTES = 1 << 25
+
+
+class Steps(NamedTuple):
+    """How an operand lies, in items: from row to row, column to column, one product to the next."""
+
+    row: int
+    column: int
+    next: int
+
+
+class Layout(NamedTuple):
+    """A stack of products: how many, their sizes (m, k, n), and how both operands lie."""
+
+    dtype: np.dtype
+    batch: int
+    sizes: tuple[int, int, int]
+    left: Steps
+    right: Steps
+
+
+def question(x: Layout) -> str:
+    """What is asked of the measurements: products of about these sizes, lying in these ways."""
+    sizes = [size.bit_length() for size in (x.batch, *x.sizes)]
+    lies = ["n" if column == 1 else "t" for _, column, _ in (x.left, x.right)]
+    return f"matrix product {x.dtype.char} {sizes} {lies} {get_num_threads()}"
+
+
+def is_generated(x: Layout) -> bool:
+    """Whether generated kernels were measured to be faster."""
+    # llvmlite is slow to import, and may be absent
+    from flambeau.backends.llvm import measured
+
+    return measured.known(question(x)) == "generated"
+
+
+def is_open(x: Layout) -> bool:
+    """Whether it is to be measured, and was not yet, which way is faster."""
+    from flambeau.backends.llvm import measured  # as above
+
+    return not _is_large(x) and measured.known(question(x)) is None
+
+
+class Undecided:
+    """Products of a compiled step of which it is not known yet how they are best computed.
+
+    ``left`` is how many calls are left until they are measured, for the steps that are compiled
+    after that; 0 where there is nothing to measure.
+    """
+
+    def __init__(self, layouts: Sequence[Layout]) -> None:
+        self.open = {question(x): x for x in layouts if is_open(x)}
+        self.left = PATIENCE if self.open else 0
+
+    def count(self) -> None:
+        """Count a call; the last one measures."""
+        self.left -= 1
+        if not self.left:
+            for asked, layout in self.open.items():
+                measure(asked, layout)
+
+
+def _is_large(x: Layout) -> bool:
+    m, k, n = x.sizes
+    return x.batch * m * k * n > MOST or _bytes(x) > TRIAL_BYTES
+
+
+def _bytes(x: Layout) -> int:
+    m, k, n = x.sizes
+    shapes = ((m, k), (k, n), (m, n))
+    strides = (x.left, x.right, Steps(n, 1, m * n))
+    return x.dtype.itemsize * sum(map(_extent, itertools.repeat(x.batch), shapes, strides))
+
+
+def _extent(count: int, shape: tuple[int, int], strides: Steps) -> int:
+    """How many items an operand spans."""
+    rows, columns = shape
+    return 1 + sum((n - 1) * step for n, step in
+                   zip((rows, columns, count), strides, strict=True))
+
+
+def measure(asked: str, x: Layout) -> str:
+    """The faster way for such products, found out on operands of their own."""
+    from flambeau.backends import products  # it asks here
+    from flambeau.backends.llvm import gemm, measured  # as above
+
+    m, k, n = x.sizes
+    sets = [(_operand(x, (m, k), x.left), _operand(x, (k, n), x.right),
+             memory.empty((x.batch, m, n), x.dtype))
+            for _ in range(max(1, min(8, TRIAL_BYTES // _bytes(x))))]
+    turns = itertools.cycle(sets)
+
+    def on_next(way: Callable[..., Any]) -> Callable[[], Any]:
+        return lambda: way(*next(turns))
+
+    ways = {"blas": on_next(products.by_blas),
+            "generated": on_next(lambda a, b, out: gemm.multiply(a, b, out=out))}
+    # rows that are read in place leave the caches to others, which a trial does not see
+    first = "generated" if x.left.column == 1 else "blas"
+    return measured.fastest(asked, {first: ways[first], **ways})
+
+
+def _operand(x: Layout, shape: tuple[int, int], strides: Steps) -> np.ndarray:
+    """Ones that lie as an operand does."""
+    row, column, following = (step * x.dtype.itemsize for step in strides)
+    storage = np.ones(_extent(x.batch, shape, strides), x.dtype)
+    return np.lib.stride_tricks.as_strided(storage, (x.batch, *shape), (following, row, column))
