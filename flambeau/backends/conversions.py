@@ -66,6 +66,56 @@ def dense(array: np.ndarray) -> np.ndarray:
     return np.array(array, order="C")
 
 
+def write(out: np.ndarray, values: Any) -> bool:
+    """``out[...] = values`` by a kernel, for an array of its dtype or a number; False if not.
+
+    >>> out = np.zeros(40_000)
+    >>> write(out, 2.0) and float(out.min()) != 2.0
+    False
+    """
+    flags = out.flags
+    if out.size < large.MIN_ITEMS or not (flags.c_contiguous and flags.aligned and flags.writeable):
+        return False
+    llvm = large.load()
+    if llvm is None or out.dtype not in llvm.calls.KINDS:
+        return False
+    if type(values) is not np.ndarray:
+        with np.errstate(all="ignore"):
+            values = np.array(values, out.dtype)
+    if values.dtype != out.dtype or not values.flags.aligned or np.may_share_memory(out, values):
+        return False
+    if values.size == 1 or values.shape == out.shape and values.flags.c_contiguous:
+        _copier(out.dtype, "scalar" if values.size == 1 else "array").run((out,), (values,))
+        return True
+    fits = values.ndim <= out.ndim and all(
+        n in (1, m) for n, m in zip(values.shape[::-1], out.shape[::-1]))
+    done: bool = fits and llvm.strided.run(_copier(out.dtype, "array").program, (out,), (values,))
+    return done
+
+
+@functools.cache
+def _copier(dtype: np.dtype, layout: str) -> Any:
+    llvm = large.load()
+    assert llvm is not None
+    b = llvm.expressions.Builder()
+    return llvm.calls.pointwise_kernel(b.pointwise(b.input(llvm.calls.KINDS[dtype], layout)))
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """Return a copy whose axes lie in memory as the array's do.
+
+    >>> copied(np.zeros((2, 3)).T).flags.f_contiguous
+    True
+    """
+    if array.size >= large.MIN_ITEMS and array.flags.c_contiguous and array.flags.aligned:
+        llvm = large.load()
+        if llvm is not None and array.dtype in llvm.calls.KINDS:
+            out = memory.empty(array.shape, array.dtype)
+            _copier(array.dtype, "array").run((out,), (array,), True)
+            return out
+    return np.array(array, order="K")
+
+
 def half_pointwise(name: str, operands: Any) -> np.ndarray | None:
     """One instruction on large arrays of float16 or bfloat16, computed in float32.
 

@@ -121,3 +121,57 @@ def _kernel(
     if not isinstance(result, llvm.expressions.Symbol):
         return None
     return llvm.calls.pointwise_kernel(b.pointwise(result))
+
+
+def choose(
+    mask: np.ndarray, first: np.ndarray, second: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray | None:
+    """``first`` where ``mask``, of bools, holds, else ``second``; broadcast, by one kernel.
+
+    `out`, where given, is dense and of the result's shape, and may be ``second`` itself. None when
+    the case is not covered: small arrays, and dtypes that are not of numbers or differ.
+
+    >>> import numpy as np
+    >>> found = choose(np.ones(40_000, bool), np.zeros(()), np.ones(()))
+    >>> found is None or float(found.sum()) == 0.0
+    True
+    """
+    if max(mask.size, first.size, second.size) < large.MIN_ITEMS or first.dtype != second.dtype:
+        return None
+    llvm = large.load()
+    if llvm is None or first.dtype.type not in large.NUMBERS or not first.dtype.isnative:
+        return None
+    operands = (mask, first, second)
+    kind = llvm.calls.KINDS[first.dtype]
+    shape = np.broadcast_shapes(*[a.shape for a in operands])
+    layouts = tuple([_dense_layout(a, shape) for a in operands])
+    if None in layouts and out is not None:
+        return None
+    if None in layouts:
+        kernel = _choosing(kind, ("array",) * 3)
+        found: np.ndarray | None = large.anyhow(kernel.program, operands, first.dtype)
+        return found
+    fresh = out is None
+    if out is None:
+        out = memory.empty(shape, first.dtype)
+    _choosing(kind, layouts).run((out,), operands, fresh)
+    return out
+
+
+def _dense_layout(a: np.ndarray, shape: tuple[int, ...]) -> str | None:
+    """How a dense array of this shape, or one item, lies over the elements; None for others."""
+    if not (a.flags.c_contiguous and a.flags.aligned):
+        return None
+    if a.shape == shape:
+        return "array"
+    return "scalar" if a.size == 1 else None
+
+
+@functools.cache
+def _choosing(kind: str, layouts: tuple[str, ...]) -> Any:
+    llvm = large.load()
+    assert llvm is not None
+    b = llvm.expressions.Builder()
+    kinds = ("bool", kind, kind)
+    return llvm.calls.pointwise_kernel(b.pointwise(b.on.where(
+        *[b.input(k, layout) for k, layout in zip(kinds, layouts, strict=True)])))

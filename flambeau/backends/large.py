@@ -23,9 +23,10 @@ MIN_ITEMS = 1 << 15
 # columns from which a broadcast row is worth a loop of its own, and a row a reduction
 MIN_COLUMNS = 32
 
-_NUMBERS = (np.float32, np.float64, np.int32, np.int64)
+NUMBERS = (np.float32, np.float64, np.int32, np.int64)
 # powers that PyTorch computes without pow
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
+_PRODUCTS = (3.0, -2.0)
 
 _start_lock = threading.Lock()
 
@@ -88,7 +89,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     if lead is None or lead.size < MIN_ITEMS or _arities().get(name) != len(operands):
         return None
     program = _program()
-    if lead.dtype.type not in _NUMBERS or not lead.dtype.isnative:
+    if lead.dtype.type not in NUMBERS or not lead.dtype.isnative:
         return None
     if lead.dtype.kind == "i" and program.INSTRUCTIONS[name].domain == "float":
         return None
@@ -259,10 +260,14 @@ def _pow(
 ) -> np.ndarray | None:
     """float32, and those powers of float64 that need no pow."""
     base, exponent = operands
+    if type(exponent) is np.ndarray and not exponent.ndim:
+        exponent = exponent.item()
     if base is lead and isinstance(exponent, (int, float)):
         name = _POWERS.get(exponent)
         if name is not None:
             return _run(llvm, name, lead, (base,), out)
+        if exponent in _PRODUCTS:
+            return None
     if lead.dtype != np.float32:
         return None
     return _run(llvm, "pow", lead, operands, out)
@@ -298,9 +303,10 @@ def reduce(
     """Reduce over axes ("sum", "mean", "prod", "max", "min"); None when the case is not covered.
 
     array: C-contiguous, 32,768 items or more, of float32, float64, int32 or int64 (bool for "sum").
-    axes: None for all, or axes that stand together, in any order. Integer sums and products are
-    int64; the others keep the dtype. A float32 sum is accumulated in float64 and rounded once, and
-    does not depend on the number of threads. NaN is propagated by max and min.
+    axes: None for all, or axes in any order that stand together, or whose last ones do, at the
+    end. Integer sums and products are int64; the others keep the dtype. A float32 sum is
+    accumulated in float64 and rounded once, and does not depend on the number of threads. NaN is
+    propagated by max and min.
     """
     if type(array) is not np.ndarray or array.size < MIN_ITEMS:
         return None
@@ -308,18 +314,45 @@ def reduce(
         return None
     if not _reducible(name, array.dtype):
         return None
-    split = split_axes(array.shape, axes)
     llvm = load()
-    if split is None or llvm is None:
+    if llvm is None:
         return None
-    before, length, after = split
     combine = "sum" if name == "mean" else name
     plan = llvm.reduce.plain(combine, llvm.calls.KINDS[array.dtype])
+    split = split_axes(array.shape, axes)
+    if split is None:
+        parts = _in_parts(llvm, plan, array, axes)
+        return None if parts is None else _finish(name, array, *parts, axes, keepdims)
+    before, length, after = split
     if after == 1:
         found = llvm.reduce.run_blocks(plan, array, before)
     else:
         found = llvm.reduce.run_columns(plan, array, before, length)
-    return _finish(name, array, found, axes, keepdims, length)
+    return _finish(name, array, found, length, axes, keepdims)
+
+
+def _in_parts(
+    llvm: SimpleNamespace, plan: Any, array: np.ndarray, axes: tuple[int, ...] | None
+) -> tuple[np.ndarray, int] | None:
+    """Reduce over axes that stand apart: the last that stand together first, NumPy does the rest.
+
+    Returns what was found and from how many items each; None where that leaves much to do.
+    """
+    order = sorted(axis % array.ndim for axis in axes or ())
+    first = len(order) - 1
+    while first > 0 and order[first - 1] == order[first] - 1:
+        first -= 1
+    if first < 1 or order[-1] != array.ndim - 1:
+        return None
+    split = split_axes(array.shape, tuple(order[first:]))
+    if split is None:
+        return None
+    before, length, _ = split
+    found = llvm.reduce.run_blocks(plan, array, before).reshape(array.shape[: order[first]])
+    rest = tuple(order[:first])
+    with np.errstate(all="ignore"):
+        found = llvm.reduce.FINISH[plan.combine].reduce(found, axis=rest)
+    return found, length * math.prod([array.shape[axis] for axis in rest])
 
 
 def _reducible(name: str, dtype: np.dtype) -> bool:
@@ -327,7 +360,7 @@ def _reducible(name: str, dtype: np.dtype) -> bool:
         return dtype.type in (np.float32, np.float64)
     if name == "sum" and dtype.type is np.bool_:
         return True
-    return name in ("sum", "prod", "max", "min") and dtype.type in _NUMBERS
+    return name in ("sum", "prod", "max", "min") and dtype.type in NUMBERS
 
 
 def split_axes(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, int, int] | None:
@@ -349,9 +382,9 @@ def _finish(
     name: str,
     array: np.ndarray,
     found: np.ndarray,
+    length: int,
     axes: tuple[int, ...] | None,
     keepdims: bool,
-    length: int,
 ) -> np.ndarray:
     """Divide for a mean, round to the result's dtype, and give the result its shape."""
     if name == "mean":

@@ -1,4 +1,4 @@
-"""Variances, norms and logsumexp of large arrays in one kernel, or None to say "use NumPy".
+"""Variances, norms, logsumexp and losses of large arrays in one kernel, or None for NumPy's way.
 
 float32 is summed in float64. A reduction to few numbers is cut into pieces of equal length, by the
 shape alone, so that threads share it and results do not depend on how many there are.
@@ -6,7 +6,7 @@ shape alone, so that threads share it and results do not depend on how many ther
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ def moments(a: np.ndarray, dims: Dims, keepdim: bool) -> tuple[np.ndarray, np.nd
     """
     split = _split(a, dims)
     if split is None:
-        return None
+        return _moments_apart(a, dims, keepdim)
     means, squares = _run(_deviation, 2, a, split)
     mean, square = means[:, 0], squares[:, 0]
     pieces = means.shape[1]
@@ -96,6 +96,28 @@ def moments(a: np.ndarray, dims: Dims, keepdim: bool) -> tuple[np.ndarray, np.nd
         mean = means.mean(1)
         apart = np.square(means - mean[:, None]).sum(1)
         square = squares.sum(1) + apart * (split[1] // pieces)
+    return _shaped(mean, a, dims, keepdim), _shaped(square, a, dims, keepdim)
+
+
+def _moments_apart(
+    a: np.ndarray, dims: Dims, keepdim: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """As ``moments`` where dimensions stand apart: over the last ones, then over the others."""
+    order = sorted(dims)
+    first = len(order) - 1
+    while first > 0 and order[first - 1] == order[first] - 1:
+        first -= 1
+    inner, outer = tuple(order[first:]), tuple(order[:first])
+    if not outer or _split(a, inner) is None:
+        return None
+    found = moments(a, inner, True)
+    if found is None:
+        return None
+    means, squares = found
+    mean = means.mean(outer, keepdims=True)
+    count = math.prod([a.shape[axis] for axis in inner])
+    apart = np.square(means - mean).sum(outer, keepdims=True)
+    square = squares.sum(outer, keepdims=True) + apart * count
     return _shaped(mean, a, dims, keepdim), _shaped(square, a, dims, keepdim)
 
 
@@ -137,3 +159,40 @@ def logsumexp(a: np.ndarray, dims: Dims, keepdim: bool) -> np.ndarray | None:
     with np.errstate(all="ignore"):
         total = np.add.reduce(sums * np.exp(shifts - shift), axis=1)
         return _shaped(np.log(total) + shift[:, 0], a, dims, keepdim)
+
+
+def total(
+    formula: Callable[..., Any], arrays: Sequence[np.ndarray], params: Mapping[str, float]
+) -> float | None:
+    """The sum of ``formula(on, *arrays, **params)`` over all elements, in float64.
+
+    arrays: dense, of one shape and dtype.
+
+    >>> import numpy as np
+    >>> found = total(lambda on, x: x * x, (np.ones(40_000),), {})
+    >>> found is None or found == 40_000.0
+    True
+    """
+    lead = arrays[0]
+    split = _split(lead, tuple(range(lead.ndim)))
+    if split is None or any(a.shape != lead.shape or a.dtype != lead.dtype for a in arrays):
+        return None
+    if not all(a.flags.c_contiguous and a.flags.aligned for a in arrays):
+        return None
+    kernel = _summing(formula, lead.dtype.char, len(arrays), tuple(params.items()))
+    pieces = _pieces(1, lead.size)
+    out = np.empty((pieces, 1))
+    kernel.run((out,), arrays, pieces, lead.size // pieces)
+    return float(out.sum())
+
+
+@functools.lru_cache(maxsize=256)
+def _summing(
+    formula: Callable[..., Any], char: str, count: int, params: tuple[tuple[str, float], ...]
+) -> Any:
+    llvm = large.load()
+    assert llvm is not None
+    b = llvm.expressions.Builder()
+    symbols = [b.input(llvm.calls.KINDS[np.dtype(char)]) for _ in range(count)]
+    item = formula(b.on, *symbols, **dict(params))
+    return llvm.rows.rows_kernel(b.rows((b.on.sum(item.cast("f64")), "column")))

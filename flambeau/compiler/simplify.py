@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -38,12 +39,19 @@ class Simplified:
 
 def simplified(graph: Graph, wanted: Iterable[Value]) -> Simplified:
     """The graph that computes ``wanted``, and all checks and random numbers, in fewer nodes."""
+    wanted = list(wanted)
     kept = _needed(graph, wanted)
-    pass_ = _Pass()
+    pass_ = _Pass(_used_once(graph, wanted))
     for node in graph.nodes:
         if id(node) in kept:
             pass_.take(node)
     return Simplified(pass_.graph, pass_.inputs, pass_.found)
+
+
+def _used_once(graph: Graph, wanted: Iterable[Value]) -> set[int]:
+    """The values that one node takes, once, and nobody else."""
+    counts = Counter([v.number for node in graph.nodes for v in node.values()])
+    return {number for number, count in counts.items() if count == 1} - {v.number for v in wanted}
 
 
 def trimmed(graph: Graph, wanted: Iterable[Value]) -> Graph:
@@ -72,7 +80,8 @@ def constant_of(x: Any) -> ndarray | None:
 
 
 class _Pass:
-    def __init__(self) -> None:
+    def __init__(self, once: set[int]) -> None:
+        self.once = once
         self.graph = Graph()
         self.found: dict[int, Value] = {}
         self.inputs: dict[int, Value] = {}
@@ -126,6 +135,10 @@ class _Pass:
         self.graph.nodes.pop()
         return tuple(self.add("const", None, (), {"array": result}, (result,)))
 
+    def op_of(self, name: str, operands: Sequence[Any], like: Any) -> Value:
+        """The result of an operator on values and numbers."""
+        return self.add("op", OPS[name], operands, {}, (like,))[0]
+
     def op(self, name: str, x: Any, like: Any, **params: Any) -> Value:
         """The result of an operator on one value."""
         return self.add("op", OPS[name], (x,), params, (like,))[0]
@@ -178,6 +191,40 @@ def _power(p: _Pass, node: Node, inputs: tuple) -> Value | None:
     return None if name is None else p.op(name, x, out)
 
 
+def _product(p: _Pass, node: Node, inputs: tuple) -> Value | None:
+    found = _times(p, node, inputs)
+    return _half_of_one_and_tanh(p, node) if found is None else found
+
+
+def _half_of_one_and_tanh(p: _Pass, node: Node) -> Value | None:
+    """(x / 2) (1 + tanh u) as x / (1 + exp(-2 u)), which is shorter, and exact where u is low."""
+    if node.outputs[0].dtype.kind != "f":
+        return None
+    for half, rise in (node.inputs, node.inputs[::-1]):
+        x, bent = _beside(p, half, "mul", 0.5), _beside(p, rise, "add", 1)
+        if x is None or bent is None or bent.node.name != "tanh" or bent.number not in p.once:
+            continue
+        if {v.dtype for v in (x, bent, half, rise)} != {node.outputs[0].dtype}:
+            continue
+        u = p.found[bent.node.inputs[0].number]
+        power = p.op("exp", p.op_of("mul", (u, Scalar(-2.0)), bent), bent)
+        return p.op_of("div", (p.found[x.number], p.op_of("add", (power, Scalar(1.0)), bent)),
+                       node.outputs[0])
+    return None
+
+
+def _beside(p: _Pass, value: Any, name: str, number: float) -> Value | None:
+    """The x of ``x * number`` (or what ``name`` says), where the value is that and used once."""
+    if type(value) is not Value or value.node.name != name or value.number not in p.once:
+        return None
+    if value.node.params.get("alpha", 1) != 1:
+        return None
+    for x, n in (value.node.inputs, value.node.inputs[::-1]):
+        if type(x) is Value and type(n) is Scalar and n.value == number:
+            return x
+    return None
+
+
 def _times(p: _Pass, node: Node, inputs: tuple) -> Value | None:
     x, n = inputs
     if type(x) is Value and type(n) is Scalar and n.value == 1 and type(n.value) is not bool:
@@ -215,7 +262,7 @@ _RULES: dict[str, Rule] = {
     "to_dtype": _cast,
     "copy": _copy,
     "pow": _power,
-    "mul": _times,
+    "mul": _product,
     "div": _times,
     **dict.fromkeys(_RESHAPES, _reshape),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels, fused
 from flambeau.backends.numpy import scatter
 from flambeau.core.dispatch import apply, make_view, record
 from flambeau.core.kinds import linear, opaque, view
@@ -42,6 +43,7 @@ ALL = slice(None)
 MAX_INDICES = 8
 INDEX_NAMES = tuple([f"index{i}" for i in range(MAX_INDICES)])
 BOOL = np.dtype(np.bool_)
+LARGE = 1 << 15
 PLAIN = frozenset((int, type(None)))
 
 
@@ -152,13 +154,22 @@ def _key(dims: Sequence[int], arrays: Sequence[Any]) -> tuple:
 def _index_forward(a: ndarray, *arrays: Any, dims: tuple) -> ndarray:
     first = arrays[0]
     if len(dims) == 1 and first.dtype != BOOL:
-        return np.asarray(a.take(first, axis=dims[0]))
+        found = None
+        if axis_kernels.are_in_front(first, a.shape[dims[0]]):
+            found = axis_kernels.take(a, first, dims[0])
+        return np.asarray(a.take(first, axis=dims[0])) if found is None else found
     found = np.asarray(a[_key(dims, arrays[: len(dims)])])
     return found if found.flags.c_contiguous and found.base is None else np.array(found, order="C")
 
 
 def _add_forward(g: ndarray, *arrays: Any, shape: tuple, dims: tuple) -> ndarray:
     whole = np.zeros(shape, g.dtype)
+    if len(dims) == 1 and arrays[0].dtype != BOOL and g.size >= LARGE:
+        d, index = dims[0], arrays[0].reshape(-1)
+        if axis_kernels.are_in_front(index, shape[d]):
+            part = g.reshape(*shape[:d], index.size, *shape[d + 1 :])
+            if axis_kernels.scatter("add", whole, index, d, part):
+                return whole
     scatter.add_at(whole, _key(dims, arrays[: len(dims)]), g)
     return whole
 
@@ -177,8 +188,15 @@ def write_at(
     """Write (or add) ``values`` into ``out`` at index arrays."""
     if accumulate:
         scatter.add_at(out, _key(dims, arrays), values)
-    else:
+    elif not _write_masked(out, values, arrays[0]):
         out[_key(dims, arrays)] = values
+
+
+def _write_masked(out: ndarray, value: ndarray, mask: ndarray) -> bool:
+    """Put one value where a mask of the whole holds, by a kernel; False where there is none."""
+    if mask.dtype != BOOL or mask.shape != out.shape or value.size != 1 or value.dtype != out.dtype:
+        return False
+    return fused.choose(mask, value, out, out) is not None
 
 
 def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import conversions
 from flambeau.base.dtypes import FROM_NUMPY, can_cast
 from flambeau.base.errors import told
 from flambeau.core.dispatch import TRANSFORMS, apply, edge_of, views_of
@@ -21,6 +22,7 @@ from flambeau.core.tensor import Tensor, wrap
 __all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "retain",
            "write_out"]
 
+LARGE = 1 << 15
 ndarray = np.ndarray
 OVERLAP = ("unsupported operation: more than one element of the written-to tensor refers to a "
            "single memory location. Please clone() the tensor before performing the operation.")
@@ -142,8 +144,9 @@ def store(t: Tensor, values: Any) -> None:
     """Write ``values`` into ``t``'s memory and count the change."""
     if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
         raise RuntimeError(OVERLAP)
-    with np.errstate(all="ignore"):
-        t._a[...] = values
+    if t._a.size < LARGE or not conversions.write(t._a, values):
+        with np.errstate(all="ignore"):
+            t._a[...] = values
     bump(t)
 
 

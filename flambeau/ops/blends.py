@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.backends.updates import fma
 from flambeau.base import dtypes
 from flambeau.core.face import public
@@ -17,7 +18,19 @@ from flambeau.ops.arithmetic import conj_of
 ndarray = np.ndarray
 
 
+def _product_added(x: Any, a: Any, b: Any, value: Any) -> Any:
+    return x + a * b * value
+
+
+def _quotient_added(x: Any, a: Any, b: Any, value: Any) -> Any:
+    return x + a * value / b
+
+
 def _addcmul(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
+    if x.size >= fused.MIN_ITEMS:
+        found = fused.pointwise(_product_added, (x, a, b, value), on=False)
+        if found is not None:
+            return found
     product = np.multiply(a, b, out=...)
     if value != 1:
         np.multiply(product, _as_scalar(value, x.dtype), product)
@@ -25,6 +38,10 @@ def _addcmul(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
 
 
 def _addcdiv(x: ndarray, a: ndarray, b: ndarray, value: Any) -> ndarray:
+    if x.size >= fused.MIN_ITEMS:
+        found = fused.pointwise(_quotient_added, (x, a, b, value), on=False)
+        if found is not None:
+            return found
     scaled = a if value == 1 else np.multiply(a, _as_scalar(value, a.dtype), out=...)
     return np.add(x, np.divide(scaled, b, out=...), out=...)
 
@@ -72,8 +89,32 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Ten
     return _addcdiv_op(input, tensor1, tensor2, value=value)
 
 
+def _from_start(start: Any, end: Any, weight: Any) -> Any:
+    return start + weight * (end - start)
+
+
+def _from_end(start: Any, end: Any, weight: Any) -> Any:
+    return end - (end - start) * (1 - weight)
+
+
+def _from_nearer(on: Any, start: Any, end: Any, weight: Any) -> Any:
+    return on.where(on.abs(weight) < 0.5, _from_start(start, end, weight),
+                    _from_end(start, end, weight))
+
+
+def _lerp_large(start: ndarray, end: ndarray, weight: ndarray) -> ndarray | None:
+    if weight.ndim:
+        return fused.pointwise(_from_nearer, (start, end, weight))
+    formula = _from_start if abs(weight) < 0.5 else _from_end
+    return fused.pointwise(formula, (start, end, weight), on=False)
+
+
 def _lerp(start: ndarray, end: ndarray, weight: ndarray) -> ndarray:
     # From the nearer end, so that weights 0 and 1 give exactly the ends.
+    if start.size >= fused.MIN_ITEMS:
+        found = _lerp_large(start, end, weight)
+        if found is not None:
+            return found
     step = np.subtract(end, start, out=...)
     if not weight.ndim:
         if abs(weight) < 0.5:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
@@ -79,9 +80,19 @@ def resolve_neg(input: Tensor) -> Tensor:
 # Magnitude and direction
 
 
+def _direction(on: Any, x: Any) -> Any:
+    return on.sign(x)
+
+
 def _sgn(x: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind == "b":
         return x.copy()
+    if x.size >= fused.MIN_ITEMS and out is ...:
+        found = fused.pointwise(_direction, (x,))
+        if found is not None:
+            return found
+    if x.dtype.kind == "f":
+        return np.subtract(x > 0, x < 0, out=out, dtype=x.dtype)
     return np.sign(x, out=out)
 
 
@@ -93,6 +104,7 @@ def _sgn_grad(g: Any, input: Any, out: Any) -> Any:
     return ((g - along * out) / size).masked_fill(size == 0, 0)
 
 
+_sgn.formula = _direction  # type: ignore[attr-defined]
 # The slope of a complex number's direction is its own adjoint.
 sgn = pointwise("sgn", _sgn, (_sgn_grad,), quick=True,
                 jvp=lambda tangents, out, input: _sgn_grad(tangents[0], input, out))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.conversions import astype, dense
+from flambeau.backends.conversions import astype, copied, dense
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import BY_NAME, FLOAT, FROM_NUMPY, dtype
@@ -19,7 +19,7 @@ from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, wrap
 
-CLONE = linear("clone", lambda a, memory_format=None: np.array(a, order="K"), lambda g: g,
+CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
                params=("memory_format",))
 ALIAS = view("alias", lambda a: a[...], lambda g: g)
 

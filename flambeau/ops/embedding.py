@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.backends.numpy.scatter import add_at
 from flambeau.base import dtypes, naming
 from flambeau.core.dispatch import apply
@@ -26,7 +27,8 @@ ndarray = np.ndarray
 
 def _embedding_forward(weight: ndarray, index: ndarray, padding_idx: int,
                        scale_grad_by_freq: bool) -> ndarray:
-    return weight.take(index, axis=0)
+    found = axis_kernels.take(weight, index, 0)
+    return weight.take(index, axis=0) if found is None else found
 
 
 def _embedding_transpose(g: ndarray, index: ndarray, rows: int, padding_idx: int,
@@ -38,7 +40,8 @@ def _embedding_transpose(g: ndarray, index: ndarray, rows: int, padding_idx: int
     if scale_grad_by_freq and index.size:
         counts = np.bincount(index, minlength=rows)
         values = values / counts[index][:, None].astype(g.dtype)
-    add_at(out, index, values)
+    if not axis_kernels.scatter("add", out, index, 0, values):
+        add_at(out, index, values)
     if padding_idx >= 0:
         out[padding_idx] = 0
     return out

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.base import dtypes
 from flambeau.base.limits import finfo
 from flambeau.core import return_types
@@ -60,7 +61,15 @@ def _within(g: Any, input: Any, min: Any, max: Any) -> Any:
     return choose((input >= min) & (input <= max), g, 0)
 
 
+def _clip(on: Any, x: Any, low: Any, high: Any) -> Any:
+    return on.clip(x, low, high)
+
+
 def _clamp(x: ndarray, low: ndarray, high: ndarray) -> ndarray:
+    if x.size >= fused.MIN_ITEMS:
+        found = fused.pointwise(_clip, (x, low, high))
+        if found is not None:
+            return found
     out = np.maximum(x, low, out=...)
     if out.ndim < high.ndim:
         return np.minimum(out, high, out=...)

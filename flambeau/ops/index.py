@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.dtypes import int64
 from flambeau.base.shapes import wrap_dim
@@ -37,7 +38,8 @@ def check_range(index: Tensor, dim: int, size: int, kind: type = RuntimeError) -
     a = integers_in(index, 0, size)
     if a is None or not a.size:
         return
-    if a.min() < 0 or a.max() >= size:
+    low, high = axis_kernels.bounds(a)
+    if low < 0 or high >= size:
         wrong = a[(a < 0) | (a >= size)]
         raise kind(OUT_OF_RANGE.format(wrong[0], dim, size))
 
@@ -48,7 +50,8 @@ def check_range(index: Tensor, dim: int, size: int, kind: type = RuntimeError) -
 def _select_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     if not a.ndim:
         return np.array(a)
-    return a.take(index.reshape(-1), axis=dim)
+    found = axis_kernels.take(a, index.reshape(-1), dim)
+    return a.take(index.reshape(-1), axis=dim) if found is None else found
 
 
 def _select_back(g: Tensor, input_shape: tuple, index: Tensor, dim: int) -> Tensor:
@@ -114,7 +117,9 @@ def _gather_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
         return np.empty(index.shape, a.dtype)
     if not a.ndim:
         return np.array(np.broadcast_to(a, index.shape))
-    return np.take_along_axis(_part(a, index, dim), index, axis=dim)
+    part = _part(a, index, dim)
+    found = axis_kernels.gather(part, index, dim)
+    return np.take_along_axis(part, index, axis=dim) if found is None else found
 
 
 def _gather_back(g: Tensor, input_shape: tuple, index: Tensor, dim: int) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused, spread_kernels
 from flambeau.base import dtypes
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, finish
@@ -34,6 +35,7 @@ __all__ = ["chosen_reduction", "reduced"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+LARGE = 1 << 15
 REDUCTIONS = ("none", "mean", "sum")
 
 
@@ -89,8 +91,26 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
     """
     params = ("reduction", *params)
 
+    def loss(on: Any, x: Any, t: Any, **more: Any) -> Any:
+        return value(x - t, on, **more)
+
+    def weighed(on: Any, g: Any, x: Any, t: Any, norm: Any, **more: Any) -> Any:
+        return slope(x - t, norm, on, **more) * g
+
+    def on_arrays(x: ndarray, t: ndarray, reduction: str, **more: Any) -> Any:
+        if x.size >= LARGE:
+            found = _large_loss(loss, x, t, reduction, more)
+            if found is not None:
+                return found
+        return reduced_array(loss(ON_ARRAYS, x, t, **more), reduction)
+
     def backward(on: SimpleNamespace) -> Callable:
         def run(g: Any, x: Any, t: Any, reduction: str, **more: Any) -> Any:
+            if type(x) is ndarray and x.size >= LARGE and x.shape == t.shape:
+                norm = 1 / x.size if reduction == "mean" else 1.0
+                found = fused.pointwise(weighed, (g, x, t, norm), more)
+                if found is not None:
+                    return found
             d = x - t
             norm = 1 / max(math.prod(d.shape), 1) if reduction == "mean" else 1.0
             found = slope(d, norm, on, **more)
@@ -109,10 +129,21 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
     joint.names = ("needs", "input", "target", *params)  # type: ignore[attr-defined]
     op = composite(
         name, lambda x, t, reduction, **more: reduced(value(x - t, ON_TENSORS, **more), reduction),
-        lambda x, t, reduction, **more: reduced_array(value(x - t, ON_ARRAYS, **more), reduction),
-        inputs=("input", "target"), joint=joint, params=params)
+        on_arrays, inputs=("input", "target"), joint=joint, params=params)
     op.bare = True
     return op
+
+
+def _large_loss(
+    formula: Callable, x: ndarray, t: ndarray, reduction: str, params: dict[str, float]
+) -> ndarray | None:
+    """A loss of every element, reduced, by one kernel; None where there is none."""
+    if reduction == "none":
+        return fused.pointwise(formula, (x, t), params)
+    total = spread_kernels.total(formula, (x, t), params)
+    if total is None:
+        return None
+    return np.asarray(total / x.size if reduction == "mean" else total, x.dtype)
 
 
 def _smooth_l1_value(d: Any, on: SimpleNamespace, beta: float) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.core.dispatch import apply
 from flambeau.core.kinds import linear
 from flambeau.core.levels import front
@@ -16,13 +17,16 @@ from flambeau.core.tensor import Tensor
 def _pick(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     if not a.ndim:
         return np.array(a).reshape(index.shape)
-    return np.take_along_axis(a, index, dim)
+    found = axis_kernels.gather(a, index, dim)
+    return np.take_along_axis(a, index, dim) if found is None else found
 
 
 def _spill(g: np.ndarray, index: np.ndarray, dim: int, size: int) -> np.ndarray:
     if not g.ndim:
         return np.array(g)
     whole = np.zeros((*g.shape[:dim], size, *g.shape[dim + 1:]), g.dtype)
+    if axis_kernels.scatter("add", whole, index, dim, g):
+        return whole
     places: list[Any] = list(np.indices(index.shape, sparse=True))
     places[dim] = index
     np.add.at(whole, tuple(places), g)

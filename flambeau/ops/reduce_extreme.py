@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import axis_kernels, large
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
@@ -47,10 +47,12 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
     return forward
 
 
-AMAX = reduction("amax", _extreme_forward("max", np.maximum), shared_grad)
-AMIN = reduction("amin", _extreme_forward("min", np.minimum), shared_grad)
-MAX_ALL = reduction("max_all", _extreme_forward("max", np.maximum), shared_grad)
-MIN_ALL = reduction("min_all", _extreme_forward("min", np.minimum), shared_grad)
+_amax_forward = _extreme_forward("max", np.maximum)
+_amin_forward = _extreme_forward("min", np.minimum)
+AMAX = reduction("amax", _amax_forward, shared_grad)
+AMIN = reduction("amin", _amin_forward, shared_grad)
+MAX_ALL = reduction("max_all", _amax_forward, shared_grad)
+MIN_ALL = reduction("min_all", _amin_forward, shared_grad)
 MAX_ALL.node_type.__name__ = "MaxBackward1"
 MIN_ALL.node_type.__name__ = "MinBackward1"
 
@@ -96,8 +98,7 @@ def _aminmax_grad(g: Any, input: Tensor, out: Any, dims: tuple[int, ...], keepdi
 
 
 def _aminmax_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> tuple:
-    return (np.minimum.reduce(a, axis=dims, keepdims=keepdim, out=...),
-            np.maximum.reduce(a, axis=dims, keepdims=keepdim, out=...))
+    return _amin_forward(a, dims, keepdim), _amax_forward(a, dims, keepdim)
 
 
 AMINMAX = reduction("aminmax", _aminmax_forward, _aminmax_grad, multiple=True)
@@ -119,9 +120,13 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _place_forward(find: Callable) -> Callable:
+    larger = find is ndarray.argmax
+
     def forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
         if not a.ndim:
             return np.array(a), np.zeros((), np.int64)
+        if a.size >= LARGE and (found := axis_kernels.extremes(a, dim, larger)) is not None:
+            return tuple([np.expand_dims(x, dim) if keepdim else x for x in found])
         index = find(a, axis=dim, keepdims=True)
         values = np.take_along_axis(a, index, dim)
         if not keepdim:
@@ -227,7 +232,13 @@ def min(input: Tensor, other: Any = None, keepdim: bool = False, *, dim: Any = N
 
 
 def _argument(name: str, find: Callable) -> Op:
+    larger = find is ndarray.argmax
+
     def forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+        if a.size >= LARGE and len(dims) == 1 and a.ndim > 1:
+            found = axis_kernels.extremes(a, dims[0], larger)
+            if found is not None:
+                return np.expand_dims(found[1], dims[0]) if keepdim else found[1]
         axis = dims[0] if len(dims) == 1 and a.ndim > 1 else None
         return np.asarray(find(a, axis=axis, keepdims=keepdim), np.int64)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.shapes import wrap_dim
@@ -21,6 +22,8 @@ from flambeau.ops.copy import cast
 from flambeau.ops.pick import along_batch, placed_grad, placed_jvp
 
 ndarray = np.ndarray
+LARGE = 1 << 15
+_NAMES: dict[np.ufunc, str] = {np.add: "sum", np.multiply: "prod"}
 _WIDE = {np.dtype(np.float32): np.float64}
 
 
@@ -28,6 +31,10 @@ def _accumulated(ufunc: np.ufunc, a: ndarray, dim: int, dtype: Any, reverse: boo
     """A running ``ufunc``; float32 accumulates in float64, as in PyTorch."""
     if not a.ndim:
         return a.astype(dtype or a.dtype)
+    if a.size >= LARGE and (dtype is None or a.dtype == dtype):
+        found = axis_kernels.running(_NAMES.get(ufunc, ""), a, dim, reverse)
+        if found is not None:
+            return found
     if reverse:
         a = np.flip(a, dim)
     r = ufunc.accumulate(a, axis=dim, dtype=dtype or _WIDE.get(a.dtype))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
+from flambeau.backends.conversions import copied, dense
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -22,6 +24,7 @@ from flambeau.ops.index import check_range, gather, index_array, index_select
 from flambeau.ops.shape import expand, reshape
 from flambeau.ops.views import narrow
 
+LARGE = 1 << 15
 AT = {"sum": np.add.at, "mean": np.add.at, "prod": np.multiply.at, "amax": np.maximum.at,
       "amin": np.minimum.at}
 START = {"sum": 0, "mean": 0, "prod": 1}
@@ -62,9 +65,18 @@ def _start(held: np.dtype, reduce: str) -> Any:
 
 
 def _scatter_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int) -> np.ndarray:
+    values = _source(src, index)
+    if index.size >= LARGE:
+        out = _dense_copy(a)
+        if axis_kernels.scatter("put", out, index, dim, values):
+            return out
     flat = np.array(a, order="C").reshape(-1)
-    flat[_flat_positions(a.shape, index, dim)] = _source(src, index)
+    flat[_flat_positions(a.shape, index, dim)] = values
     return flat.reshape(a.shape)
+
+
+def _dense_copy(a: np.ndarray) -> np.ndarray:
+    return copied(a) if a.flags.c_contiguous else dense(a)
 
 
 def _scatter_value_forward(a: np.ndarray, index: np.ndarray, dim: int, value: Any) -> np.ndarray:
@@ -78,6 +90,10 @@ def _scatter_add_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray,
 
 def _reduce_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int, reduce: str,
                     include_self: bool) -> np.ndarray:
+    if reduce == "sum" and include_self and index.size >= LARGE:
+        out = _dense_copy(a)
+        if axis_kernels.scatter("add", out, index, dim, _source(src, index)):
+            return out
     flat = np.array(a, order="C").reshape(-1)
     at = _flat_positions(a.shape, index, dim).reshape(-1)
     values = _source(src, index).reshape(-1)
@@ -318,15 +334,19 @@ def _index_add_forward(a: np.ndarray, index: np.ndarray, source: np.ndarray, dim
     wide = np.broadcast_to(_lines(index, source.shape, dim), source.shape)
     if alpha != 1:
         source = source * np.asarray(alpha).astype(source.dtype)
+    if source.size >= LARGE:
+        out = _dense_copy(a)
+        if axis_kernels.scatter("add", out, index.reshape(-1), dim, source):
+            return out
     return _reduce_forward(a, wide, source, dim, "sum", True)
 
 
 def _index_copy_forward(a: np.ndarray, index: np.ndarray, source: np.ndarray,
                         dim: int) -> np.ndarray:
-    out = np.array(a, order="C")
+    out = _dense_copy(a)
     if not a.ndim:
         out[...] = source.reshape(())
-    else:
+    elif not axis_kernels.scatter("put", out, index.reshape(-1), dim, source):
         np.moveaxis(out, dim, 0)[index.reshape(-1)] = np.moveaxis(source, dim, 0)
     return out
 

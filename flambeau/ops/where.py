@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import conversions, fused
 from flambeau.base.dtypes import category_of, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
@@ -22,6 +23,7 @@ from flambeau.ops.copy import cast
 
 ndarray = np.ndarray
 BOOL = np.dtype(np.bool_)
+LARGE = 1 << 15
 
 
 def _as_mask(condition: ndarray) -> ndarray:
@@ -29,7 +31,12 @@ def _as_mask(condition: ndarray) -> ndarray:
 
 
 def _select(condition: ndarray, x: ndarray, y: ndarray) -> ndarray:
-    return np.where(_as_mask(condition), x, y)
+    mask = condition if condition.dtype is BOOL else _as_mask(condition)
+    if mask.size >= LARGE or x.size >= LARGE or y.size >= LARGE:
+        found = fused.choose(mask, x, y)
+        if found is not None:
+            return found
+    return np.where(mask, x, y)
 
 
 WHERE = pointwise(
@@ -57,7 +64,7 @@ def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
         held = result_type((input, other)).np
         x, y = _plain_array(input, held), _plain_array(other, held)
     try:
-        out = np.where(mask if mask.dtype is BOOL else mask != 0, x, y)
+        out = _select(mask, x, y)
     except ValueError:
         broadcast(broadcast(mask.shape, x.shape), y.shape)
         raise
@@ -116,7 +123,7 @@ def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 def _fill_masked(a: ndarray, mask: ndarray, value: ndarray) -> ndarray:
-    return np.where(_as_mask(mask), value, a)
+    return _select(mask, value, a)
 
 
 MASKED_FILL = pointwise(
@@ -177,7 +184,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         return TRANSFORMS.process(MASKED_FILL, operands, {})
     a = input._a
     try:
-        out = np.where(mask._a, _plain_array(value, a.dtype), a)
+        out = _select(mask._a, _plain_array(value, a.dtype), a)
     except ValueError:
         broadcast(a.shape, mask._a.shape)
         raise
@@ -239,7 +246,8 @@ def zero_(self: Tensor) -> Tensor:
     """Put zeros everywhere, in place."""
     if _quiet(self):
         if self._a.flags.c_contiguous and self._a.flags.writeable:
-            self._a.fill(0)
+            if self._a.size < LARGE or not conversions.write(self._a, 0):
+                self._a.fill(0)
             bump(self)
         else:
             store(self, 0)

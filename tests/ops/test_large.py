@@ -204,3 +204,82 @@ def test_one_and_true_are_numbers_of_two_dtypes(size):
         for found in (x + number, x * number, torch.where(x > 2, x, number)):
             assert found.dtype is getattr(torch, held)
             assert type(found[-1].item()) is (float if held == "float32" else int)
+
+
+CHOICES = {
+    "where": lambda x, y: torch.where(x > y, x, y),
+    "number": lambda x, y: torch.where(x > 0, y, 3) + x,
+    "broadcast": lambda x, y: torch.where(x[:1] > 0, x, y) + y[:, :1],
+    "turned": lambda x, y: torch.where(x.t() > 0, y.t(), 0.5) * x.t(),
+    "masked_fill": lambda x, y: x.masked_fill(y > 0, -2.0) * y,
+    "clamp": lambda x, y: y - x.clamp(-1, 2),
+    "clamp by tensors": lambda x, y: x.clamp(y.detach() - 1, y.detach() + 1) * y,
+    "lerp": lambda x, y: x.lerp(y, 0.3), "far lerp": lambda x, y: x.lerp(y, 0.7),
+    "lerp by tensor": lambda x, y: x.lerp(y, y), "cube": lambda x, y: x ** 3 + y,
+    "addcmul": lambda x, y: x.addcmul(y, x, value=0.5), "sign": lambda x, y: x.abs() + y.sign() * x,
+    "addcdiv": lambda x, y: x.addcdiv(y, x.detach().abs() + 1, value=0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_and_blends(monkeypatch, name):
+    compare(monkeypatch, CHOICES[name], (200, 211), (200, 211))
+
+
+DIFFERENCES = {
+    "mse": F.mse_loss, "smooth": F.smooth_l1_loss, "huber": F.huber_loss,
+    "sharp": lambda x, y, **kw: F.smooth_l1_loss(x, y, beta=0.0, **kw),
+    "narrow": lambda x, y, **kw: F.huber_loss(x, y, delta=0.3, **kw),
+}
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_losses_of_a_difference(monkeypatch, name, reduction):
+    def loss(x, y):
+        return DIFFERENCES[name](x, y, reduction=reduction)
+    compare(monkeypatch, loss, (200, 211), (200, 211))
+
+
+ROWS = np.random.default_rng(0).integers(0, 200, 260)
+ALONG = {
+    "cumsum": lambda x, i: x.cumsum(0), "cumprod": lambda x, i: (x / 9).cumprod(1),
+    "max": lambda x, i: x.max(0).values, "min": lambda x, i: x.min(0, keepdim=True).values,
+    "index_select": lambda x, i: x.index_select(0, i), "rows": lambda x, i: x[i - 200],
+    "embedding": lambda x, i: F.embedding(i, x, padding_idx=3),
+    "gather": lambda x, i: x.gather(1, i[:200, None].expand(200, 300)),
+    "index_add": lambda x, i: x.index_add(0, i[:200], x, alpha=2),
+    "index_copy": lambda x, i: x.index_copy(0, torch.arange(200).flip(0), x * 2),
+    "scatter_add": lambda x, i: x.scatter_add(1, i[:200, None].expand(200, 300), x),
+    "scatter": lambda x, i: x.scatter(0, torch.arange(200).flip(0)[:, None].expand(200, 300), x),
+    "masked": lambda x, i: _put(x.clone(), x.detach() > 0), "aminmax": lambda x, i: _reach(x),
+}
+
+
+def _put(x, mask):
+    x[mask] = 2.0
+    return x
+
+
+def _reach(x):
+    low, high = x.aminmax(dim=1)
+    return high - low
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_along_an_axis(monkeypatch, name):
+    compare(monkeypatch, ALONG[name], (200, 300), integers=[ROWS], loose=20)
+
+
+@pytest.mark.parametrize("dims", [(0, 2, 3), (0, 3), (0, 2), (1, 3)])
+@pytest.mark.parametrize("name", ["sum", "mean", "amax", "var"])
+def test_reductions_over_axes_that_stand_apart(monkeypatch, name, dims):
+    compare(monkeypatch, lambda x: getattr(x, name)(dims), (5, 8, 33, 40))
+    compare(monkeypatch, lambda x: getattr(x, name)(dims, keepdim=True), (5, 8, 33, 40))
+
+
+def test_nan_has_no_sign():
+    for n in (3, 50_000):
+        x = torch.tensor([float("nan"), -0.0, -2.0] * n)
+        for found in (x.sign(), x.sgn()):
+            assert found[:3].tolist() == [0.0, 0.0, -1.0] and found.isnan().sum() == 0

@@ -78,6 +78,9 @@ class Symbol:
     def __neg__(self) -> Symbol:
         return self.builder.step("neg", self)
 
+    def __abs__(self) -> Symbol:
+        return self.builder.step("abs", self)
+
     def __lt__(self, other: Any) -> Symbol:
         return self._with("lt", other)
 
@@ -274,8 +277,9 @@ def _normal_cdf(b: Builder, x: Symbol) -> Symbol:
 
 
 def _sign(b: Builder, x: Symbol) -> Symbol:
-    one = _where(b, x > 0, 1.0, x)
-    return _where(b, x < 0, b.lift(-1.0, x.kind), one)
+    # 0 of NaN, too
+    above = _where(b, x > 0, b.lift(1.0, x.kind), 0.0)
+    return _where(b, x < 0, b.lift(-1.0, x.kind), above)
 
 
 def _softplus(b: Builder, z: Symbol) -> Symbol:

@@ -15,6 +15,8 @@ KERNEL = "kernel"
 STORED = {**LLVM_TYPE, "bool": "i8"}
 # on what bytes the outputs of a streaming kernel start
 STREAM_ALIGN = 64
+# long chains of steps, each of which waits for the last: more vectors side by side fill the time
+CHAINS = frozenset({"decay", "exp", "sigmoid", "tanh"})
 
 
 def lanes_for(kinds: tuple[str, ...], vector_bytes: int) -> int:
@@ -180,7 +182,10 @@ def print_pointwise(program: Pointwise, vector_bytes: int, streaming: bool = Fal
     kinds = program.kinds
     stored = [item.kind for item in program.inputs if item.layout != "scalar"]
     stored += [kinds[number] for number in program.outputs]
-    e = Emitter(lanes_for(tuple(stored), vector_bytes))
+    lanes = lanes_for(tuple(stored), vector_bytes)
+    if not program.by_rows and any(step.name in CHAINS for step in program.steps):
+        lanes *= 2
+    e = Emitter(lanes)
     e.label("entry")
     pointers = load_pointers(e, len(program.outputs) + len(program.inputs))
     outs, ins = pointers[: len(program.outputs)], pointers[len(program.outputs) :]

@@ -19,6 +19,9 @@ LN2_LOW = {"f32": 3.1946184945309415e-05, "f64": 7.371002565167799e-13}
 ROUNDER = {"f32": 12582912.0, "f64": 6755399441055744.0}
 # exp is 0 below and infinite above these
 EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
+# below these exp is computed so many powers of two higher, and may come out denormal
+EXP_LOW = {"f32": -86.0, "f64": -707.0}
+EXP_LIFT = {"f32": 64, "f64": 512}
 # exp is no normal number below
 DECAY_END = {"f32": -87.33654022216797, "f64": -708.3964185322641}
 # expm1 is -1 below
@@ -64,26 +67,40 @@ def exp_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     return e.add(e.fma(p, e.mul(r, r), lost), r), n
 
 
+def power_parts(e: Emitter, x: Value, bias: int) -> tuple[Value, Value]:
+    """Return r and the bits of 2**(n + bias - BIAS) with x = n log 2 + r."""
+    kind = x.kind
+    rounder = ROUNDER[kind] + bias
+    shifted = e.fma(x, LOG2_E, rounder)
+    whole = e.sub(shifted, rounder)
+    r = e.fma(whole, -LN2_LOW[kind], e.fma(whole, -LN2_HIGH[kind], x))
+    # the rounder's own bits leave at the top
+    return r, e.shift_left(e.bitcast(shifted, BITS_OF[kind]), MANTISSA[kind])
+
+
 def exp(e: Emitter, x: Value) -> Value:
-    x = clamp(e, x, *EXP_RANGE[x.kind])
-    less_one, n = exp_parts(e, x)
-    # in two steps, so that denormals and the largest numbers come out
-    half = e.shift_right(n, 1)
-    first = power_of_two(e, half, x.kind)
-    second = power_of_two(e, e.sub(n, half), x.kind)
-    return e.mul(e.mul(e.add(less_one, 1.0), first), second)
+    kind = x.kind
+    x = clamp(e, x, *EXP_RANGE[kind])
+    # at twice the value and half the power, which the largest numbers need
+    r, bits = power_parts(e, x, BIAS[kind] - 1)
+    doubled = e.polynomial(r, [2 * c for c in (1.0, 1.0, *table.DECAY[kind])])
+    return _scaled(e, x, doubled, bits)
+
+
+def _scaled(e: Emitter, x: Value, value: Value, bits: Value) -> Value:
+    """The value times the power of two of these bits, of the power of x: rounded once."""
+    kind, lift = x.kind, EXP_LIFT[x.kind]
+    low = e.compare("olt", x, EXP_LOW[kind])
+    raised = e.select(low, e.const(BITS_OF[kind], lift << MANTISSA[kind]), 0)
+    scaled = e.mul(value, e.bitcast(e.add(bits, raised), kind))
+    return e.mul(scaled, e.select(low, e.const(kind, 2.0**-lift), 1.0))
 
 
 def decay(e: Emitter, x: Value) -> Value:
     """exp of what is not above 0, in half the steps; below the normal numbers it is 0."""
     kind = x.kind
-    rounder = ROUNDER[kind] + BIAS[kind]
-    shifted = e.fma(x, LOG2_E, rounder)
-    whole = e.sub(shifted, rounder)
-    r = e.fma(whole, -LN2_LOW[kind], e.fma(whole, -LN2_HIGH[kind], x))
-    # the rounder's own bits leave at the top
-    scale = e.bitcast(e.shift_left(e.bitcast(shifted, BITS_OF[kind]), MANTISSA[kind]), kind)
-    result = e.mul(e.polynomial(r, (1.0, 1.0, *table.DECAY[kind])), scale)
+    r, bits = power_parts(e, x, BIAS[kind])
+    result = e.mul(e.polynomial(r, (1.0, 1.0, *table.DECAY[kind])), e.bitcast(bits, kind))
     return e.select(e.compare("olt", x, DECAY_END[kind]), 0.0, result)
 
 
@@ -160,18 +177,24 @@ def log1p(e: Emitter, x: Value) -> Value:
 
 
 def tanh(e: Emitter, x: Value) -> Value:
-    """m / (m + 2) with m = exp(2 x) - 1, which has a small relative error for every x."""
-    kind = x.kind
-    x2 = clamp(e, e.add(x, x), -2 * TANH_ONE[kind], 2 * TANH_ONE[kind])
-    less_one, n = exp_parts(e, x2)
-    scale = power_of_two(e, n, kind)
-    m = e.fma(scale, less_one, e.sub(scale, 1.0))
+    """m / (m + 2) with m = exp(2 |x|) - 1, which has a small relative error for every x."""
+    kind, most = x.kind, 2 * TANH_ONE[x.kind]
+    size = e.unary("fabs", x)
+    doubled = e.add(size, size)
+    r, bits = power_parts(e, e.select(e.compare("ogt", doubled, most), most, doubled), BIAS[kind])
+    bend = e.mul(e.polynomial(r, table.EXP[kind]), e.mul(r, r))
+    scale = e.bitcast(bits, kind)
+    m = e.fma(scale, bend, e.fma(scale, r, e.sub(scale, 1.0)))
     # for x = -0, too
     return e.copysign(e.div(m, e.add(m, 2.0)), x)
 
 
 def sigmoid(e: Emitter, x: Value) -> Value:
-    shrunk = exp(e, e.neg(e.unary("fabs", x)))
+    kind = x.kind
+    below = e.neg(e.unary("fabs", x))
+    below = e.select(e.compare("olt", below, EXP_RANGE[kind][0]), EXP_RANGE[kind][0], below)
+    r, bits = power_parts(e, below, BIAS[kind])
+    shrunk = _scaled(e, below, e.polynomial(r, (1.0, 1.0, *table.DECAY[kind])), bits)
     top = e.select(e.compare("olt", x, 0.0), shrunk, 1.0)
     whole = e.add(shrunk, 1.0)
     lost = e.sub(shrunk, e.sub(whole, 1.0))

@@ -80,3 +80,33 @@ def test_half_cases_that_are_not_covered():
              ("add", (x[:9], x[:9])), ("nothing", (x,)), ("neg", (x.astype("f4"),))]
     for name, operands in cases:
         assert conversions.half_pointwise(name, operands) is None
+
+
+TURNED = [((300, 401), (1, 0)), ((512, 1024), (1, 0)), ((5, 130, 77), (0, 2, 1)),
+          ((4, 64, 28, 29), (0, 2, 3, 1)), ((64, 28, 29, 5), (3, 0, 1, 2)),
+          ((70, 80, 90), (2, 1, 0)), ((65, 4, 700), (1, 2, 0))]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize(("shape", "order"), TURNED)
+def test_turned_arrays_become_dense(shape, order, dtype):
+    x = (np.random.default_rng(0).normal(size=shape) * 9).astype(dtype)
+    for turned in (x.transpose(order), x[::-1].transpose(order), x[..., ::2].transpose(order)):
+        found = conversions.dense(turned)
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, turned)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_writing_in_place(dtype):
+    x = (np.random.default_rng(0).normal(size=(200, 301)) * 9).astype(dtype)
+    for values in (x, x.T.copy().T, x[:1], x[:, :1], x[0, 0], 3):
+        out = np.zeros_like(x)
+        assert conversions.write(out, values)
+        want = np.zeros_like(x)
+        want[...] = values
+        np.testing.assert_array_equal(out, want)
+    assert not conversions.write(x[:-1], x[1:])
+    assert not conversions.write(np.zeros_like(x), x.astype(np.int32))
+    np.testing.assert_array_equal(conversions.copied(x), x)
+    assert conversions.copied(x.T).flags.f_contiguous

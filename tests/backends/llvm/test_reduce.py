@@ -151,7 +151,7 @@ def test_results_do_not_depend_on_threads(two_threads):
         ("max", np.zeros(N, bool), None),
         ("mean", np.zeros(N, np.int64), None),
         ("median", np.zeros(N, np.float32), None),
-        ("sum", np.zeros((20, 30, 100), np.float32), (0, 2)),
+        ("sum", np.zeros((20, 30, 10, 100), np.float32), (0, 2)),
         ("sum", np.zeros((N, 2), np.float32), (1,)),
         ("sum", np.zeros((N, 2), np.float32), (0,)),
         ("sum", np.zeros((200, 400), np.float32), ()),

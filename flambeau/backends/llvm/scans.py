@@ -1,0 +1,240 @@
+"""Running sums and products, and extremes with their places, along an axis, on the pool.
+
+Arrays are taken as (batch, rows, columns), and walked along the rows. Where columns lie side by
+side a unit of work is a strip of them, whose running values are kept in memory; else a few rows
+that each lie in one piece, walked together.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.backends.llvm import calls, conv_text, jit
+from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Value
+from flambeau.backends.llvm.lanes import COMBINE, identity
+from flambeau.backends.llvm.loops import Loop
+from flambeau.backends.llvm.printer import Span, load_pointers, load_vector, store_vector
+from flambeau.backends.llvm.program import ITEM_BYTES
+
+# columns in a strip, rows walked together, items in a piece of work
+MOST_COLUMNS = 1024
+LEAST_COLUMNS = 64
+TOGETHER = 4
+PIECE = 1 << 15
+# units of work that threads are to share
+SHARES = 4
+WIDE = {"f32": "f64"}
+
+
+class _Strips:
+    """A kernel over strips of columns, which its loops walk one vector after the other."""
+
+    def __init__(self, kind: str, vector_bytes: int, pointers: int, numbers: tuple[str, ...]):
+        self.kind = kind
+        self.w = Writer(2 * vector_bytes // max(ITEM_BYTES[kind], 4))
+        self.e = self.w.e
+        *self.pointers, table = load_pointers(self.e, pointers + 1)
+        self.table = self.w.named(table, ("rows", "columns", "strips", "strip", *numbers))
+
+    def scratch(self, kind: str) -> str:
+        """Memory for one item of every column of a strip."""
+        return self.e.assign(f"alloca [{MOST_COLUMNS} x {LLVM_TYPE[kind]}], align 64")
+
+    def open(self) -> Loop:
+        """Begin with a unit."""
+        w, t = self.w, self.table
+        units = Loop(self.e, "%begin", "%end")
+        batch = w.op("udiv", units.index, t["strips"])
+        self.first = w.mul(w.op("urem", units.index, t["strips"]), t["strip"])
+        self.width = ln.least(self.e, w.op("sub", t["columns"], self.first), t["strip"])
+        self.lines = w.mul(batch, t["rows"])
+        return units
+
+    def row(self, base: str, number: str) -> str:
+        """Where the strip's columns of a row lie."""
+        at = self.w.mul(self.w.add(self.lines, number), self.table["columns"])
+        return self.w.place(self.kind, base, self.w.add(at, self.first))
+
+    def each_vector(self, body: Callable[[str, str | None], None]) -> None:
+        """Run `body(index, mask)` over the columns of the strip."""
+        e = self.e
+        span = Span(e, e.fresh("span"), e.block, "0", self.width)
+        span.enter_body()
+        body(span.index, None)
+        mask = span.enter_tail()
+        body(span.stop, mask)
+        span.leave()
+
+    def text(self, vector_bytes: int) -> str:
+        function = self.w.function("void @kernel(ptr %context, i64 %begin, i64 %end)")
+        return conv_text.module([(function, self.e.declarations)], vector_bytes)
+
+
+def print_running(kind: str, combine: str, vector_bytes: int) -> str:
+    """The kernel of running values over strips: context out, source, table.
+
+    The table goes on with the first row and the step between rows, 1 or -1.
+    """
+    s = _Strips(kind, vector_bytes, 2, ("start", "step"))
+    w, e, wide = s.w, s.e, WIDE.get(kind, kind)
+    out, source = s.pointers
+    totals = s.scratch(wide)
+    units = s.open()
+    start = e.const(wide, identity(combine, wide))
+    s.each_vector(lambda at, mask: store_vector(e, start, totals, at, mask))
+    rows = Loop(e, 0, s.table["rows"])
+    number = w.add(s.table["start"], w.mul(rows.index, s.table["step"]))
+    read, written = s.row(source, number), s.row(out, number)
+
+    def step(at: str, mask: str | None) -> None:
+        item = e.convert(load_vector(e, kind, read, at, mask), wide)
+        total = COMBINE[combine](e, load_vector(e, wide, totals, at, mask), item)
+        store_vector(e, total, totals, at, mask)
+        store_vector(e, e.convert(total, kind), written, at, mask)
+
+    s.each_vector(step)
+    rows.close()
+    units.close()
+    return s.text(vector_bytes)
+
+
+def print_running_rows(kind: str, combine: str) -> str:
+    """The kernel of running values along rows that lie in one piece; a unit is a row.
+
+    Context: out, source, table of the length, where a row starts, and the step.
+    """
+    w = Writer(1)
+    e = w.e
+    out, source, table = load_pointers(e, 3)
+    t = w.named(table, ("length", "start", "step"))
+    over = w.op("urem", w.op("sub", "%end", "%begin"), TOGETHER)
+    middle = w.op("sub", "%end", over)
+    for begin, end, count in (("%begin", middle, TOGETHER), (middle, "%end", 1)):
+        rows = Loop(e, begin, end, count)
+        _print_rows_together(w, kind, combine, (out, source), t, rows.index, count)
+        rows.close()
+    function = w.function("void @kernel(ptr %context, i64 %begin, i64 %end)")
+    return conv_text.module([(function, e.declarations)], 16)
+
+
+def _print_rows_together(
+    w: Writer,
+    kind: str,
+    combine: str,
+    bases: tuple[str, str],
+    t: dict[str, str],
+    first: str,
+    count: int,
+) -> None:
+    e, wide = w.e, WIDE.get(kind, kind)
+    (out, source), length = bases, t["length"]
+    starts = [w.add(w.mul(w.add(first, n), length), t["start"]) for n in range(count)]
+    start = e.const(wide, identity(combine, wide))
+    items = Loop(e, 0, t["length"], 1, [start] * count)
+    at = w.mul(items.index, t["step"])
+    totals = []
+    for begin, total in zip(starts, items.values, strict=True):
+        place = w.add(begin, at)
+        item = e.convert(load_vector(e, kind, source, place, None), wide)
+        totals.append(COMBINE[combine](e, total, item))
+        store_vector(e, e.convert(totals[-1], kind), out, place, None)
+    items.close(totals)
+
+
+def print_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
+    """The kernel of extremes and the first row of each: context values, indices, source, table."""
+    s = _Strips(kind, vector_bytes, 3, ())
+    e = s.e
+    values, indices, source = s.pointers
+    places = s.scratch("i32")
+    units = s.open()
+    at_unit = s.w.add(s.w.mul(s.w.op("udiv", units.index, s.table["strips"]), s.table["columns"]),
+                      s.first)
+    best = s.w.place(kind, values, at_unit)
+    top = s.row(source, "0")
+
+    def begin(at: str, mask: str | None) -> None:
+        store_vector(e, load_vector(e, kind, top, at, mask), best, at, mask)
+        store_vector(e, e.const("i32", 0), places, at, mask)
+
+    s.each_vector(begin)
+    rows = Loop(e, 1, s.table["rows"])
+    line = s.row(source, rows.index)
+    item_number = Value(e.assign(f"trunc i64 {rows.index} to i32"), "i32")
+    number = ln.spread_item(e, item_number)
+
+    def step(at: str, mask: str | None) -> None:
+        item, found = load_vector(e, kind, line, at, mask), load_vector(e, kind, best, at, mask)
+        better = _beats(s, item, found, larger)
+        place = load_vector(e, "i32", places, at, mask)
+        store_vector(e, e.select(better, item, found), best, at, mask)
+        store_vector(e, e.select(better, number, place), places, at, mask)
+
+    s.each_vector(step)
+    rows.close()
+    target = s.w.place("i64", indices, at_unit)
+    s.each_vector(lambda at, mask: store_vector(
+        e, e.convert(load_vector(e, "i32", places, at, mask), "i64"), target, at, mask))
+    units.close()
+    return s.text(vector_bytes)
+
+
+def _beats(s: _Strips, item: Value, found: Value, larger: bool) -> Value:
+    """Whether an item is further out than what was found, or the first NaN."""
+    e, order = s.e, "gt" if larger else "lt"
+    if s.kind not in FLOATS:
+        return e.compare("s" + order, item, found)
+    return e.bit_and(e.compare("u" + order, item, found), e.compare("ord", found, found))
+
+
+@functools.cache
+def _address(what: str, kind: str, *choice: str | bool) -> int:
+    vector_bytes = jit.host().vector_bytes
+    if what == "extremes":
+        text = print_extremes(kind, bool(choice[0]), vector_bytes)
+    elif what == "strips":
+        text = print_running(kind, str(choice[0]), vector_bytes)
+    else:
+        text = print_running_rows(kind, str(choice[0]))
+    return jit.load(text, ("kernel",)).address("kernel")
+
+
+def _strips(batch: int, columns: int) -> tuple[int, int]:
+    """How many strips of how many columns: wide ones, but enough for threads to share."""
+    share = -(-columns * min(batch, SHARES) // SHARES)
+    strip = min(max(LEAST_COLUMNS, -(-share // LEAST_COLUMNS) * LEAST_COLUMNS), MOST_COLUMNS)
+    return -(-columns // strip), strip
+
+
+def running(out: np.ndarray, source: np.ndarray, combine: str, sizes: tuple[int, int, int],
+            backward: bool) -> None:
+    """Running sums ("sum") or products ("prod") of C-contiguous arrays, float32 in float64.
+
+    sizes: batch, rows, columns. `backward` starts from the last row.
+    """
+    batch, rows, columns = sizes
+    kind = calls.KINDS[source.dtype]
+    walk = [rows - 1 if backward else 0, -1 if backward else 1]
+    if columns == 1:
+        table = np.array([rows, *walk], np.int64)
+        chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
+        calls.launch(_address("rows", kind, combine), batch, chunk, out, source, table)
+        return
+    strips, strip = _strips(batch, columns)
+    table = np.array([rows, columns, strips, strip, *walk], np.int64)
+    chunk = max(1, PIECE // (rows * min(columns, strip)))
+    calls.launch(_address("strips", kind, combine), batch * strips, chunk, out, source, table)
+
+
+def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger: bool,
+             sizes: tuple[int, int, int]) -> None:
+    """The largest or smallest item over the rows, NaN before all, and the first row it is in."""
+    batch, rows, columns = sizes
+    strips, strip = _strips(batch, columns)
+    table = np.array([rows, columns, strips, strip], np.int64)
+    chunk = max(1, PIECE // (rows * min(columns, strip)))
+    kernel = _address("extremes", calls.KINDS[source.dtype], larger)
+    calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
