@@ -95,7 +95,8 @@ def take(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:
 def bounds(index: np.ndarray) -> tuple[int, int]:
     """The smallest and the largest of some integers."""
     if index.dtype == np.int64 and _ready(index):
-        return tuple([int(part) for part in _least_and_largest(index)])  # type: ignore[return-value]
+        low, high = _least_and_largest(index)
+        return int(low), int(high)
     return int(index.min()), int(index.max())
 
 
