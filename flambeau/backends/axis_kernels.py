@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau.backends import large, memory
 
+_I64, _U64 = np.dtype(np.int64), np.dtype(np.uint64)
 _SUMMED = (np.float32, np.float64, np.int64)
 # columns from which strips of them are worth a kernel
 MIN_COLUMNS = 16
@@ -101,9 +102,15 @@ def bounds(index: np.ndarray) -> tuple[int, int]:
 
 
 def are_in_front(index: np.ndarray, size: int) -> bool:
-    """Whether all integers count from the front, inside a dimension of this size."""
-    if index.dtype != np.int64 or not index.size:
-        return False
+    """Whether these are int64, and count from the front inside a dimension of this size."""
+    return index.dtype == np.int64 and index.size > 0 and are_inside(index, size)
+
+
+def are_inside(index: np.ndarray, size: int) -> bool:
+    """Whether integers, at least one, are all in [0, size)."""
+    if index.size < large.MIN_ITEMS and index.dtype is _I64:
+        # what is negative is very large without its sign
+        return bool(np.maximum.reduce(index.view(_U64), axis=None) < size)
     low, high = bounds(index)
     return low >= 0 and high < size
 

@@ -94,7 +94,10 @@ def overwrite(t: Tensor, compute: Callable[[Tensor], Tensor], others: Sequence[A
     written before every check has passed. ``others`` are the tensors that ``compute`` uses
     beside ``t``; ``reads`` is False where it ignores the values of ``t``.
     """
-    needs = MODES.grad and any(isinstance(o, Tensor) and o._node is not None for o in others)
+    needs = False
+    if MODES.grad:
+        for o in others:
+            needs = needs or isinstance(o, Tensor) and o._node is not None
     check_inplace(t, needs)
     if type(t._a) is not ndarray:
         return _overwrite_transformed(t, compute)
@@ -144,9 +147,12 @@ def store(t: Tensor, values: Any) -> None:
     """Write ``values`` into ``t``'s memory and count the change."""
     if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
         raise RuntimeError(OVERLAP)
-    if t._a.size < LARGE or not conversions.write(t._a, values):
+    a = t._a
+    if type(values) is ndarray and values.dtype is a.dtype and a.size < LARGE:
+        a[...] = values
+    elif a.size < LARGE or not conversions.write(a, values):
         with np.errstate(all="ignore"):
-            t._a[...] = values
+            a[...] = values
     bump(t)
 
 

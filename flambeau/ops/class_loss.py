@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -39,7 +40,7 @@ def _class_weights(t: ndarray, w: ndarray | None, ignore_index: int, classes: in
 
 
 def _check_classes(t: ndarray, classes: int) -> None:
-    if t.size and (t.min() < 0 or t.max() >= classes):
+    if t.size and not axis_kernels.are_inside(t, classes):
         bad = t[(t < 0) | (t >= classes)].flat[0]
         raise IndexError(f"Target {bad} is out of bounds.\n\n  There are {classes} classes, "
                          f"numbered from 0 to {classes - 1}.")

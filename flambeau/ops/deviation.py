@@ -23,6 +23,7 @@ from flambeau.ops.reduce import LARGE, count_of, dims_of, spread, unreduced
 
 ndarray = np.ndarray
 INF = float("inf")
+F32 = np.dtype(np.float32)
 # Its declared types know keepdims=True and keepdims=False, but no bool that may be either.
 _total: Any = np.add.reduce
 
@@ -48,8 +49,12 @@ def _variance(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: floa
     """As ``_moments``, of the variance alone: of small real arrays in the fewest steps."""
     if a.size >= LARGE or a.dtype.kind == "c":
         return _moments(a, dims, keepdim, correction)[0]
-    wide = a.astype(np.float64, copy=False)
     n = count_of(a.shape, dims)
+    if n == a.size and not keepdim and a.dtype is F32:
+        off = a.astype(np.float64).reshape(-1)
+        off -= _total(off) / n
+        return off.dot(off) / max(n - correction, 0.0)
+    wide = a.astype(np.float64, copy=False)
     middle = _total(wide, axis=dims, keepdims=True, out=...)
     middle /= n
     off = np.subtract(wide, middle, out=... if wide is a else wide)
@@ -218,6 +223,9 @@ def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) 
             return large_norm.astype(a.dtype)
     elif ord == 2 and a.dtype.kind == "f":
         wide = a.astype(np.float64)
+        if len(dims) == a.ndim and not keepdim and a.dtype is F32:
+            wide = wide.reshape(-1)
+            return np.asarray(math.sqrt(wide.dot(wide)), F32)
         np.multiply(wide, wide, out=wide)
         return np.asarray(np.sqrt(_total(wide, axis=dims, keepdims=keepdim)), a.dtype)
     size = np.abs(a)

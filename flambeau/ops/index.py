@@ -22,6 +22,7 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
 
+LARGE = 1 << 15
 OUT_OF_RANGE = "index {} is out of bounds for dimension {} with size {}"
 
 
@@ -38,8 +39,7 @@ def check_range(index: Tensor, dim: int, size: int, kind: type = RuntimeError) -
     a = integers_in(index, 0, size)
     if a is None or not a.size:
         return
-    low, high = axis_kernels.bounds(a)
-    if low < 0 or high >= size:
+    if not axis_kernels.are_inside(a, size):
         wrong = a[(a < 0) | (a >= size)]
         raise kind(OUT_OF_RANGE.format(wrong[0], dim, size))
 
@@ -97,7 +97,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     n = input._a.shape[dim] if input._a.ndim else 1
     i = integers_in(index, 0, n)
-    if i is not None and i.size and (i.min() < 0 or i.max() >= n):
+    if i is not None and i.size and not axis_kernels.are_inside(i, n):
         raise IndexError("index out of range in self")
     return apply(INDEX_SELECT, (input, index), {"dim": dim})
 
@@ -117,6 +117,9 @@ def _gather_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
         return np.empty(index.shape, a.dtype)
     if not a.ndim:
         return np.array(np.broadcast_to(a, index.shape))
+    if a.ndim == 2 and index.size < LARGE:
+        line: Any = np.arange(index.shape[1 - dim])
+        return a[index, line] if dim == 0 else a[line[:, None], index]
     part = _part(a, index, dim)
     found = axis_kernels.gather(part, index, dim)
     return np.take_along_axis(part, index, axis=dim) if found is None else found

@@ -147,8 +147,9 @@ class RowsKernel:
         if segments > 1 and self.by_column:
             raise ValueError("rows in segments have no operands laid over columns")
         for arrays, operands in ((ins, self.inputs), (outs, self.outputs)):
-            for array, (dtype, layout) in zip(arrays, operands, strict=True):
-                if array.dtype != dtype or array.size != sizes[layout]:
+            for array, (dtype, layout) in zip(arrays, operands):
+                held = array.dtype
+                if array.size != sizes[layout] or held is not dtype and held != dtype:
                     found = f"{array.size} of {array.dtype}"
                     raise ValueError(f"expected {sizes[layout]} items of {dtype}, got {found}")
 
