@@ -97,7 +97,7 @@ def _check_index(name: str, index: Tensor) -> None:
 
 def _check_rows(index: Tensor, rows: int) -> None:
     a = integers_in(index, 0, rows)
-    if a is not None and a.size and (a.min() < 0 or a.max() >= rows):
+    if a is not None and a.size and not axis_kernels.are_inside(a, rows):
         bad = a[(a < 0) | (a >= rows)].flat[0]
         raise IndexError(f"index out of range in self\n\n  The table has {rows} rows, numbered "
                          f"from 0 to {rows - 1}; row {bad} was asked for.")
@@ -298,7 +298,7 @@ def _check_bag(input: Tensor, weight: Tensor, psw: Tensor | None, padding_idx: i
         raise RuntimeError(f"padding_idx must be within the number of embeddings, -{rows} through "
                            f"{rows - 1}, but got {padding_idx}")
     a = integers_in(input, 0, rows)
-    if a is not None and a.size and (a.min() < 0 or a.max() >= rows):
+    if a is not None and a.size and not axis_kernels.are_inside(a, rows):
         raise RuntimeError("Expected i < index_size to be true, but got false.  (Could this error "
                            "message be improved?  If so, please report an enhancement request to "
                            "PyTorch.)")

@@ -472,7 +472,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
                          f"source.size(dim) ({count})")
     n = _limit(input, dim)
     i = integers_in(index, 0, n)
-    if i is not None and i.size and (i.min() < 0 or i.max() >= n):
+    if i is not None and i.size and not axis_kernels.are_inside(i, n):
         wrong = i[(i < 0) | (i >= n)][0]
         raise IndexError(f"index_copy_(): index {wrong} is out of bounds for dimension {dim} with "
                          f"size {n}")
