@@ -36,6 +36,21 @@ for _name, _text in {
     _expression(_name, _text, _ten)
 
 
+def _small(torch: Any) -> dict:
+    torch.manual_seed(0)
+    found = {"v": torch.randn(10), "n": torch.randn(64, 64), "F": torch.nn.functional,
+             "t": torch.randint(0, 64, (64,)), "w": torch.ones(64), "z": torch.zeros(64)}
+    return {**found, "mean": torch.zeros(64), "var": torch.ones(64)}
+
+
+for _text in ("v.var()", "v.norm()", "n.std(1)", "n.max(1)", "n.argmax(1)", "n.clamp(-1, 1)",
+              "n.clamp_(-3, 3)", "n.gather(1, t[:, None])", "torch.where(n > 0, n, 0.0)",
+              "torch.cat([n, n])", "F.layer_norm(n, (64,), w, z)", "F.gelu(n)",
+              "F.batch_norm(n, mean, var, w, z, True)", "F.cross_entropy(n, t)",
+              "F.mse_loss(n, n)", "F.embedding(t, n)"):
+    _expression(f"{_text}, small", _text, _small)
+
+
 def _lesson_data(torch: Any) -> tuple:
     torch.manual_seed(1)
     x = torch.randint(low=10, high=40, size=(10, 1))
@@ -108,12 +123,29 @@ def perceptron(torch: Any) -> Callable[[], object]:
 
 def _large(torch: Any) -> dict:
     torch.manual_seed(0)
-    return {"a": torch.randn(4096, 1024), "b": torch.randn(4096, 1024)}
+    a = torch.randn(4096, 1024)
+    return {"a": a, "b": torch.randn(4096, 1024), "mask": a > 0, "F": torch.nn.functional,
+            "rows": torch.randint(0, 4096, (4096,)),
+            "columns": torch.randint(0, 1024, (4096, 1024))}
 
 
 for _text in ("a + b", "a * b", "a.exp()", "a.tanh()", "a.sigmoid()", "a.relu()", "a.sum()",
-              "a.mean()", "a.max()", "a.sum(0)", "a.sum(1)"):
+              "a.mean()", "a.max()", "a.sum(0)", "a.sum(1)", "a.max(0)", "a.argmax(1)", "a.prod(1)",
+              "a.var(0)", "a.norm(dim=1)", "a.logsumexp(1)", "a.cumsum(0)", "a.cumsum(1)", "a ** 3",
+              "a.log()", "a.clamp(-1, 1)", "a.lerp(b, 0.3)", "torch.where(mask, a, b)",
+              "a.masked_fill(mask, 0.0)", "a.t().contiguous()", "torch.cat([a, b])", "a[rows]",
+              "a.gather(1, columns)", "a.scatter_add(1, columns, b)", "a.index_add(0, rows, b)",
+              "F.mse_loss(a, b)", "F.smooth_l1_loss(a, b)"):
     _expression(f"{_text}, 4M float32", _text, _large)
+
+
+def _images(torch: Any) -> dict:
+    torch.manual_seed(0)
+    return {"x": torch.randn(32, 64, 56, 56)}
+
+
+for _text in ("x.sum((0, 2, 3))", "x.amax((0, 2, 3))", "x.var((0, 2, 3))"):
+    _expression(f"{_text}, 32x64x56x56", _text, _images)
 
 
 def _huge(torch: Any) -> dict:

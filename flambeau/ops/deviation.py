@@ -50,7 +50,7 @@ def _variance(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: floa
     if a.size >= LARGE or a.dtype.kind == "c":
         return _moments(a, dims, keepdim, correction)[0]
     n = count_of(a.shape, dims)
-    if n == a.size and not keepdim and a.dtype is F32:
+    if len(dims) == a.ndim and not keepdim and a.dtype is F32:
         off = a.astype(np.float64).reshape(-1)
         off -= _total(off) / n
         return off.dot(off) / max(n - correction, 0.0)

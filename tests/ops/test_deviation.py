@@ -9,6 +9,14 @@ import pytest
 import flambeau as torch
 
 
+def test_over_all_but_one_dimension_of_one() -> None:
+    x = torch.arange(5.0)
+    for found in (x.reshape(1, 5).var(1), x.reshape(5, 1).std(0), x.reshape(1, 5).norm(dim=1)):
+        assert found.shape == (1,)
+    assert torch.zeros(0, 5).var(0).isnan().all() and torch.zeros(0, 5).var(0).shape == (5,)
+    assert x.reshape(1, 5).var().shape == () and x.reshape(1, 5).var(keepdim=True).shape == (1, 1)
+
+
 def test_of_one_number() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
