@@ -13,10 +13,11 @@ from flambeau.base.dtypes import BY_NAME, FLOAT, FROM_NUMPY, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, make_view
 from flambeau.core.face import public, show
-from flambeau.core.inplace import check_inplace, overwrite
+from flambeau.core.inplace import check_inplace, overwrite, store
 from flambeau.core.kinds import linear, view
 from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
+from flambeau.core.pointwise import is_plain
 from flambeau.core.tensor import Tensor, wrap
 
 CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
@@ -184,6 +185,14 @@ def _copy_forward(a: np.ndarray, shape: tuple[int, ...], dtype: dtype) -> np.nda
 COPY = linear("copy", _copy_forward, lambda g: g, params=("shape", "dtype"), node="Copy")
 
 
+def _copies_bits(t: Tensor, src: Tensor) -> bool:
+    """Whether ``src`` goes into ``t`` as it is, and nobody records it."""
+    if type(t._a) is not np.ndarray or type(src._a) is not np.ndarray:
+        return False
+    return t._a.dtype is src._a.dtype and not (
+        MODES.grad and (src._node is not None or not is_plain(t)))
+
+
 @public("Tensor")
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite this tensor with ``src``, broadcast to its shape and cast to its dtype."""
@@ -197,6 +206,10 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         if both != shape:
             raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast "
                                f"shape {list(both)}")
+    if _copies_bits(self, src):
+        check_inplace(self, False)
+        store(self, src._a)
+        return self
     return overwrite(self, lambda t: apply(COPY, (src,), {"shape": shape, "dtype": to}), (src,),
                      reads=False)
 

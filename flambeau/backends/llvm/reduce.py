@@ -24,6 +24,8 @@ from flambeau.backends.llvm.reduce_printer import (
 # rows in one piece of columns: at most so many pieces, of at least so many rows
 ROW_PIECES = 16
 MIN_ROW_PIECE = 64
+# items from which threads take short rows in larger pieces, whose parts memory serves faster
+MANY = 1 << 21
 
 FINISH: dict[str, np.ufunc] = {
     "sum": np.add,
@@ -48,7 +50,8 @@ def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray
     partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
     _check(reduction, array)
     if blocks == 1 and rows > 1:
-        chunk = max(ROWS_TOGETHER, BLOCK // columns // ROWS_TOGETHER * ROWS_TOGETHER)
+        items = BLOCK * 4 if array.size >= MANY else BLOCK
+        chunk = max(ROWS_TOGETHER, items // columns // ROWS_TOGETHER * ROWS_TOGETHER)
         calls.launch(_kernel(reduction, "rows"), rows, chunk, partial, array, columns)
         return partial[:, 0]
     calls.launch(_kernel(reduction, "blocks"), rows * blocks, 1, partial, array, blocks, columns)
