@@ -147,6 +147,11 @@ class _Writer:
         if rest is not None:
             self._go_on(rest)
         self._commit()
+        undecided = program.executor.undecided
+        if undecided.left:
+            name = self._name("q", undecided)
+            self.line(f"    if {name}.left:")
+            self.line(f"        {name}.count()")
         self.line(f"    return {self._tree(self.trace.spec, iter(self.trace.outputs))}")
         if shared:
             self.line(f"def call({', '.join(args)}):")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from flambeau.backends import memory
+from flambeau.backends import memory, product_choice
 from flambeau.backends.llvm import chores, pool
 from flambeau.backends.llvm.calls import STREAM_BYTES
 from flambeau.compiler.access import Access, access_of, dense
@@ -21,7 +21,7 @@ from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
 from flambeau.compiler.order import waves_of
-from flambeau.compiler.products import product_of
+from flambeau.compiler.products import Product, product_of
 from flambeau.compiler.singles import chore_of
 from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
@@ -59,6 +59,8 @@ class Plan:
         self.homes = {v.number: u for u in self.units for n in u.nodes for v in n.outputs}
         self.singles = {u.number: s for u in self.units if not isinstance(u, Group)
                         for s in [self._single(u.nodes[0])] if s is not None}
+        layouts = [s.layout for s in self.singles.values() if isinstance(s, Product)]
+        self.undecided = product_choice.Undecided([x for x in layouts if x is not None])
         self.kept = self._kept()
         # Units that run side by side, and which of these lists each unit is in.
         self.waves = self._waves()

@@ -1,4 +1,4 @@
-"""Matrix products of a graph, as calls of BLAS."""
+"""Matrix products of a graph, as calls of BLAS or of generated kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.backends.llvm import chores
+from flambeau.backends import product_choice
+from flambeau.backends.llvm import chores, gemm
 from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
@@ -36,6 +37,11 @@ class Product(NamedTuple):
     sizes: list[int]
     slices: int
     flops: int
+    # How it lies, where it is worth two threads; the work of the kernels that are faster, and the
+    # arrays that these read.
+    layout: product_choice.Layout | None
+    work: gemm.Work | None
+    tables: list[np.ndarray]
 
     @property
     def ins(self) -> tuple[Access, Access]:
@@ -49,15 +55,32 @@ class Product(NamedTuple):
 
     @property
     def scratch(self) -> list[int]:
-        """No memory beside its result's."""
-        return []
+        """What generated kernels pack the right operand into, and what their threads need."""
+        if self.work is None:
+            return []
+        return [size * self.out.dtype.itemsize for size in (self.work.packed, self.work.scratch)]
 
     def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
-        """The call of BLAS on the result and the operands."""
+        """The call of BLAS, or of the kernels, on the result and the operands."""
+        if self.work is not None:
+            return self._generated(words, scratch)
         leave_blas_alone()
         kernel = chores.address(self.name)
         assert kernel is not None
         return [[Call(kernel, self.slices, 1, [*words, *self.sizes], self.flops // 8)]]
+
+    def _generated(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
+        work = self.work
+        assert work is not None
+        pack, multiply = gemm.kernels(gemm.tile_for(self.out.dtype))
+        sizes, flags = (a.__array_interface__["data"][0] for a in self.tables)
+        context: list[Word] = [*words, 0, sizes, *[(place, 0) for place in scratch], flags]
+        # a piece has memory of its own
+        product = Call(multiply, work.units, work.chunk, context, self.flops // 8, work.chunk)
+        if not work.strips:
+            return [[product]]
+        moved = 2 * work.packed * self.out.dtype.itemsize
+        return [[Call(pack, work.strips, 1, context, moved)], [product]]
 
 
 def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
@@ -89,7 +112,24 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     parts = -(-get_num_threads() // batch) if flops >= SHARED else 1
     slices = sliced(m, n, parts)
     sizes = [m, n, k, left[0], right[0], left[1], right[1], *steps, m * n, *slices]
-    return Product(name, out, a, b, sizes, batch * slices[0], flops)
+    layout = _layout(a, b, batch, steps) if flops >= SHARED else None
+    work, tables = None, []
+    if layout is not None and product_choice.is_generated(layout):
+        work = gemm.work_of(gemm.tile_for(out.dtype), out.dtype.itemsize, *layout[1:])
+        tables = [np.array(work.sizes, np.int64), np.zeros(work.slots, np.int64)]
+    return Product(name, out, a, b, sizes, batch * slices[0], flops, layout, work, tables)
+
+
+def _layout(a: Access, b: Access, batch: int,
+            steps: tuple[int, int]) -> product_choice.Layout | None:
+    """How a product lies; None where generated kernels cannot read it."""
+    left, right = (gemm.plain_steps((x.shape[-2], x.shape[-1]),
+                                    gemm.Steps(x.strides[-2], x.strides[-1], step))
+                   for x, step in zip((a, b), steps))
+    if not gemm.readable(right):
+        return None
+    return product_choice.Layout(a.root.dtype, batch, (a.shape[-2], a.shape[-1], b.shape[-1]),
+                                 left, right)
 
 
 def _one_matrix(a: Access) -> Access:
