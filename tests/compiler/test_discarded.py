@@ -62,3 +62,20 @@ def test_code_stays_while_a_backward_needs_it() -> None:
     gc.collect()
     out.sum().backward()
     assert torch.allclose(w.grad, 0.375 * torch.ones(5).exp())
+
+
+@pytest.mark.skipif(not large.available(), reason="generated kernels are off")
+def test_engines_go_with_the_last_of_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau.backends.llvm import jit
+    monkeypatch.setattr(jit, "_LIBRARIES", 2)
+    monkeypatch.setattr(jit._Passing, "left", 0)
+    # As where objects are not placed by a loader of our own.
+    monkeypatch.setattr(jit.loader, "load", lambda *_: None)
+    text = "define i64 @f() {\n  ret i64 7\n}\n"
+    made = [jit.load(text, ("f",), passing=True) for _ in range(5)]
+    engines = [weakref.ref(library.owner.engine) for library in made]
+    assert len({id(engine()) for engine in engines}) == 3
+    del made[:3]
+    gc.collect()
+    assert engines[0]() is None
+    assert engines[3]() is not None and made[0].address("f")

@@ -41,6 +41,8 @@ class Library:
 _lock = threading.RLock()
 _passing: weakref.WeakSet[Library] = weakref.WeakSet()
 _numbers = itertools.count()
+# How many passing libraries an engine gets: it keeps 9 kB of each until it goes itself.
+_LIBRARIES = 64
 
 
 @functools.cache
@@ -78,6 +80,21 @@ def _engine() -> Any:
     return engine
 
 
+class _Passing:
+    """The engine that passing libraries are loaded into now; each of them keeps its own alive."""
+
+    engine: Any = None
+    left = 0
+
+    @classmethod
+    def next(cls) -> Any:
+        if not cls.left:
+            _target()
+            cls.engine, cls.left = binding().create_lljit_compiler(None), _LIBRARIES
+        cls.left -= 1
+        return cls.engine
+
+
 def _leak(thing: Any) -> None:
     """Never dispose of it: pool threads may be inside the code until the process ends."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
@@ -88,6 +105,8 @@ def _keep_all() -> None:
     """Other threads may be in any code until the process ends."""
     for library in list(_passing):
         _leak(library.owner)
+    if _Passing.engine is not None:
+        _leak(_Passing.engine)
 
 
 def object_code(text: str) -> bytes:
@@ -169,17 +188,22 @@ def load_all(modules: Sequence[tuple[str, tuple[str, ...]]], passing: bool = Fal
 def _library(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int], passing: bool
              ) -> Library:
     image = loader.load(code, exports, imports)
-    return Library(image or _linked(code, exports, imports), exports, passing)
+    return Library(image or _linked(code, exports, imports, passing), exports, passing)
 
 
-def _linked(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int]) -> Any:
+def _linked(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int], passing: bool
+            ) -> Any:
     """An object placed by LLVM's own linker."""
     builder = binding().JITLibraryBuilder().add_object_img(code).add_current_process()
     for symbol, address in imports.items():
         builder.import_symbol(symbol, address)
     for symbol in exports:
         builder.export_symbol(symbol)
-    return builder.link(_engine(), f"flambeau{next(_numbers)}")
+    engine = _Passing.next() if passing else _engine()
+    tracker = builder.link(engine, f"flambeau{next(_numbers)}")
+    # The tracker unloads its code first, then lets go of the engine.
+    tracker.engine = engine
+    return tracker
 
 
 def assembly(text: str) -> str:
