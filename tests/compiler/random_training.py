@@ -309,7 +309,7 @@ def torn(after: list[Any], got: World, within: float) -> str:
 
     Tensors are as before; what Python did to other objects is done.
     """
-    if len(after) != len(got.after) or len(after) != len(got.before):
+    if len(after) != len(got.after) or len(after) != len(got.before or ()):
         return ""
     for x, y, z in zip(after, got.after, got.before):
         found = difference(x, y, within)
