@@ -11,8 +11,9 @@ __all__ = ["goes_to_result"]
 # What moves values about and builds containers of them, and computes nothing.
 _MOVES = frozenset((
     "BUILD_CONST_KEY_MAP", "BUILD_LIST", "BUILD_MAP", "BUILD_TUPLE", "CACHE", "COPY", "LOAD_CONST",
-    "LOAD_DEREF", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK", "NOP", "PRECALL",
-    "PUSH_NULL", "STORE_FAST", "SWAP"))
+    "LOAD_DEREF", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
+    "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "NOP", "PRECALL", "PUSH_NULL", "STORE_FAST",
+    "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST", "SWAP"))
 _METHODS = frozenset(("detach", "item"))
 
 
