@@ -31,8 +31,16 @@ for _name, _text in {
         "x[0] with gradient": "r[0]", "m[1, 2:4]": "m[1, 2:4]", "a.sum()": "a.sum()",
         "a.sum() with gradient": "r.sum()", "a.mean()": "a.mean()", "m.sum(1)": "m.sum(1)",
         "m @ m, 8x8": "m @ m", "m @ m with gradient": "n @ m", "a.view(2, 5)": "a.view(2, 5)",
-        "torch.zeros(10)": "torch.zeros(10)", "torch.tensor([1.0, 2.0])":
-        "torch.tensor([1.0, 2.0])", "m.softmax(1)": "m.softmax(1)"}.items():
+        "a.view(2, 5) with gradient": "r.view(2, 5)", "a.reshape(5, -1)": "a.reshape(5, -1)",
+        "m[:, 1]": "m[:, 1]", "m.t()": "m.t()", "m.T with gradient": "n.T",
+        "m.transpose(0, 1)": "m.transpose(0, 1)", "m.permute(1, 0)": "m.permute(1, 0)",
+        "m.flatten()": "m.flatten()", "a.unsqueeze(0)": "a.unsqueeze(0)", "m.squeeze()":
+        "m.squeeze()", "a.expand(8, 10)": "a.expand(8, 10)", "m.select(1, 0)": "m.select(1, 0)",
+        "m.narrow(0, 2, 3)": "m.narrow(0, 2, 3)", "m.chunk(2)": "m.chunk(2)", "m.unbind()":
+        "m.unbind()", "m.unbind() with gradient": "n.unbind()", "for row in m": "list(m)",
+        "a.detach()": "a.detach()", "torch.zeros(10)": "torch.zeros(10)",
+        "torch.tensor([1.0, 2.0])": "torch.tensor([1.0, 2.0])",
+        "m.softmax(1)": "m.softmax(1)"}.items():
     _expression(_name, _text, _ten)
 
 
@@ -49,6 +57,18 @@ for _text in ("v.var()", "v.norm()", "n.std(1)", "n.max(1)", "n.argmax(1)", "n.c
               "F.batch_norm(n, mean, var, w, z, True)", "F.cross_entropy(n, t)",
               "F.mse_loss(n, n)", "F.embedding(t, n)"):
     _expression(f"{_text}, small", _text, _small)
+
+
+@case("m[:, 1] = 0.0")
+def assign_column(torch: Any) -> Callable[[], object]:
+    """A number into a part of a small matrix."""
+    m = torch.ones(8, 8)
+
+    def step() -> object:
+        m[:, 1] = 0.0
+        return m
+
+    return step
 
 
 def _lesson_data(torch: Any) -> tuple:
