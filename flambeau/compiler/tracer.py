@@ -28,8 +28,8 @@ from flambeau.compiler.live import LiveFloat, settled
 from flambeau.compiler.repeats import Rows, are_alike, repeat
 from flambeau.compiler.returns import goes_to_result
 from flambeau.compiler.stand_ins import Capture, Memory, Traced, kept_copy
-from flambeau.core import engine
-from flambeau.core.dispatch import Number, apply, finish, make_view, record
+from flambeau.core import dispatch, engine
+from flambeau.core.dispatch import Number, apply, finish, record
 from flambeau.core.inplace import OVERLAP, overlaps
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output, next_sequence
@@ -37,12 +37,12 @@ from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
 from flambeau.core.promote import result_type
-from flambeau.core.tensor import Meta, Tensor, new_tensor
+from flambeau.core.tensor import TENSOR_SLOTS, Meta, Tensor, new_tensor
 
 __all__ = ["Break", "Tracer", "get_array", "plain_tensor", "set_array"]
 
 ndarray = np.ndarray
-SLOT = Tensor.__dict__["_a"]
+SLOT = TENSOR_SLOTS["_a"]
 get_array, set_array = SLOT.__get__, SLOT.__set__
 GRAD = Meta.__dict__["grad"]
 get_grad, set_grad = GRAD.__get__, GRAD.__set__
@@ -425,10 +425,10 @@ class Tracer:
         made = [Traced(a, handle.memory, (*handle.chain, (op, params, i)))
                 for i, a in enumerate(outs if op.multiple else (outs,))]
         if not op.multiple:
-            return make_view(op, source, made[0], params)  # type: ignore[arg-type]
+            return dispatch.make_view(op, source, made[0], params)  # type: ignore[arg-type]
         views = []
         for one in made:
-            view = make_view(op, source, one, params, register=False)  # type: ignore[arg-type]
+            view = dispatch.make_view(op, source, one, params, False)  # type: ignore[arg-type]
             view._x.multi_view = op.node_name  # type: ignore[union-attr]
             views.append(view)
         if source._node is not None and MODES.grad:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress, islice, repeat
+from operator import is_not
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from flambeau.backends import large
 from flambeau.backends.conversions import astype
 from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.base.shapes import Size
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
-from flambeau.core.op import INPUT, INPUTS, OUT, PARAM, SHAPE, Op
+from flambeau.core.op import INPUT, INPUTS, OPS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
-__all__ = ["apply", "edge_of", "make_view", "pack", "record", "saved_hooks", "views_of"]
+__all__ = ["VIEW_MAKERS", "apply", "dense_view", "edge_of", "expanded_view", "load_native_views",
+           "make_parts", "make_view", "pack", "record", "saved_hooks", "views_of"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 NOTHING: dict[str, Any] = {}
+# So many views take about as long in Python as loading llvmlite does.
+MANY = 30_000
+_views = 0
 # Pairs of pack and unpack hooks, with the thread that put them here; a string forbids hooks.
 saved_hooks: list[tuple] = []
 
@@ -261,7 +269,7 @@ def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
     node = source._node
     results = []
     for array in out:
-        view: Any = make_view(op, source, array, params, register=False)
+        view: Any = make_view(op, source, array, params, False)
         view._x.multi_view = op.node_name
         results.append(view)
     if node is not None and MODES.grad:
@@ -271,7 +279,15 @@ def _apply_view(op: Op, inputs: Sequence[Any], arrays: Sequence[Any],
 
 def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
               register: bool = True, node_type: type | None = None) -> Tensor:
-    """A tensor over ``array``, a view of ``source``'s memory made by ``op``."""
+    """A tensor over ``array``, a view of ``source``'s memory made by ``op``.
+
+    Look it up in this module at each call: generated code replaces it in programs that call it
+    often.
+    """
+    global _views
+    _views += 1
+    if _views == MANY:
+        load_native_views()
     t = new_tensor(Tensor)
     t._a = array
     version = source._v
@@ -285,16 +301,16 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     if origin is None:
         meta.base = source
         meta.root = source._a
-        replay: tuple = (step,)
+        replay = step
     else:
         replay = _view_further(source, origin, meta, step)
+    meta.replay = replay
     if not MODES.grad:
         _note_no_grad(op, source, t, meta)
         return t
     if not register:
         t._node = None
         return t
-    meta.replay = replay
     version.append(ref(t))
     if len(version) > 32:
         _forget_dead(version)
@@ -316,18 +332,104 @@ def make_view(op: Op, source: Tensor, array: ndarray, params: dict[str, Any],
     return t
 
 
+def make_parts(op: Op, source: Tensor, arrays: list[ndarray], params: dict[str, Any],
+               replays: tuple) -> tuple[Tensor, ...]:
+    """Tensors over ``arrays``, which ``op`` gave: views of parts of ``source``.
+
+    ``replays`` has for each part what gives it alone, as ``Meta.replay`` has it. As for
+    ``make_view``, generated code may replace this.
+    """
+    origin = source._x
+    path = () if origin is None or origin.base is None else origin.replay
+    parts: list[Any] = []
+    for array, replay in zip(arrays, replays):
+        part: Any = make_view(op, source, array, params, False)
+        part._x.multi_view = op.node_name
+        part._x.replay = (*path, *replay)
+        parts.append(part)
+    if source._node is not None and MODES.grad:
+        record(op, (source,), params, tuple(parts))
+    return tuple(parts)
+
+
+def dense_view(t: Tensor, shape: tuple) -> Tensor | None:
+    """A dense tensor in another shape; None for every case that is not plain.
+
+    As for ``make_view``, generated code may replace this.
+    """
+    a = t._a
+    if type(a) is not ndarray or not a.flags.c_contiguous:
+        return None
+    if len(shape) == 1 and type(shape[0]) in _SHAPES:
+        shape = shape[0]
+    try:
+        r = a.reshape(shape)
+    except (ValueError, TypeError):
+        return None
+    found = r.shape
+    if found != shape and -1 not in shape and shape and min(shape) < -1:
+        return None
+    return make_view(OPS["view"], t, r, {"shape": found})
+
+
+def expanded_view(t: Tensor, sizes: tuple) -> Tensor | None:
+    """``t`` expanded to sizes, -1 for one that stays; None for every case that is not plain.
+
+    As for ``make_view``, generated code may replace this.
+    """
+    a = t._a
+    if type(a) is not ndarray or len(sizes) != a.ndim:
+        return None
+    full: list[int] = []
+    strides: list[int] = []
+    for n, m, s in zip(sizes, a.shape, a.strides):
+        if type(n) is not int:
+            return None
+        if n == m or n == -1:
+            full.append(m)
+            strides.append(s)
+        elif m == 1 and n >= 0:
+            full.append(n)
+            strides.append(0)
+        else:
+            return None
+    shape = tuple(full)
+    try:
+        r = a[...] if shape == a.shape else ndarray(shape, a.dtype, a, 0, strides)
+    except (ValueError, TypeError, BufferError):
+        return None
+    if 0 in strides:
+        r.flags.writeable = False
+    return make_view(OPS["expand"], t, r, {"shape": shape})
+
+
+_SHAPES = (tuple, Size, list)
+# What generated code takes the place of.
+VIEW_MAKERS: dict[str, Callable] = {"make_view": make_view, "make_parts": make_parts,
+                                    "dense_view": dense_view, "expanded_view": expanded_view}
+
+
+def load_native_views() -> None:
+    """Have generated code make views from now on, where there is any."""
+    if large.available():
+        # few programs make so many
+        from flambeau.core.native_views import view_makers
+
+        globals().update(view_makers(VIEW_MAKERS, _forget_dead))
+
+
 def _view_further(source: Tensor, origin: Meta, meta: Meta, step: tuple) -> tuple:
     """As for a view of a plain tensor, where ``source`` has facts: it may be a view itself."""
     meta.root = source._a if origin.root is None else origin.root
     if origin.base is None:
         meta.base = source
-        return (step,)
+        return step
     meta.base = origin.base
     # What was refused of a view is refused of its views.
     if origin.multi_view is not None:
         meta.multi_view = step[0].node_name
     meta.custom_view, meta.made_without_grad = origin.custom_view, origin.made_without_grad
-    return (*origin.replay, step)
+    return (*origin.replay, *step)
 
 
 def _note_no_grad(op: Op, source: Tensor, t: Tensor, meta: Meta) -> None:
@@ -340,7 +442,9 @@ def _forget_dead(version: list) -> None:
     """Drop the references to dead views, seldom enough that it costs little a view."""
     count = len(version)
     if count & (count - 1) == 0:
-        version[1:] = [v for v in version[1:] if v() is not None]
+        # One assignment, without a step in Python: other threads add views meanwhile.
+        version[1:] = compress(islice(version, 1, None), map(
+            is_not, map(ref.__call__, islice(version, 1, None)), repeat(None)))
 
 
 def views_of(base: Tensor) -> list[Tensor]:

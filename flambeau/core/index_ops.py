@@ -9,7 +9,8 @@ import numpy as np
 
 from flambeau.backends import axis_kernels, fused
 from flambeau.backends.numpy import scatter
-from flambeau.core.dispatch import apply, make_view, record
+from flambeau.core import dispatch
+from flambeau.core.dispatch import apply, record
 from flambeau.core.kinds import linear, opaque, view
 from flambeau.core.levels import front
 from flambeau.core.modes import MODES
@@ -17,12 +18,14 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = [
+    "ALIAS_NODE",
     "ALL",
     "BOOL",
     "GETITEM",
     "INDEX",
     "INDEX_ADD",
     "INDEX_PUT",
+    "NEW_NODE",
     "PLACE",
     "SELECT_NODE",
     "basic",
@@ -83,8 +86,8 @@ PLACE: Op = linear(
 )
 
 SELECT_NODE = type("SelectBackward0", (GETITEM.node_type,), {})
-_UNSQUEEZE = type("UnsqueezeBackward0", (GETITEM.node_type,), {})
-_ALIAS = type("AliasBackward0", (GETITEM.node_type,), {})
+NEW_NODE = type("UnsqueezeBackward0", (GETITEM.node_type,), {})
+ALIAS_NODE = type("AliasBackward0", (GETITEM.node_type,), {})
 
 
 def _named(key: tuple) -> type:
@@ -94,10 +97,10 @@ def _named(key: tuple) -> type:
             if step != ALL:
                 return GETITEM.node_type
         elif step is None:
-            return _UNSQUEEZE
+            return NEW_NODE
         elif step is not Ellipsis:
             return SELECT_NODE
-    return _ALIAS
+    return ALIAS_NODE
 
 
 def has_plain_bounds(s: slice) -> bool:
@@ -124,7 +127,8 @@ def basic(t: Tensor, key: tuple) -> Tensor:
     """The view of ``t`` at a checked basic index."""
     if type(t._a) is not ndarray:
         return apply(GETITEM, (t,), {"index": key})
-    return make_view(GETITEM, t, t._a[key], {"index": key}, node_type=_named(key))
+    kind = None if t._node is None else _named(key)
+    return dispatch.make_view(GETITEM, t, t._a[key], {"index": key}, True, kind)
 
 
 def select(t: Tensor, dim: int, at: int) -> Tensor:

@@ -11,12 +11,15 @@ import numpy as np
 
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
-from flambeau.core.dispatch import apply, make_view
+from flambeau.core import dispatch
+from flambeau.core.dispatch import apply
 from flambeau.core.face import show
 from flambeau.core.index_ops import (
+    ALIAS_NODE,
     ALL,
     BOOL,
     GETITEM,
+    NEW_NODE,
     SELECT_NODE,
     basic,
     gather_index,
@@ -40,6 +43,8 @@ ndarray = np.ndarray
 INT64, INT32, UINT8 = np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.uint8)
 SCALAR = ("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` "
           "in C++ to convert a 0-dim tensor to a number")
+NEW = None, ...
+NEW_PARAMS, WHOLE_PARAMS = {"index": NEW}, {"index": (...,)}
 KINDS = "tensors used as indices must be long, int, byte or bool tensors"
 BYTE = ("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
         "instead.")
@@ -60,7 +65,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
                 r = a[key]
             except IndexError:
                 raise _bad_integer(a.shape, index, 0) from None
-            return make_view(GETITEM, self, r, {"index": key}, True, SELECT_NODE)
+            return dispatch.make_view(GETITEM, self, r, {"index": key}, True, SELECT_NODE)
         if kind is Tensor:
             i = index._a
             if type(i) is ndarray and i.ndim and a.ndim and not MODES.inference and (
@@ -68,11 +73,15 @@ def getitem(self: Tensor, index: Any) -> Tensor:
                 return _take(self, index)
         elif kind is slice:
             if a.ndim and has_plain_bounds(index):
-                return make_view(GETITEM, self, a[index], {"index": (index, ...)})
+                return dispatch.make_view(GETITEM, self, a[index], {"index": (index, ...)})
         elif kind is tuple and is_basic(index):
             found = _basic_tuple(self, index)
             if found is not None:
                 return found
+        elif index is None:
+            return dispatch.make_view(GETITEM, self, a[NEW], NEW_PARAMS, True, NEW_NODE)
+        elif index is Ellipsis:
+            return dispatch.make_view(GETITEM, self, a[...], WHOLE_PARAMS, True, ALIAS_NODE)
     key, indices, dims = parse(self, index)
     if not dims:
         return basic(self, key)
@@ -122,12 +131,10 @@ def _viewed(t: Tensor, key: tuple) -> Tensor:
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``x[index] = value``: the value is broadcast and cast; nothing changes on an error."""
-    a = self._a
     kind = type(index)
-    if (kind is int or kind is slice) and self._node is None and type(a) is ndarray:
-        if _is_plain(self, index, value):
-            _write_plain(self, index, value)
-            return
+    if (kind is int or kind is slice or kind is tuple) and self._node is None and _is_plain(
+            self, index, value) and _write_plain(self, index, value):
+        return
     key, indices, dims = parse(self, index)
     value = _value(self, value)
     if dims:
@@ -137,28 +144,37 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
 
 def _is_plain(t: Tensor, index: Any, value: Any) -> bool:
-    """Whether nothing can be recorded, and the value needs no conversion."""
-    meta = t._x
-    if meta is not None and meta.base is not None or type(t._v) is InferenceVersion:
+    """Whether nothing can be recorded, the index is basic, and the value needs no conversion."""
+    a, meta = t._a, t._x
+    if type(a) is not ndarray or type(t._v) is InferenceVersion:
         return False
-    if not t._a.ndim or not t._a.flags.writeable or 0 in t._a.strides:
+    if meta is not None and meta.base is not None and meta.base._node is not None:
         return False
-    if type(index) is slice and not (index.step is None or type(index.step) is int):
+    if not a.ndim or not a.flags.writeable or 0 in a.strides:
+        return False
+    kind = type(index)
+    if kind is tuple:
+        if not is_basic(index):
+            return False
+    elif kind is slice and not (index.step is None or type(index.step) is int):
         return False
     kind = type(value)
     if kind is Tensor:
         v = value._a
-        return value._node is None and type(v) is ndarray and v.dtype is t._a.dtype
-    return (kind is float or kind is int) and t._a.dtype.kind == "f"
+        return value._node is None and type(v) is ndarray and v.dtype is a.dtype
+    return (kind is float or kind is int) and a.dtype.kind == "f"
 
 
-def _write_plain(t: Tensor, index: Any, value: Any) -> None:
+def _write_plain(t: Tensor, index: Any, value: Any) -> bool:
+    """Write where ``_is_plain`` says so; False, with nothing done, where the index is no good."""
     a = t._a
+    kind = type(index)
     try:
-        target = a[index, ...]
+        target = a[index, ...] if kind is not tuple else (
+            a[index] if Ellipsis in index else a[(*index, ...)])
     except IndexError:
-        raise _bad_integer(a.shape, index, 0) from None
-    if type(index) is slice and (index.step or 1) < 0:
+        return False
+    if kind is slice and (index.step or 1) < 0:
         raise ValueError("step must be greater than zero")
     if type(value) is Tensor:
         v = value._a
@@ -168,6 +184,7 @@ def _write_plain(t: Tensor, index: Any, value: Any) -> None:
     else:
         target[...] = value
     bump(t)
+    return True
 
 
 def _value(t: Tensor, value: Any) -> Tensor:

@@ -223,10 +223,10 @@ def retain(t: Tensor) -> None:
         node.retained[nr] = weakref.ref(t)
 
 
-def replay_view(base: Tensor, replay: Sequence[tuple]) -> Tensor:
+def replay_view(base: Tensor, replay: Sequence[Any]) -> Tensor:
     """The view that the operators of ``replay`` lead to, taken of ``base``."""
     t = base
-    for op, params in replay:
+    for op, params in zip(replay[::2], replay[1::2]):
         t = apply(op, (t,), params)
     return t
 

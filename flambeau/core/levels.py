@@ -257,9 +257,9 @@ def _link_view(op: Op, source: Tensor, t: Tensor, params: dict[str, Any]) -> Non
     meta = t._x = Meta()
     origin = source._x
     if origin is None or origin.base is None:
-        meta.base, meta.replay = source, ((op, params),)
+        meta.base, meta.replay = source, (op, params)
     else:
-        meta.base, meta.replay = origin.base, (*origin.replay, (op, params))
+        meta.base, meta.replay = origin.base, (*origin.replay, op, params)
     if MODES.grad:
         TRANSFORMS.register(t)
 

@@ -71,6 +71,17 @@ class Op:
         return type(self.node_name, (OpNode,), {"op": self, **saved})
 
     @cached_property
+    def view_plan(self) -> tuple | None:
+        """How a view by this operator is recorded, where that is plain.
+
+        Its node's class, then what the node saves: names of parameters, None for the shape of
+        the input.
+        """
+        if self.view_values is None or not self.differentiable:
+            return None
+        return (self.node_type, *[None if type(s) is tuple else s for s in self.sources])
+
+    @cached_property
     def bare(self) -> bool:
         """Whether all formulas may be given plain arrays in the place of tensors."""
         formulas = [f[0] for f in self.formulas if f] if self.joint is None else [self.joint]

@@ -17,7 +17,7 @@ from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, InferenceVersion, Node, OpNode, Output
 from flambeau.core.out_dtypes import C_NAMES
 
-__all__ = ["Meta", "Tensor", "wrap"]
+__all__ = ["META_SLOTS", "TENSOR_SLOTS", "Meta", "Tensor", "share", "wrap"]
 
 ndarray = np.ndarray
 new_tensor = object.__new__
@@ -26,17 +26,19 @@ new_tensor = object.__new__
 class Meta:
     """The rarer facts of a tensor; class attributes are the defaults of what has no slot.
 
-    ``base`` is the tensor a view was taken of and ``replay`` the view operators, each a pair
-    (op, params), that lead from base to view. ``root`` is the array that owns the memory.
+    ``base`` is the tensor a view was taken of and ``replay`` the view operators that lead from
+    base to view, each followed by its params. ``root`` is the array that owns the memory.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "grad", "hooks", "post_hooks")
+    # Those that every view has, and those that native checks read.
+    __slots__ = ("__dict__", "__weakref__", "base", "root", "replay", "grad", "hooks",
+                 "post_hooks")
+    base: Tensor | None
+    root: Any
+    replay: tuple
     grad: Tensor | None
     hooks: dict | None
     post_hooks: dict | None
-    base: Tensor | None = None
-    replay: tuple = ()
-    root: Any = None
     retain = False
     accumulator: Any = None
     multi_view: str | None = None
@@ -47,6 +49,8 @@ class Meta:
     custom_view: str | None = None
 
     def __init__(self) -> None:
+        self.base = self.root = None
+        self.replay = ()
         self.grad = self.hooks = self.post_hooks = None
 
     def remember_accumulator(self, node: Node) -> None:
@@ -296,6 +300,10 @@ class Tensor:
         raise NotImplementedError("set by flambeau.core.convert")
 
 
+# What reads and writes slots where the class has something else, as it has while a step is traced.
+TENSOR_SLOTS = {name: Tensor.__dict__[name] for name in Tensor.__slots__[:4]}
+META_SLOTS = {name: Meta.__dict__[name] for name in Meta.__slots__[2:]}
+
 NON_LEAF_GRAD = (
     "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
     "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
@@ -337,6 +345,21 @@ def wrap(array: Any) -> Tensor:
     if INFERENCE:
         mark_inference(t)
     return t
+
+
+def share(t: Tensor) -> Tensor:
+    """A new tensor over the array of ``t`` with no history, which knows the array's owner."""
+    new = new_tensor(Tensor)
+    new._a = t._a
+    new._node = None
+    new._v = None
+    new._x = None
+    facts = t._x
+    if facts is not None and facts.root is not None:
+        new._meta().root = facts.root
+    if INFERENCE:
+        mark_inference(new)
+    return new
 
 
 def mark_inference(t: Tensor) -> None:

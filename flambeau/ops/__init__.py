@@ -22,10 +22,12 @@ from flambeau.ops import (
     reduce_extreme,
     shape,
     split,
+    transposed,
     views,
     where,
 )
 
 __all__ = ["arithmetic", "compare", "complex", "construct", "convert", "copy", "create", "extrema",
            "functions", "index", "join", "later", "matmul", "powers", "random", "random_inplace",
-           "rearrange", "reduce", "reduce_extreme", "shape", "split", "views", "where"]
+           "rearrange", "reduce", "reduce_extreme", "shape", "split",
+           "transposed", "views", "where"]

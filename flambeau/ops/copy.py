@@ -18,7 +18,8 @@ from flambeau.core.kinds import linear, view
 from flambeau.core.modes import MODES
 from flambeau.core.op import OPS
 from flambeau.core.pointwise import is_plain
-from flambeau.core.tensor import Tensor, wrap
+from flambeau.core.storage import root_of
+from flambeau.core.tensor import Tensor, share
 
 CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
                params=("memory_format",))
@@ -131,15 +132,16 @@ def _suggested(a: Any) -> Any:
 def detach(input: Tensor) -> Tensor:
     """The same memory without history; changes of either show in both."""
     if type(input._a) is np.ndarray:
-        t = wrap(input._a)
+        t = share(input)
     else:
         t = apply(DETACH, (input,), {})
         if MODES.tracer is None:
             return t
-    if input._v is None:
-        input._v = [0]
-    t._v = input._v
-    t._meta().root = input._a if input._x is None or input._x.root is None else input._x.root
+        t._meta().root = root_of(input)
+    version = input._v
+    if version is None:
+        input._v = version = [0]
+    t._v = version
     return t
 
 
@@ -160,12 +162,6 @@ def detach_(self: Tensor) -> Tensor:
     return self
 
 
-def _get_data(self: Tensor) -> Tensor:
-    t = wrap(self._a)
-    t._meta().root = self._a if self._x is None or self._x.root is None else self._x.root
-    return t
-
-
 def _set_data(self: Tensor, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError("Variable data has to be a tensor, but got " + type(value).__name__)
@@ -175,7 +171,7 @@ def _set_data(self: Tensor, value: Tensor) -> None:
         meta.root = None if value._x is None else value._x.root
 
 
-show(property(_get_data, _set_data, doc="The values, apart from the graph."), "data", "Tensor")
+show(property(share, _set_data, doc="The values, apart from the graph."), "data", "Tensor")
 
 
 def _copy_forward(a: np.ndarray, shape: tuple[int, ...], dtype: dtype) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,8 @@ import numpy as np
 from flambeau.backends.conversions import dense
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.shapes import Size, contiguous_strides, infer_size, wrap_dim, wrap_dims
-from flambeau.core.dispatch import apply, make_view
+from flambeau.core import dispatch
+from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
 from flambeau.core.index_ops import basic
 from flambeau.core.inplace import bump, check_inplace
@@ -98,11 +98,21 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False, size: Any = None)
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
+    if size is None:
+        found = dispatch.expanded_view(input, sizes)
+        if found is not None:
+            return found
     shape = sizes_of(sizes if size is None else size)
-    have = input._a.shape
+    full = _full_shape(input, shape)
+    return apply(EXPAND, (input,), {"shape": full})
+
+
+def _full_shape(t: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without -1, checked: ``t`` can be expanded to it."""
+    have = t._a.shape
     lead = len(shape) - len(have)
     if lead < 0:
-        raise RuntimeError(f"expand(torch.{input.dtype.title}Tensor{{{list(have)}}}, "
+        raise RuntimeError(f"expand(torch.{t.dtype.title}Tensor{{{list(have)}}}, "
                            f"size={list(shape)}): the number of sizes provided ({len(shape)}) "
                            "must be greater or equal to the number of dimensions in the tensor "
                            f"({len(have)})")
@@ -119,7 +129,7 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False, size: Any = None)
                                f"size ({m}) at non-singleton dimension {i}.  Target sizes: "
                                f"{list(shape)}.  Tensor sizes: {list(have)}")
         full.append(n)
-    return apply(EXPAND, (input,), {"shape": tuple(full)})
+    return tuple(full)
 
 
 @public("Tensor")
@@ -148,24 +158,7 @@ VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=
                   batch=shifted)
 
 
-def _seen_as(t: Tensor, shape: tuple) -> Tensor | None:
-    """A dense tensor in another shape; None for every case that is not plain."""
-    a = t._a
-    if type(a) is not ndarray or not a.flags.c_contiguous:
-        return None
-    if len(shape) == 1 and type(shape[0]) in _SHAPES:
-        shape = shape[0]
-    try:
-        r = a.reshape(shape)
-    except (ValueError, TypeError):
-        return None
-    found = r.shape
-    if found != shape and shape and min(shape) < -1:
-        return None
-    return make_view(VIEW, t, r, {"shape": found})
-
-
-_SHAPES = (tuple, Size, list)
+_FLAT = (-1,)
 NO_VIEW = ("view size is not compatible with input tensor's size and stride (at least one "
            "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
 
@@ -179,7 +172,7 @@ def view_of(self: Tensor, *shape: Any, dtype: Any = None, size: Any = None) -> T
     torch.Size([6])
     """
     if dtype is None and size is None and shape:
-        found = _seen_as(self, shape)
+        found = dispatch.dense_view(self, shape)
         if found is not None:
             return found
         if len(shape) == 1 and isinstance(shape[0], Dtype):
@@ -212,7 +205,9 @@ def _view_dtype(t: Tensor, to: Dtype) -> Tensor:
 @public("Tensor")
 def view_as(self: Tensor, other: Tensor) -> Tensor:
     """The same memory in the shape of ``other``."""
-    return view_of(self, other._a.shape)
+    shape = other._a.shape
+    found = dispatch.dense_view(self, shape)
+    return view_of(self, shape) if found is None else found
 
 
 @public()
@@ -225,7 +220,7 @@ def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
             [2, 3]])
     """
     if shape is None and sizes:
-        found = _seen_as(input, sizes)
+        found = dispatch.dense_view(input, sizes)
         if found is not None:
             return found
     full = infer_size(sizes_of(sizes if shape is None else shape), input._a.size)
@@ -248,9 +243,11 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 @public()
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` made one."""
-    shape = input._a.shape
+    a = input._a
+    shape = a.shape
     if start_dim == 0 and end_dim == -1 and len(shape) > 1:
-        return reshape(input, (input._a.size,))
+        found = dispatch.dense_view(input, _FLAT)
+        return reshape(input, (a.size,)) if found is None else found
     if not shape:
         wrap_dim(start_dim, 0), wrap_dim(end_dim, 0)
         return reshape(input, (1,))
@@ -322,55 +319,39 @@ def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     >>> torch.zeros(2, 3, 4).permute(2, 0, 1).shape
     torch.Size([4, 2, 3])
     """
-    wanted = sizes_of(order if dims is None else dims)
     a = input._a
     rank = a.ndim
+    if dims is None and len(order) == rank and rank > 1:
+        found = permuted(input, order)
+        if found is not None:
+            return found
+    wanted = sizes_of(order if dims is None else dims)
     if len(wanted) != rank:
         raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does "
                            f"not match the length of the desired ordering of dimensions i.e. "
                            f"input.dim() = {rank} is not equal to len(dims) = {len(wanted)}")
-    if type(a) is ndarray and rank and 0 <= min(wanted):
-        try:
-            return make_view(PERMUTE, input, a.transpose(wanted), {"dims": wanted})
-        except ValueError:
-            pass  # which dimension is wrong is said below
-    found = tuple([wrap_dim(d, rank) for d in wanted])
-    if len(set(found)) != rank:
+    found = permuted(input, wanted)
+    if found is not None:
+        return found
+    full = tuple([wrap_dim(d, rank) for d in wanted])
+    if len(set(full)) != rank:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return apply(PERMUTE, (input,), {"dims": found})
+    return apply(PERMUTE, (input,), {"dims": full})
 
 
-def moved(source: Any, destination: Any, rank: int) -> tuple[int, ...]:
-    """The order of dimensions that ``movedim`` asks for."""
-    sources = (source,) if isinstance(source, int) else tuple(source)
-    places = (destination,) if isinstance(destination, int) else tuple(destination)
-    if isinstance(source, int) != isinstance(destination, int):
-        kinds = type(source).__name__, type(destination).__name__
-        raise TypeError("movedim() received an invalid combination of arguments - got (Tensor, "
-                        f"{kinds[0]}, {kinds[1]})")
-    if len(sources) != len(places):
-        raise RuntimeError("movedim: Invalid source or destination dims: source "
-                           f"({list(sources)} dims) should contain the same number of dims as "
-                           f"destination ({list(places)} dims)")
-    src = [wrap_dim(d, rank) for d in sources]
-    dst = [wrap_dim(d, rank) for d in places]
-    for name, given, found in (("source", sources, src), ("destination", places, dst)):
-        if len(set(found)) != len(found):
-            raise RuntimeError(f"movedim: repeated dim in `{name}` ({list(given)})")
-    order = [-1] * rank
-    for s, d in zip(src, dst):
-        order[d] = s
-    rest = iter([d for d in range(rank) if d not in src])
-    return tuple([next(rest) if d < 0 else d for d in order])
-
-
-@public(aliases=("moveaxis",))
-def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """A view with dimensions ``source`` moved to ``destination``."""
-    rank = input._a.ndim
-    if not rank:
-        return basic(input, (...,))
-    return apply(PERMUTE, (input,), {"dims": moved(source, destination, rank)})
+def permuted(t: Tensor, dims: tuple) -> Tensor | None:
+    """The view with the dimensions ``dims``; None where that is not plain."""
+    a = t._a
+    if type(a) is not ndarray:
+        return None
+    for d in dims:
+        if type(d) is not int or d < 0:
+            return None
+    try:
+        r = a.transpose(dims)
+    except ValueError:
+        return None  # which dimension is wrong is said by who asked
+    return dispatch.make_view(PERMUTE, t, r, {"dims": dims})
 
 
 TRANSPOSE = view("transpose", lambda a, dim0, dim1: a.swapaxes(dim0, dim1),
@@ -389,7 +370,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     a = input._a
     params = {"dim0": dim0, "dim1": dim1}
     if type(a) is ndarray:
-        return make_view(TRANSPOSE, input, a.swapaxes(dim0, dim1), params)
+        return dispatch.make_view(TRANSPOSE, input, a.swapaxes(dim0, dim1), params)
     return apply(TRANSPOSE, (input,), params)
 
 
@@ -407,7 +388,7 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are."""
     a = input._a
     if type(a) is ndarray and a.ndim <= 2:
-        return make_view(T, input, a.T, {})
+        return dispatch.make_view(T, input, a.T, {})
     if a.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is "
                            f"{input._a.ndim}D")
@@ -431,7 +412,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     a = input._a
     dim = wrap_dim(dim, a.ndim + 1)
     if type(a) is ndarray:
-        return make_view(UNSQUEEZE, input, _unsqueeze_forward(a, dim), {"dim": dim})
+        return dispatch.make_view(UNSQUEEZE, input, _unsqueeze_forward(a, dim), {"dim": dim})
     return apply(UNSQUEEZE, (input,), {"dim": dim})
 
 
@@ -445,21 +426,33 @@ SQUEEZE_DIMS = type("SqueezeBackward2", (SQUEEZE.node_type,), {})
 @public()
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """A view without dimensions of size 1, or without those of ``dim`` that have it."""
-    shape = input._a.shape
-    kind = None
+    a = input._a
+    plain = type(a) is ndarray
+    if dim is None and plain:
+        return dispatch.make_view(SQUEEZE, input, a.squeeze(), _ones(a.shape))
+    shape = a.shape
+    kind = SQUEEZE_DIM
     if dim is None:
-        dims: Sequence[int] = range(len(shape))
+        params, kind = _ones(shape), SQUEEZE.node_type
     elif isinstance(dim, (tuple, list)):
         dims = wrap_dims(dim, len(shape)) if dim else ()
-        kind = SQUEEZE_DIMS
+        params, kind = {"dims": tuple([d for d in dims if shape and shape[d] == 1])}, SQUEEZE_DIMS
     else:
-        dims = (wrap_dim(dim, len(shape)),)
-        kind = SQUEEZE_DIM
-    gone = tuple([d for d in dims if shape and shape[d] == 1])
-    found = apply(SQUEEZE, (input,), {"dims": gone})
-    if kind is not None and type(found._node) is SQUEEZE.node_type:
+        if type(dim) is not int or not 0 <= dim < len(shape):
+            dim = wrap_dim(dim, len(shape))
+        params = {"dims": (dim,) if shape and shape[dim] == 1 else ()}
+    if plain:
+        return dispatch.make_view(SQUEEZE, input, a.squeeze(params["dims"]), params, True, kind)
+    found = apply(SQUEEZE, (input,), params)
+    if type(found._node) is SQUEEZE.node_type:
         found._node.__class__ = kind
     return found
+
+
+@functools.lru_cache(256)
+def _ones(shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The dimensions of size 1, as the operator's params."""
+    return {"dims": tuple([d for d, n in enumerate(shape) if n == 1])}
 
 
 @functools.cache
@@ -497,68 +490,6 @@ for _function, _names in ((squeeze, ("squeeze_",)), (unsqueeze, ("unsqueeze_",))
         _in_place(_function, _name)
 
 
-def _reversed(self: Tensor) -> Tensor:
-    rank = self._a.ndim
-    if rank not in (0, 2):
-        warnings.warn("The use of `x.T` on tensors of dimension other than 2 to reverse their "
-                      "shape is deprecated and it will throw an error in a future release. "
-                      "Consider `x.mT` to transpose batches of matrices or `x.permute(*"
-                      "torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
-                      stacklevel=2)
-    if rank == 2:
-        if type(self._a) is ndarray:
-            return make_view(TRANSPOSE, self, self._a.T, {"dim0": 0, "dim1": 1})
-        return transpose(self, 0, 1)
-    return permute(self, tuple(range(rank))[::-1])
-
-
-def _need_matrices(self: Tensor, name: str) -> None:
-    rank = self._a.ndim
-    if rank == 1:
-        raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. "
-                           "Got 1-D tensor.")
-
-
-def _matrix_transpose(self: Tensor) -> Tensor:
-    _need_matrices(self, "mT")
-    return transpose(self, -2, -1) if self._a.ndim else permute(self, ())
-
-
-def _conjugated(t: Tensor) -> Tensor:
-    return t.conj() if t.dtype.is_complex else t
-
-
-def _matrix_adjoint(self: Tensor) -> Tensor:
-    _need_matrices(self, "mH")
-    return _conjugated(transpose(self, -2, -1)) if self._a.ndim else _conjugated(self)
-
-
-def _adjoint_of_matrix(self: Tensor) -> Tensor:
-    rank = self._a.ndim
-    if rank not in (0, 2):
-        more = (" For batches of matrices, consider using tensor.mH" if rank > 2 else "")
-        raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
-                           f"{rank}-D tensor.{more}")
-    return _conjugated(transpose(self, 0, 1)) if rank else _conjugated(self)
-
-
-@public()
-def adjoint(input: Tensor) -> Tensor:
-    """Matrices transposed and conjugated."""
-    if input._a.ndim == 1:
-        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of "
-                           "matrices. Got 1-D tensor.")
-    return _matrix_adjoint(input)
-
-
-for _property, _name, _doc in (
-        (_reversed, "T", "The dimensions reversed."),
-        (_matrix_transpose, "mT", "Matrices transposed."),
-        (_matrix_adjoint, "mH", "Matrices transposed and conjugated."),
-        (_adjoint_of_matrix, "H", "The matrix transposed and conjugated.")):
-    show(property(_property, doc=_doc), _name, "Tensor")
-
-
 def _stride(self: Tensor, dim: int | None = None) -> Any:
     """The step in elements along each dimension, or along ``dim``."""
     a = self._a
@@ -572,5 +503,5 @@ def _stride(self: Tensor, dim: int | None = None) -> Any:
 show(_stride, "stride", "Tensor")
 
 __all__ = ["EXPAND", "PERMUTE", "RESHAPE", "Size", "TRANSPOSE", "VIEW",
-           "expand", "flatten", "inverse", "movedim", "permute", "reshape", "shifted", "shifting",
+           "expand", "flatten", "inverse", "permute", "permuted", "reshape", "shifted", "shifting",
            "sizes_of", "squeeze", "t", "transpose", "unsqueeze", "view_of"]

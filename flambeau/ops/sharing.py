@@ -98,7 +98,7 @@ def _holders(t: Tensor) -> list[Tensor]:
             if isinstance(holder, Tensor):
                 if root_of(holder) is root:
                     found[id(holder)] = holder
-            elif isinstance(holder, Meta) or _is_attributes(holder, root):
+            elif isinstance(holder, Meta):
                 pending.append(holder)
     return list(found.values())
 
@@ -106,11 +106,6 @@ def _holders(t: Tensor) -> list[Tensor]:
 def _references(t: Tensor) -> int:
     """How often the storage's array is referred to, as seen from here: few know it but ``t``."""
     return sys.getrefcount(root_of(t))
-
-
-def _is_attributes(holder: Any, root: np.ndarray) -> bool:
-    """Whether it is the dict of a Meta that names ``root``."""
-    return type(holder) is dict and holder.get("root") is root
 
 
 def register(kind: type = Tensor) -> None:

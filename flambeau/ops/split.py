@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,14 +11,18 @@ import numpy as np
 
 from flambeau.base.dtypes import int64
 from flambeau.base.shapes import wrap_dim
+from flambeau.core import dispatch
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
 from flambeau.core.index_ops import ALL, GETITEM, slice_of
 from flambeau.core.kinds import view
 from flambeau.core.levels import front
-from flambeau.core.op import OPS
+from flambeau.core.op import OPS, Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.shape import sizes_of
+
+# Indices, and for each a replay.
+Keys = tuple[list[tuple], tuple]
 
 
 def _bounds(sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -52,27 +57,75 @@ UNBIND = view("unbind", _unbind_forward, lambda g, dim: [apply(OPS["stack"], g, 
               params=("dim",), multiple=True, batch=_batch_apart)
 
 
-def split_parts(t: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-    """Views of consecutive parts of ``t``, of the given sizes along ``dim``."""
-    parts = apply(SPLIT, (t,), {"sizes": tuple(sizes), "dim": dim})
+# Up to so many parts, what gives each of them is kept for the next time.
+_FEW = 64
+
+
+def _cuts(sizes: tuple[int, ...], dim: int) -> Keys:
+    """For each part of a split the index that gives it, and that as a view's ``replay``."""
     lead = (ALL,) * dim
-    _anchor(t, parts, [(*lead, slice(a, b), ...) for a, b in _bounds(sizes)])
+    return _with_replays([(*lead, slice(a, b), ...) for a, b in _bounds(sizes)])
+
+
+@functools.lru_cache(256)
+def _kept_pieces(n: int, size: int, dim: int) -> tuple[tuple[int, ...], Keys]:
+    """Sizes of pieces of ``size``, and of the smaller one that is left, of ``n``; their cuts."""
+    sizes = _equal_sizes(n, size)
+    return sizes, _cuts(sizes, dim)
+
+
+def _equal_sizes(n: int, size: int) -> tuple[int, ...]:
+    left = n % size
+    return (size,) * (n // size) + ((left,) if left else ())
+
+
+def _lines(count: int, dim: int) -> Keys:
+    """As ``_cuts``, for each position of a dimension."""
+    lead = (ALL,) * dim
+    return _with_replays([(*lead, i, ...) for i in range(count)])
+
+
+def _with_replays(keys: list[tuple]) -> Keys:
+    return keys, tuple([(GETITEM, {"index": key}) for key in keys])
+
+
+_kept_lines = functools.lru_cache(256)(_lines)
+
+
+def _parts(op: Op, t: Tensor, params: dict[str, Any], found: Keys) -> tuple[Tensor, ...]:
+    """The outputs of ``op``, each of which the same index would give alone."""
+    keys, replays = found
+    a = t._a
+    if type(a) is np.ndarray:
+        return dispatch.make_parts(op, t, list(map(a.__getitem__, keys)), params, replays)
+    parts = apply(op, (t,), params)
+    origin = t._x
+    path = () if origin is None or origin.base is None else origin.replay
+    for part, replay in zip(parts, replays):
+        if part._x is not None:
+            part._x.replay = (*path, *replay)
     return parts
 
 
-def _anchor(t: Tensor, parts: Sequence[Tensor], keys: Sequence[tuple]) -> None:
-    """Tell each part how it is reached from the base, for views taken of it."""
-    origin = t._x
-    path = () if origin is None or origin.base is None else origin.replay
-    for part, key in zip(parts, keys):
-        if part._x is not None:
-            part._x.replay = (*path, (GETITEM, {"index": key}))
+def split_parts(t: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of ``t``, of the given sizes along ``dim``."""
+    sizes = tuple(sizes)
+    return _parts(SPLIT, t, {"sizes": sizes, "dim": dim}, _cuts(sizes, dim))
+
+
+def _pieces(t: Tensor, n: int, size: int, dim: int) -> tuple[Tensor, ...]:
+    """Views of parts of ``size``, and of the smaller one that is left, of ``n`` positions."""
+    if n > _FEW * size:
+        return split_parts(t, _equal_sizes(n, size), dim)
+    sizes, found = _kept_pieces(n, size, dim)
+    return _parts(SPLIT, t, {"sizes": sizes, "dim": dim}, found)
 
 
 def _split_dim(name: str, t: Tensor, dim: int) -> int:
-    if not t._a.ndim:
+    rank = t._a.ndim
+    if not rank:
         raise RuntimeError(f"{name} expects at least a 1-dimensional tensor")
-    return wrap_dim(dim, t._a.ndim)
+    return wrap_dim(dim, rank)
 
 
 @public(aliases=("unsafe_split",))
@@ -95,7 +148,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
                            f"size of {n}")
     if not n:
         return split_parts(tensor, (0,), dim)
-    return split_parts(tensor, [min(size, n - at) for at in range(0, n, size)], dim)
+    return _pieces(tensor, n, size, dim)
 
 
 @public(aliases=("unsafe_split_with_sizes",))
@@ -122,18 +175,18 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     n = input._a.shape[dim]
     if not n:
         return split_parts(input, (0,) * chunks, dim)
-    size = -(-n // chunks)
-    return split_parts(input, [min(size, n - at) for at in range(0, n, size)], dim)
+    return _pieces(input, n, -(-n // chunks), dim)
 
 
 @public()
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The views at each position of dimension ``dim``."""
-    dim = wrap_dim(dim, input._a.ndim, scalar_ok=False)
-    parts = apply(UNBIND, (input,), {"dim": dim})
-    lead = (ALL,) * dim
-    _anchor(input, parts, [(*lead, i, ...) for i in range(len(parts))])
-    return parts
+    shape = input._a.shape
+    if dim or not shape:
+        dim = wrap_dim(dim, len(shape), scalar_ok=False)
+    count = shape[dim]
+    found = (_kept_lines if count <= _FEW else _lines)(count, dim)
+    return _parts(UNBIND, input, {"dim": dim}, found)
 
 
 @public()

@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.base.device import strided
 from flambeau.base.shapes import contiguous_strides, wrap_dim
-from flambeau.core import index_ops
+from flambeau.core import dispatch, index_ops
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
 from flambeau.core.inplace import bump
@@ -70,9 +70,13 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
 
 def _diagonal_view(a: np.ndarray, offset: int, dim1: int, dim2: int) -> np.ndarray:
-    found = a.diagonal(offset, dim1, dim2)
-    if a.flags.writeable:
-        found.flags.writeable = True
+    # Without arguments it is quicker.
+    found = a.diagonal() if not offset and not dim1 and dim2 == 1 else (
+        a.diagonal(offset, dim1, dim2))
+    try:
+        found.setflags(True)  # type: ignore[call-arg]  # quicker than by name
+    except ValueError:
+        pass  # the array itself is read-only
     return found
 
 
@@ -96,6 +100,9 @@ DIAGONAL_PLACE: Op = linear(
     params=("shape", "offset", "dim1", "dim2"), batch=shifting("dim1", "dim2"))
 
 
+_MAIN_DIAGONAL = {"offset": 0, "dim1": 0, "dim2": 1}
+
+
 def two_dims(dim1: int, dim2: int, rank: int) -> tuple[int, int]:
     """Two different dimensions, counted from the front."""
     first, second = wrap_dim(dim1, rank), wrap_dim(dim2, rank)
@@ -107,8 +114,14 @@ def two_dims(dim1: int, dim2: int, rank: int) -> tuple[int, int]:
 @public()
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of the diagonal of two dimensions, which becomes the last dimension."""
-    dim1, dim2 = two_dims(dim1, dim2, input._a.ndim)
-    return apply(DIAGONAL, (input,), {"offset": offset, "dim1": dim1, "dim2": dim2})
+    a = input._a
+    params = _MAIN_DIAGONAL
+    if offset or dim1 or dim2 != 1 or a.ndim < 2:
+        dim1, dim2 = two_dims(dim1, dim2, a.ndim)
+        params = {"offset": offset, "dim1": dim1, "dim2": dim2}
+    if type(a) is not np.ndarray:
+        return apply(DIAGONAL, (input,), params)
+    return dispatch.make_view(DIAGONAL, input, _diagonal_view(a, offset, dim1, dim2), params)
 
 
 # Windows.

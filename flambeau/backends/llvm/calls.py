@@ -7,7 +7,7 @@ data pointer, an int as it is. It releases the GIL; its arguments keep the array
 import ctypes
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -163,26 +163,59 @@ def launcher() -> Callable[..., None]:
     return direct_entry(_ENTRY, "launch", _API)
 
 
+def slot_offsets(slots: Mapping[str, Any]) -> dict[str, int] | None:
+    """Where instances keep these slots, named by their descriptors; None where that is not seen.
+
+    All are slots of one class, whose instances `object.__new__` makes.
+    """
+    if not layout_is_known() or not _has_global_lock():
+        return None
+    found = {}
+    for name, descriptor in slots.items():
+        probe = object.__new__(descriptor.__objclass__)
+        marker = object()
+        descriptor.__set__(probe, marker)
+        count = type(probe).__basicsize__ // 8
+        words = list((ctypes.c_int64 * count).from_address(id(probe)))
+        if words.count(id(marker)) != 1:
+            return None
+        found[name] = 8 * words.index(id(marker))
+    return found
+
+
+def _has_global_lock() -> bool:
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 def direct_entry(text: str, name: str, functions: Sequence[str]) -> Callable[..., Any]:
     """Return a Python function whose code is `name` of a module of LLVM text.
 
     It takes its arguments as METH_FASTCALL does, and may call `parallel_for` and these functions
     of Python's own interface.
     """
+    return direct_entries(text, (name,), functions, {})[0]
+
+
+def direct_entries(text: str, names: Sequence[str], functions: Sequence[str],
+                   addresses: Mapping[str, int]) -> list[Callable[..., Any]]:
+    """As `direct_entry`, several of one module; `addresses` has what else it refers to."""
     api = ctypes.pythonapi
     imports = {function: _address_of(getattr(api, function)) for function in functions}
+    imports.update(addresses)
     imports["parallel_for"] = pool.parallel_for_address()
     imports["ndarray"] = id(np.ndarray)
     imports["none"] = id(None)
     imports["type_error"] = ctypes.addressof(ctypes.c_char.in_dll(api, "PyExc_TypeError"))
-    library = jit.load(text, (name,), imports)
-    method = _MethodDef(name.encode(), library.address(name), METH_FASTCALL, None)
+    library = jit.load(text, tuple(names), imports)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
         ("PyCFunction_NewEx", api)
     )
-    # the function keeps its self, and so the method's record, alive
-    function: Callable[..., Any] = make(ctypes.addressof(method), method, None)
-    return function
+    entries: list[Callable[..., Any]] = []
+    for name in names:
+        method = _MethodDef(name.encode(), library.address(name), METH_FASTCALL, None)
+        # the function keeps its self, and so the method's record, alive
+        entries.append(make(ctypes.addressof(method), method, None))
+    return entries
 
 
 def _address_of(function: "ctypes._FuncPointer") -> int:
