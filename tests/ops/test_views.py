@@ -150,7 +150,11 @@ ASSIGNMENTS = [
     "x[True] = 2", "x[False] = 2", "x[0, 0, 0] = z", "x[t] = f", "x[t] = x[0, :2] * 2",
     "x[t] = x[0, :, :2]", "x[t] = x.int()", "x[::2] = x[1:] * 2", "x[::-1] = 1", "x[[0, 0]] += 1",
     "x[:, [0, 2]] = x[:, [2, 0]]", "x[0:1] = 9", "x[-1, ...] = 9", "z[...] = 2; x[0] = z",
-    "x[0][1][2] = 99", "x[:, t > 5] = 1"]
+    "x[0][1][2] = 99", "x[:, t > 5] = 1", "x[0, 1] = 5", "x[:, 1] = 0.5", "x[0, 9] = 1.0",
+    "x[0, 0, 0, 0] = 1.0", "x[..., 0, ...] = 1.0", "x[1, 1:3] = x[0, 0:2]", "x[0, ::-1] = 1.0",
+    "x[()] = 1.0", "x[None, 0] = 1.0", "x[:, 1] = x[:, 1:2]", "x[0, 1] += 1", "x[True, 0] = 1.0",
+    "v = x[0]; v[1, 2] = 7.0", "v = x.view(-1); v[3:5] = v[7:9]", "x[0, n] = 1.0",
+    "x[:, :, 1:2] = x[0, :, :1]", "x[1, 2, 3] = z"]
 
 
 @pytest.mark.parametrize("code", ASSIGNMENTS)
@@ -216,6 +220,37 @@ def test_as_strided_stays_inside_the_storage() -> None:
     with pytest.raises(RuntimeError, match="out of bounds for storage of size 16"):
         x.as_strided((3,), (2,))
     assert x[2:].as_strided((4,), (1,), 0).shape == (4,)
+
+
+def test_an_assignment_to_a_view_counts_for_its_base() -> None:
+    x = flambeau.zeros(2, 3)
+    w = flambeau.ones(2, 3, requires_grad=True)
+    loss = (w * x).sum()
+    x[0][1:] = 2.0
+    x[:, 0] = x[:, 1]
+    assert x.tolist() == [[2.0, 2.0, 2.0], [0.0, 0.0, 0.0]] and x._version == 2
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_an_assignment_to_a_view_of_a_recorded_base_is_recorded() -> None:
+    w = flambeau.ones(2, 3, requires_grad=True)
+    y = w * 1
+    view = y[0]
+    view[1:] = 0.0
+    y.sum().backward()
+    assert w.grad.tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+
+
+def test_parts_say_how_they_are_reached() -> None:
+    def f(x: Any) -> Any:
+        row, piece, second = x.unbind()[1].view(3, 1), x.split([1, 2], 1)[1].t(), x.chunk(2)[1][0]
+        x.mul_(2.0)
+        return [row.tolist(), piece.tolist(), second.tolist(), row.grad_fn.name()]
+
+    x = flambeau.arange(12.0).reshape(4, 3).requires_grad_() * 1
+    assert f(x) == [[[6.0], [8.0], [10.0]], [[2.0, 8.0, 14.0, 20.0], [4.0, 10.0, 16.0, 22.0]],
+                    [12.0, 14.0, 16.0], "ViewBackward0"]
 
 
 def test_iteration_and_membership() -> None:
