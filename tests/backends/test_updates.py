@@ -156,4 +156,4 @@ def test_fused_rounds_once() -> None:
     np.testing.assert_array_equal(libm.fused(x, y, z), exact)
     a, b, c = (t.astype(np.float32) for t in (x, y, z))
     wide = a.astype(np.float64) * b + c
-    np.testing.assert_array_equal(updates._fma(a, b, c), wide.astype(np.float32))
+    np.testing.assert_array_equal(updates.fma(a, b, c), wide.astype(np.float32))
