@@ -14,7 +14,8 @@ from flambeau.compiler.graph import Graph
 from flambeau.compiler.history import is_spent
 from flambeau.compiler.made_objects import Flattened, flattened
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
-from flambeau.compiler.tracer import WATCH, Break, Tracer, get_array, get_grad, set_array, set_grad
+from flambeau.compiler.tracer import Break, Tracer
+from flambeau.compiler.watch import WATCH, get_array, get_grad, set_array, set_grad
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.tensor import Tensor

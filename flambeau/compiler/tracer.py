@@ -9,7 +9,6 @@ call gives.
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from flambeau.compiler.live import LiveFloat, settled
 from flambeau.compiler.repeats import Rows, are_alike, repeat
 from flambeau.compiler.returns import goes_to_result
 from flambeau.compiler.stand_ins import Capture, Memory, Traced, kept_copy
+from flambeau.compiler.watch import get_array, plain_tensor, set_array
 from flambeau.core import dispatch, engine
 from flambeau.core.dispatch import Number, apply, finish, record
 from flambeau.core.inplace import OVERLAP, overlaps
@@ -37,15 +37,11 @@ from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise, computing_dtypes
 from flambeau.core.printing import tensor_str
 from flambeau.core.promote import result_type
-from flambeau.core.tensor import TENSOR_SLOTS, Meta, Tensor, new_tensor
+from flambeau.core.tensor import Meta, Tensor
 
-__all__ = ["Break", "Tracer", "get_array", "plain_tensor", "set_array"]
+__all__ = ["Break", "Tracer"]
 
 ndarray = np.ndarray
-SLOT = TENSOR_SLOTS["_a"]
-get_array, set_array = SLOT.__get__, SLOT.__set__
-GRAD = Meta.__dict__["grad"]
-get_grad, set_grad = GRAD.__get__, GRAD.__set__
 
 
 class Break:
@@ -57,74 +53,6 @@ class Break:
         frame = user_frame()
         self.site = call_site(frame)
         self.place = place_in(frame, body)
-
-
-class _Watch:
-    """What stands in the place of `Tensor._a` and `Meta.grad` while a step is traced."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.thread: int | None = None
-        self.tracer: Tracer | None = None
-
-    def install(self, tracer: Tracer) -> None:
-        self.thread = threading.get_ident()
-        self.tracer = tracer
-        Tensor._a = property(_read_array, _write_array)  # type: ignore[assignment]
-        Meta.grad = property(_read_grad, _write_grad)  # type: ignore[assignment]
-
-    def remove(self) -> None:
-        self.thread = self.tracer = None
-        Tensor._a = SLOT
-        Meta.grad = GRAD
-
-
-WATCH = _Watch()
-
-
-def _read_array(t: Tensor) -> Any:
-    a = get_array(t)
-    tracer = WATCH.tracer
-    if tracer is None or WATCH.thread != threading.get_ident():
-        return a.array if type(a) is Traced else a
-    if type(a) is ndarray and not tracer.paused:
-        return tracer.capture(t, a)
-    return a
-
-
-def _write_array(t: Tensor, a: Any) -> None:
-    tracer = WATCH.tracer
-    if tracer is not None and not tracer.paused and WATCH.thread == threading.get_ident():
-        if type(a) is ndarray:
-            a = tracer.constant(a)
-        tracer.made.append(weakref.ref(t))
-    set_array(t, a)
-
-
-def _read_grad(meta: Meta) -> Any:
-    found = get_grad(meta)
-    tracer = WATCH.tracer
-    if tracer is not None and WATCH.thread == threading.get_ident():
-        tracer.grads.setdefault(id(meta), (meta, found))
-    return found
-
-
-def _write_grad(meta: Meta, value: Any) -> None:
-    try:
-        get_grad(meta)
-    except AttributeError:
-        pass  # it is being made
-    else:
-        _read_grad(meta)
-    set_grad(meta, value)
-
-
-def plain_tensor(array: ndarray) -> Tensor:
-    """A tensor over a real array, whatever is being traced."""
-    t = new_tensor(Tensor)
-    set_array(t, array)
-    t._node = t._v = t._x = None
-    return t
 
 
 class Tracer:

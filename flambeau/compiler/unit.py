@@ -34,7 +34,8 @@ from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stance import STANCE, UNITS
 from flambeau.compiler.state import State, state_of
 from flambeau.compiler.trace import Made, Trace, traced
-from flambeau.compiler.tracer import WATCH, Break
+from flambeau.compiler.tracer import Break
+from flambeau.compiler.watch import WATCH
 from flambeau.core.dispatch import saved_hooks
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF

@@ -11,7 +11,8 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiler.trace import traced
-from flambeau.compiler.tracer import WATCH, Tracer
+from flambeau.compiler.tracer import Tracer
+from flambeau.compiler.watch import WATCH
 from flambeau.core.dispatch import apply
 from flambeau.core.kinds import composite
 from flambeau.core.op import OPS
