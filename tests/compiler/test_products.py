@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 import flambeau as torch
-from flambeau.backends import product_choice
+from flambeau.backends import large, product_choice
 from flambeau.backends.llvm import measured
+
+pytestmark = pytest.mark.skipif(not large.available(), reason="needs llvmlite")
 
 
 def network(width: int = 130) -> tuple:
