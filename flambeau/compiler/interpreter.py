@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.backends.conversions import write
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.core.dispatch import run_forward
 from flambeau.core.op import Op
@@ -42,7 +43,8 @@ def laid_out(a: ndarray, strides: tuple[int, ...], own: bool) -> ndarray:
             or all(s == t or n == 1 for s, t, n in zip(a.strides, strides, a.shape))):
         return a
     made = blank(a.shape, strides, a.dtype)
-    made[...] = a
+    if not write(made, a):
+        made[...] = a
     return made
 
 

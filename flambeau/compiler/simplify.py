@@ -187,6 +187,8 @@ def _power(p: _Pass, node: Node, inputs: tuple) -> Value | None:
         return None
     if n.value == 1 and x.dtype == out.dtype:
         return x
+    if n.value == 3 and x.dtype == out.dtype:
+        return p.add("op", OPS["mul"], (p.op("square", x, out), x), {}, (out,))[0]
     name = _POWERS.get(n.value) if x.dtype == out.dtype else None
     return None if name is None else p.op(name, x, out)
 

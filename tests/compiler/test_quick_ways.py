@@ -127,3 +127,12 @@ def test_an_index_out_of_range_is_refused_as_by_python() -> None:
     with pytest.raises(IndexError):
         compiled(index=torch.tensor([1, 5]))
     assert compiled(index=torch.tensor([0]))["rows"].shape == (1, 3)
+
+
+def test_a_large_transposed_result_and_a_third_power() -> None:
+    x = torch.randn(300, 700)
+    for step in (lambda: x.t().contiguous(), lambda: x**3, lambda: (x + 1).t()[::2]):
+        compiled, expected = torch.compile(step), step()
+        for _ in range(4):
+            found = compiled()
+            assert torch.equal(found, expected) and found.stride() == expected.stride()
