@@ -23,7 +23,6 @@ from flambeau.compiler.words import (
     class_word,
     dict_word,
     function_words,
-    slot_offset,
     slot_words,
     word,
 )
@@ -47,25 +46,19 @@ LARGE = 1 << 16
 
 
 # Where tensors keep array, node and rarer facts; where those have the gradient and hooks.
-_SLOTS = tuple([Tensor.__dict__[name] for name in ("_a", "_node", "_x")])
-_FACTS = tuple([Meta.__dict__[name] for name in ("grad", "hooks", "post_hooks")])
+_SLOTS = {name: Tensor.__dict__[name] for name in ("_a", "_node", "_x")}
+_FACTS = {name: Meta.__dict__[name] for name in ("grad", "hooks", "post_hooks")}
 
 
 @functools.cache
 def _offsets() -> tuple[int, ...] | None:
     """How far into a tensor, and into its rarer facts, slots are; None where that is not told."""
-    if not calls.layout_is_known():
-        return None
     found: list[int] = []
-    for kind, slots in ((Tensor, _SLOTS), (Meta, _FACTS)):
-        probe = object.__new__(kind)
-        values: tuple[Any, ...] = (np.zeros(1), LEAF, [])
-        for slot, value in zip(slots, values):
-            slot.__set__(probe, value)
-            offset = slot_offset(slot)
-            if not 0 < offset < 256 or word(id(probe) + offset) != id(value):
-                return None
-            found.append(offset)
+    for slots in (_SLOTS, _FACTS):
+        offsets = calls.slot_offsets(slots)
+        if offsets is None:
+            return None
+        found += offsets.values()
     return tuple(found)
 
 

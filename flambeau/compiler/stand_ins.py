@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from flambeau.backends.memory import empty
+from flambeau.backends.conversions import copied
 from flambeau.compiler.blanks import ValuesNeeded
 from flambeau.compiler.graph import Value
 from flambeau.core.levels import TRACED, Handle, mark
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flambeau.compiler.tracer import Tracer
     from flambeau.core.tensor import Tensor
 
-__all__ = ["Capture", "Memory", "Traced", "kept_copy"]
+__all__ = ["Capture", "Memory", "Traced"]
 
 ndarray = np.ndarray
 
@@ -57,15 +57,6 @@ class Memory:
         self.blank = False
         self.strides: tuple[int, ...] = array.strides
         self.writes = 0
-
-
-def kept_copy(array: ndarray) -> ndarray:
-    """A copy that lies as the array does, in memory that is used again."""
-    if not array.flags.c_contiguous:
-        return array.copy("K")
-    copy = empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy
 
 
 class _Read:
@@ -165,7 +156,7 @@ class Traced(Handle, NDArrayOperatorsMixin):
             # Not a new array that is still being filled: the graph would miss the change.
             memory.tracer.breaks_at_read()
             if memory.captures and memory.before is None:
-                memory.before = kept_copy(memory.array)
+                memory.before = copied(memory.array)
         self.array[index] = value.read() if type(value) is Traced else value
 
     def __getattr__(self, name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.conversions import copied
 from flambeau.backends.memory import is_owner
 from flambeau.backends.mt19937 import Engine
 from flambeau.base.dtypes import FROM_NUMPY
@@ -26,7 +27,7 @@ from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.live import LiveFloat, settled
 from flambeau.compiler.repeats import Rows, are_alike, repeat
 from flambeau.compiler.returns import goes_to_result
-from flambeau.compiler.stand_ins import Capture, Memory, Traced, kept_copy
+from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.watch import get_array, plain_tensor, set_array
 from flambeau.core import dispatch, engine
 from flambeau.core.dispatch import Number, apply, finish, record
@@ -448,7 +449,7 @@ class Tracer:
     def keep(self, memory: Memory) -> None:
         """Keep what a memory held when the step began: it is about to be written."""
         if not memory.writes and memory.captures and memory.before is None:
-            memory.before = kept_copy(memory.array)
+            memory.before = copied(memory.array)
 
     def wrote(self, target: Traced, value: Value) -> None:
         """Note that all of a memory, whose real array was changed already, is ``value`` now."""

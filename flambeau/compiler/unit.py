@@ -107,26 +107,16 @@ class Unit:
         if STANCE.name == "force_eager":
             return self._as_it_is(args, kwargs)
         if not kwargs:
-            for at, program in enumerate(self.programs):
-                fast = program.fast
-                if fast is None or len(args) != len(program.constants):
-                    continue
-                result = fast(*args)
-                if result is FAILED:
-                    return self._undoable(args, kwargs)
-                if result is not MISSED:
-                    if at:
-                        self._put_first(at)
-                    return result
+            result = self._run_quickly(args)
+            if result is not MISSED:
+                return self._undoable(args, kwargs) if result is FAILED else result
         if MODES.tracer is not None or MODES.depth or saved_hooks:
             return self._as_it_is(args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         if kwargs or len(leaves) != len(args):
             result = self._run_quickly(leaves, spec)
-            if result is FAILED:
-                return self._undoable(args, kwargs)
             if result is not MISSED:
-                return result
+                return self._undoable(args, kwargs) if result is FAILED else result
         why = ""
         for at, program in enumerate(self.programs):
             try:
@@ -149,15 +139,21 @@ class Unit:
             return self._trace(args, kwargs, leaves, spec, why)
         return self._undoable(args, kwargs)
 
-    def _run_quickly(self, leaves: list, spec: Any) -> Any:
-        """What a quick call with arguments by name, or nested ones, gives."""
+    def _run_quickly(self, leaves: Sequence[Any], spec: Any = None) -> Any:
+        """What a quick call of the first program that fits gives, or FAILED; else MISSED.
+
+        ``spec`` is the nesting of arguments of which some are nested or come by name.
+        """
         for at, program in enumerate(self.programs):
-            if program.fast is not None and program.spec == spec:
-                result = program.fast(*leaves)
-                if result is not MISSED:
-                    if at:
-                        self._put_first(at)
-                    return result
+            if program.fast is None or len(leaves) != len(program.constants):
+                continue
+            if spec is not None and program.spec != spec:
+                continue
+            result = program.fast(*leaves)
+            if result is not MISSED:
+                if at and result is not FAILED:
+                    self._put_first(at)
+                return result
         return MISSED
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
-__all__ = ["class_word", "dict_word", "function_words", "slot_offset", "slot_words",
+__all__ = ["class_word", "dict_word", "function_words", "slot_words",
            "version_word", "word"]
 
 HEAD = object.__basicsize__

@@ -162,50 +162,6 @@ yes:
 no:
   ret i1 false
 }
-define internal i1 @is_list(ptr %list, ptr %words) {
-entry:
-  %count = load i64, ptr %words
-  %size = call i64 @PyList_Size(ptr %list)
-  %same_size = icmp eq i64 %size, %count
-  br i1 %same_size, label %next, label %no
-next:
-  %i = phi i64 [0, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %found = call ptr @PyList_GetItem(ptr %list, i64 %i)
-  %i1 = add i64 %i, 1
-  %want_at = getelementptr i64, ptr %words, i64 %i1
-  %want = load ptr, ptr %want_at
-  %same = icmp eq ptr %found, %want
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-define internal i1 @is_set(ptr %set, ptr %words) {
-entry:
-  %count = load i64, ptr %words
-  %size = call i64 @PySet_Size(ptr %set)
-  %same_size = icmp eq i64 %size, %count
-  br i1 %same_size, label %next, label %no
-next:
-  %i = phi i64 [0, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %yes
-one:
-  %i1 = add i64 %i, 1
-  %want_at = getelementptr i64, ptr %words, i64 %i1
-  %want = load ptr, ptr %want_at
-  %found = call i32 @PySet_Contains(ptr %set, ptr %want)
-  %in = icmp eq i32 %found, 1
-  br i1 %in, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
 define internal ptr @borrowed(ptr %found) {
 entry:
   %null = icmp eq ptr %found, null
@@ -218,6 +174,35 @@ drop:
   ret ptr %found
 }
 """
+
+# words: how many, then each object
+_SEQUENCE = """
+define internal i1 @NAME(ptr %held, ptr %words) {
+entry:
+  %count = load i64, ptr %words
+  %size = call i64 @SIZE(ptr %held)
+  %same_size = icmp eq i64 %size, %count
+  br i1 %same_size, label %next, label %no
+next:
+  %i = phi i64 [0, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %i1 = add i64 %i, 1
+  %want_at = getelementptr i64, ptr %words, i64 %i1
+  %want = load ptr, ptr %want_at
+COMPARE
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+"""
+_IN_LIST = """  %found = call ptr @PyList_GetItem(ptr %held, i64 %i)
+  %same = icmp eq ptr %found, %want"""
+_IN_SET = """  %found = call i32 @PySet_Contains(ptr %held, ptr %want)
+  %same = icmp eq i32 %found, 1"""
 
 # What a tensor's rarer facts have in a slot (its gradient, its hooks); null where None.
 _GRADIENT = """
@@ -323,4 +308,7 @@ fail:
 
 def check_text() -> str:
     """The functions, and what they declare."""
-    return _DECLARATIONS + _LIKE + _ITEMS + _GRADIENT + _TAKE
+    sequences = [_SEQUENCE.replace("NAME", name).replace("SIZE", size).replace("COMPARE", compare)
+                 for name, size, compare in (("is_list", "PyList_Size", _IN_LIST),
+                                             ("is_set", "PySet_Size", _IN_SET))]
+    return "".join([_DECLARATIONS, _LIKE, _ITEMS, *sequences, _GRADIENT, _TAKE])

@@ -19,6 +19,7 @@ SECONDS = 0.03
 _lock = threading.Lock()
 _known: dict[str, str] = {}
 
+
 def known(question: str) -> str | None:
     """The answer to a question that was measured before; None for others."""
     answer = _known.get(question)
@@ -46,13 +47,16 @@ def fastest(question: str, ways: Mapping[str, Callable[[], Any]]) -> str:
         _known[question] = kept
     return kept
 
+
 def _name(question: str) -> str:
     machine = jit.host()
     return object_cache.key("choice", question, *machine[:3], jit.FORMAT, compiler_build())
 
+
 def _kept(question: str) -> str | None:
     found = object_cache.load(_name(question))
     return None if found is None else found.decode("utf-8", "replace")
+
 
 def _measured(ways: Mapping[str, Callable[[], Any]]) -> str:
     for way in ways.values():
