@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import large, reductions
 
 MIN_ITEMS = large.MIN_ITEMS
 # fewer rows than this are cut into pieces, of at least so many items
@@ -26,7 +26,7 @@ def _split(a: np.ndarray, dims: Dims) -> tuple[int, int, int] | None:
     """Sizes before, within and after the reduced dimensions; None where no kernel is to run."""
     if a.size < MIN_ITEMS or a.dtype.type not in (np.float32, np.float64) or not dims:
         return None
-    split = large.split_axes(a.shape, dims)
+    split = reductions.split_axes(a.shape, dims)
     return None if split is None or large.load() is None else split
 
 

@@ -109,7 +109,8 @@ class Kernel:
         """Write past the caches, where outputs are large; they are aligned and no inputs."""
         program = self.program
         if isinstance(program, Pointwise) and not program.by_rows:
-            self.streams = all([v.nbytes >= calls.STREAM_BYTES for v in self.outs])
+            self.streams = calls.past_caches([v.nbytes for v in self.outs],
+                                             [v.nbytes for v, _ in self.ins])
 
     @property
     def text(self) -> str:

@@ -12,7 +12,6 @@ from numpy.lib.stride_tricks import as_strided
 
 from flambeau.backends import memory, product_choice
 from flambeau.backends.llvm import chores, pool
-from flambeau.backends.llvm.calls import STREAM_BYTES
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
 from flambeau.compiler.calls import Call, Place, Single, Word
@@ -181,8 +180,9 @@ class Plan:
                         if isinstance(u, Group)}
         self._place_made()
         for kernel in self.kernels.values():
-            if all([self.places[v.number].kind == "arena" or self.places[v.number].at >= self.inputs
-                    for v in kernel.outs]):
+            read = [self.places[v.number] for v, _ in kernel.ins]
+            outs = [self.places[v.number] for v in kernel.outs]
+            if all([p not in read and (p.kind == "arena" or p.at >= self.inputs) for p in outs]):
                 kernel.stream()
         compile_all(self.kernels.values())
         writer = TableWriter(self.consts)
@@ -334,7 +334,7 @@ class Plan:
 
         ``given`` has the operands whose places are given away.
         """
-        if not isinstance(unit, Group) or value.nbytes >= STREAM_BYTES:
+        if not isinstance(unit, Group):
             return None
         turn, layout = self.turns[unit.number], unit.layouts[value.number]
         for root in self._roots_read(unit):

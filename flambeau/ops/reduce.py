@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import reductions
 from flambeau.backends.small import ORDERED, mean_of, sum_of
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
@@ -69,7 +69,7 @@ def whole(a: ndarray) -> ndarray:
     if 0 < n <= ORDERED and a.flags.c_contiguous:
         return sum_of(a)
     if n >= LARGE:
-        found = large.reduce("sum", a, None, False)
+        found = reductions.reduce("sum", a, None, False)
         if found is not None:
             return found
     return _add(a, axis=None, out=...)
@@ -81,7 +81,7 @@ def _sum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
     if every and (a.dtype is F32 or a.dtype is F64) and (dtype is None or dtype is a.dtype):
         return whole(a)
     if a.size >= LARGE:
-        found = large.reduce("sum", a, dims, keepdim)
+        found = reductions.reduce("sum", a, dims, keepdim)
         if found is not None and (dtype is None or found.dtype == dtype):
             return found
     if every:
@@ -275,7 +275,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
 def _prod_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
                   dtype: np.dtype | None = None) -> ndarray:
     if a.size >= LARGE:
-        found = large.reduce("prod", a, dims, keepdim)
+        found = reductions.reduce("prod", a, dims, keepdim)
         if found is not None and (dtype is None or found.dtype == dtype):
             return found
     return np.multiply.reduce(a, axis=dims, dtype=dtype, keepdims=keepdim, out=...)

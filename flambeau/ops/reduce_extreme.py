@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import axis_kernels, large
+from flambeau.backends import axis_kernels, reductions
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
@@ -39,7 +39,7 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
 
     def forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
         if a.size >= LARGE and a.dtype.kind in "fi":
-            found = large.reduce(name, a, dims, keepdim)
+            found = reductions.reduce(name, a, dims, keepdim)
             if found is not None:
                 return found
         return reduce(a, axis=dims, keepdims=keepdim, out=...)

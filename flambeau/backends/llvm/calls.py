@@ -6,6 +6,7 @@ data pointer, an int as it is. It releases the GIL; its arguments keep the array
 
 import ctypes
 import functools
+import glob
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,8 +29,10 @@ KINDS: dict[np.dtype, str] = {
 DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
 CHUNK_BYTES = 1 << 17
-# from this size on an output would push its inputs out of the last cache
-STREAM_BYTES = 1 << 24
+# outputs of this size may go past the caches: what reads smaller ones next finds them there
+STREAM_BYTES = 1 << 23
+# the last cache where the system does not tell
+LAST_CACHE = 1 << 25
 MAX_ITEMS = 64
 METH_FASTCALL = 0x80
 # CPython's and NumPy's object layout, checked against a live array before it is relied on
@@ -282,7 +285,8 @@ class PointwiseKernel:
         if self.by_rows:
             launch(self.address, count // columns, chunk, *outs, *ins, columns)
         else:
-            stream = fresh and outs[0].nbytes >= STREAM_BYTES and all(map(is_aligned, outs))
+            stream = fresh and past_caches([a.nbytes for a in outs], [a.nbytes for a in ins])
+            stream = stream and all(map(is_aligned, outs))
             launch(self._stream_address() if stream else self.address, count, chunk, *outs, *ins)
 
     def _stream_address(self) -> int:
@@ -308,6 +312,27 @@ class PointwiseKernel:
 def pointwise_kernel(program: Pointwise) -> PointwiseKernel:
     """Return the kernel of a program, compiled when first asked for."""
     return PointwiseKernel(program)
+
+
+def past_caches(outs: Sequence[int], ins: Sequence[int]) -> bool:
+    """Whether a kernel had better write past the caches, for outputs and inputs of these bytes.
+
+    That is where they do not all fit the last cache, and its outputs are large.
+    """
+    return min(outs) >= STREAM_BYTES and sum(outs) + sum(ins) > last_cache()
+
+
+@functools.cache
+def last_cache() -> int:
+    """How many bytes the first processor's last cache holds."""
+    sizes = {}
+    for path in glob.glob("/sys/devices/system/cpu/cpu0/cache/index*"):
+        try:
+            with open(f"{path}/level") as level, open(f"{path}/size") as size:
+                sizes[int(level.read())] = int(size.read().strip().removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return sizes[max(sizes)] if sizes else LAST_CACHE
 
 
 def is_aligned(array: np.ndarray) -> bool:

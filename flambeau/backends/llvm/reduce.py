@@ -1,7 +1,8 @@
 """Reductions run over all items, the last axes, or others that stand together.
 
-Every piece of work writes one partial result, in the kind that accumulates; NumPy combines the
-partials. Pieces depend on the shape alone, so a result does not depend on the number of threads.
+Every piece of work writes one partial result, in the kind that accumulates; a second kernel, or
+NumPy where columns are reduced, combines the partials. Pieces depend on the shape alone, so a
+result does not depend on the number of threads.
 float32 sums and products accumulate in float64, sums of up to eight neighbours in float32 before.
 """
 
@@ -9,6 +10,7 @@ import functools
 
 import numpy as np
 
+from flambeau.backends import memory
 from flambeau.backends.llvm import calls, jit, printer
 from flambeau.backends.llvm.lanes import identity
 from flambeau.backends.llvm.program import Input, Pointwise, Reduction
@@ -16,6 +18,7 @@ from flambeau.backends.llvm.reduce_printer import (
     BLOCK,
     COLUMN_BLOCK,
     ROWS_TOGETHER,
+    Ending,
     print_blocks,
     print_columns,
     print_rows,
@@ -43,19 +46,41 @@ def plain(combine: str, kind: str) -> Reduction:
     return Reduction(Pointwise((Input(kind),), (), (0,)), combine, accumulate)
 
 
-def run_blocks(reduction: Reduction, array: np.ndarray, rows: int) -> np.ndarray:
-    """Reduce a C-contiguous array, taken as (rows, columns), over its columns: -> (rows,)."""
+def run_blocks(
+    reduction: Reduction,
+    array: np.ndarray,
+    rows: int,
+    ending: Ending | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """Reduce a C-contiguous array, taken as (rows, columns), over its columns: -> (rows,).
+
+    Results are of the kind that accumulates, or as `ending` says, means over a row's columns; they
+    get a `shape` of as many items where one is given.
+    """
     columns = _columns(array, rows)
+    ending = ending or Ending(reduction.accumulate)
     blocks = max(1, -(-columns // BLOCK))
-    partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
     _check(reduction, array)
-    if blocks == 1 and rows > 1:
+    results = memory.empty((rows,) if shape is None else shape, calls.DTYPES[ending.kind])
+    if blocks == 1:
         items = BLOCK * 4 if array.size >= MANY else BLOCK
-        chunk = max(ROWS_TOGETHER, items // columns // ROWS_TOGETHER * ROWS_TOGETHER)
-        calls.launch(_kernel(reduction, "rows"), rows, chunk, partial, array, columns)
-        return partial[:, 0]
+        chunk = max(ROWS_TOGETHER, items // max(1, columns) // ROWS_TOGETHER * ROWS_TOGETHER)
+        kernel = _rows_kernel(reduction, ending)
+        calls.launch(kernel, rows, chunk, results, array, columns, columns)
+        return results
+    partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
     calls.launch(_kernel(reduction, "blocks"), rows * blocks, 1, partial, array, blocks, columns)
-    return _combined(reduction, partial)
+    kernel = _rows_kernel(_of_partials(reduction), ending)
+    calls.launch(kernel, rows, BLOCK, results, partial, blocks, columns)
+    return results
+
+
+@functools.cache
+def _of_partials(reduction: Reduction) -> Reduction:
+    """The reduction of what blocks left."""
+    kind = reduction.accumulate
+    return Reduction(Pointwise((Input(kind),), (), (0,)), reduction.combine, kind)
 
 
 def run_columns(reduction: Reduction, array: np.ndarray, batch: int, rows: int) -> np.ndarray:
@@ -100,6 +125,12 @@ def _check(reduction: Reduction, array: np.ndarray) -> None:
 def _kernel(reduction: Reduction, layout: str) -> int:
     if len(reduction.prologue.inputs) != 1:
         raise ValueError("reductions of one array only")
-    printers = {"blocks": print_blocks, "rows": print_rows, "columns": print_columns}
+    printers = {"blocks": print_blocks, "columns": print_columns}
     text = printers[layout](reduction, jit.host().vector_bytes)
+    return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+
+
+@functools.cache
+def _rows_kernel(reduction: Reduction, ending: Ending) -> int:
+    text = print_rows(reduction, jit.host().vector_bytes, ending)
     return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)

@@ -3,6 +3,8 @@
 Every piece of work ("unit") writes one partial result, in the kind that accumulates.
 """
 
+from typing import NamedTuple
+
 from flambeau.backends.llvm import printer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.lanes import COMBINE, fold_lanes, halves, identity, least, store_item
@@ -17,6 +19,14 @@ COLUMN_BLOCK = 1024
 ROWS_AT_ONCE = 8
 PARTS = 4
 ROWS_TOGETHER = 4
+
+
+class Ending(NamedTuple):
+    """What is stored of a row's total: in which kind, and whether over a number of items."""
+
+    kind: str
+    mean: bool = False
+
 
 def _emitter(reduction: Reduction, vector_bytes: int) -> Emitter:
     e = Emitter(printer.lanes_for((reduction.prologue.inputs[0].kind,), vector_bytes))
@@ -145,10 +155,10 @@ def _print_running(
     return total
 
 
-def print_rows(reduction: Reduction, vector_bytes: int) -> str:
+def print_rows(reduction: Reduction, vector_bytes: int, ending: Ending) -> str:
     """Return the kernel whose unit is a row, several of them walked together.
 
-    Context: partials, input, columns.
+    Context: results, input, columns, and what a mean divides by.
     """
     e = _emitter(reduction, vector_bytes)
     length = e.assign("sub i64 %end, %begin")
@@ -157,8 +167,11 @@ def print_rows(reduction: Reduction, vector_bytes: int) -> str:
     covered = e.assign(f"mul i64 {part}, {ROWS_TOGETHER}")
     left = e.assign(f"add i64 %begin, {covered}")
     # a row of every part together, then what remains one by one
-    _print_row_loop(e, reduction, "group", ("entry", "%begin", part_end), ROWS_TOGETHER, part)
-    _print_row_loop(e, reduction, "row", ("group.done", left, "%end"), 1, "1")
+    for name, bounds, count, apart in (
+        ("group", ("entry", "%begin", part_end), ROWS_TOGETHER, part),
+        ("row", ("group.done", left, "%end"), 1, "1"),
+    ):
+        _print_row_loop(e, reduction, name, bounds, count, apart, ending)
     e.line("ret void")
     return printer.module_text(e, vector_bytes)
 
@@ -170,17 +183,32 @@ def _print_row_loop(
     bounds: tuple[str, str, str],
     count: int,
     apart: str,
+    ending: Ending,
 ) -> None:
     """Totals of `count` rows at a time; bounds: the label come from, the first row, the end."""
     _open_loop(e, name, *bounds)
-    partial, source = printer.load_pointers(e, 2)
-    (columns,) = _load_sizes(e, 2, 1)
+    results, source = printer.load_pointers(e, 2)
+    columns, items = _load_sizes(e, 2, 2)
     bases = _row_bases(e, reduction, source, f"%{name}.at", count, columns, apart)
     for number, total in enumerate(_print_totals(e, reduction, name, bases, columns)):
         offset = e.assign(f"mul i64 {apart}, {number}")
         this = e.assign(f"add i64 %{name}.at, {offset}")
-        _store_item(e, reduction, total, e.lanes // 2, partial, this)
+        item = _folded(e, reduction, total, e.lanes // 2)
+        store_item(e, _ended(e, item, items, ending), results, this)
     _close_loop(e, name, 1)
+
+
+def _ended(e: Emitter, item: Value, items: str, ending: Ending) -> Value:
+    """The item that is stored for a total."""
+    kind = LLVM_TYPE[item.kind]
+    if ending.mean:
+        number = e.assign(f"sitofp i64 {items} to {kind}")
+        item = e.value(item.kind, f"fdiv {kind} {item.text}, {number}")
+    if (item.kind, ending.kind) == ("f64", "f32"):
+        return e.value("f32", f"fptrunc double {item.text} to float")
+    if item.kind != ending.kind:
+        raise ValueError(f"a total of {item.kind} is not stored as {ending.kind}")
+    return item
 
 
 def _open_loop(e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
@@ -266,9 +294,13 @@ def _store_item(
     e: Emitter, reduction: Reduction, total: Value, lanes: int, partial: str, index: str
 ) -> None:
     """Combine a total's lanes and store the one item."""
+    store_item(e, _folded(e, reduction, total, lanes), partial, index)
+
+
+def _folded(e: Emitter, reduction: Reduction, total: Value, lanes: int) -> Value:
+    """A total's lanes combined: one item."""
     with e.width(lanes):
-        item = fold_lanes(e, reduction.combine, total)
-    store_item(e, item, partial, index)
+        return fold_lanes(e, reduction.combine, total)
 
 
 def print_columns(reduction: Reduction, vector_bytes: int) -> str:

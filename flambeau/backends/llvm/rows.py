@@ -16,6 +16,8 @@ from flambeau.backends.llvm.program import Rows
 UNIT_BYTES = 1 << 16
 SUM_UNITS = 64
 MAX_PLANS = 64
+# from this size on an output is written past the caches
+STREAM_BYTES = 1 << 24
 # columns below which rows are walked together
 SHORT = 96
 
@@ -75,7 +77,7 @@ class RowsKernel:
         sizes = (rows, columns, height) if segments == 1 else (rows, columns, height, segments)
         plan = self._address(walk), -(-rows // height), sizes
         # the way of walking a large array depends on where it lies
-        if rows * columns * segments * self.item_bytes < calls.STREAM_BYTES:
+        if rows * columns * segments * self.item_bytes < STREAM_BYTES:
             self._plans[rows, columns, segments] = plan
             if len(self._plans) > MAX_PLANS:
                 del self._plans[next(iter(self._plans))]
@@ -110,7 +112,7 @@ class RowsKernel:
         vectors = 2 if self.has_sums else 4
         lanes = row_printer.lanes_for(self.program, jit.host().vector_bytes, vectors)
         arrays = [out for out, (_, kept) in zip(outs, self.outputs, strict=True) if kept == "array"]
-        large = bool(arrays) and arrays[0].nbytes >= calls.STREAM_BYTES
+        large = bool(arrays) and arrays[0].nbytes >= STREAM_BYTES
         whole = columns % lanes == 0 and columns <= row_printer.SCRATCH
         streaming = large and whole and all(map(calls.is_aligned, arrays))
         return row_printer.Walk(1, vectors, fetches=True, streaming=streaming)

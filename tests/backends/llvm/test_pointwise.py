@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flambeau.backends import large
+from flambeau.backends import large, reductions
 from flambeau.backends.llvm import calls
 from flambeau.backends.llvm.program import INSTRUCTIONS, Input, Pointwise, Step
 
@@ -150,13 +150,21 @@ def test_every_tail_at_every_offset(kind):
 
 
 def test_large_outputs_are_streamed(monkeypatch):
-    monkeypatch.setattr(calls, "STREAM_BYTES", 0)
+    monkeypatch.setattr(calls, "past_caches", lambda outs, ins: True)
     for count in (N, N + 1, N + 37):
         x = np.arange(count, dtype=np.float32)
         same(large.pointwise("add", x, x), x + x)
         same(large.pointwise("lt", x, 77.0), x < 77)
         same(large.pointwise("add", x[1:], 1.0), x[1:] + 1)
         same(large.pointwise("add", x, x, out=x), np.arange(count, dtype=np.float32) * 2)
+
+
+def test_what_fits_the_last_cache_is_not_streamed():
+    size = calls.last_cache()
+    assert size >= 1 << 16
+    assert not calls.past_caches([size // 2], [size // 2])
+    assert calls.past_caches([size], [size])
+    assert not calls.past_caches([size, 1], [size])
 
 
 def test_in_place_and_out():
@@ -217,6 +225,7 @@ def test_every_name_is_reachable_or_internal():
 def test_numpy_backend_switches_it_off(monkeypatch):
     monkeypatch.setenv("FLAMBEAU_BACKEND", "numpy")
     monkeypatch.setattr(large, "load", large.load.__wrapped__)
+    monkeypatch.setattr(reductions, "_plan", reductions._plan.__wrapped__)
     assert not large.available()
     assert large.pointwise("neg", np.zeros(N, np.float32)) is None
-    assert large.reduce("sum", np.zeros(N, np.float32), None, False) is None
+    assert reductions.reduce("sum", np.zeros(N, np.float32), None, False) is None

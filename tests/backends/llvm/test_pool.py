@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from flambeau.backends import large, threads
+from flambeau.backends import large, reductions, threads
 from flambeau.backends.llvm import pool
 
 N = 300_000
@@ -17,7 +17,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 def work():
     x = np.arange(N, dtype=np.float32)
     assert (large.pointwise("add", x, 1.0) == x + 1).all()
-    assert large.reduce("sum", np.ones(N, np.float32), None, False) == N
+    assert reductions.reduce("sum", np.ones(N, np.float32), None, False) == N
 
 
 def in_child(call):

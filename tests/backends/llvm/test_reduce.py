@@ -4,8 +4,9 @@ import warnings
 import numpy as np
 import pytest
 
-from flambeau.backends import large, threads
+from flambeau.backends import threads
 from flambeau.backends.llvm import reduce as kernels
+from flambeau.backends.reductions import reduce
 
 N = 40_000
 SHAPES = [(N,), (5, 9000), (400, 100), (40_000, 33), (33, 2000), (7, 60, 110), (1, N)]
@@ -31,12 +32,12 @@ def test_against_numpy(name, dtype):
         elif x.dtype.kind == "f":
             x = rng.standard_normal(shape).astype(dtype)
         for axes in axis_groups(len(shape)):
-            got = large.reduce(name, x, axes, False)
+            got = reduce(name, x, axes, False)
             if got is None:
                 continue
             covered += 1
             check(name, got, x, axes)
-            kept = large.reduce(name, x, axes, True)
+            kept = reduce(name, x, axes, True)
             assert kept.shape == np.sum(x, axis=axes, keepdims=True).shape
             np.testing.assert_array_equal(kept.ravel(), got.ravel())
     assert covered > 15 or (name == "mean" and np.dtype(dtype).kind == "i" and covered == 0)
@@ -65,8 +66,8 @@ def test_overflow_is_silent():
     x = np.full(N, 1e300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert large.reduce("prod", x, None, False) == np.inf
-        assert large.reduce("sum", np.full(N, 3e38, np.float32), None, False) == np.inf
+        assert reduce("prod", x, None, False) == np.inf
+        assert reduce("sum", np.full(N, 3e38, np.float32), None, False) == np.inf
 
 
 def test_every_length_of_a_row():
@@ -96,9 +97,9 @@ def test_nan_is_propagated_from_anywhere(dtype):
         y = x.copy()
         y.flat[place] = np.nan
         for name in ("max", "min", "sum", "mean"):
-            assert np.isnan(large.reduce(name, y, None, False))
-            rows = np.isnan(large.reduce(name, y, (1,), False))
-            columns = np.isnan(large.reduce(name, y, (0,), False))
+            assert np.isnan(reduce(name, y, None, False))
+            rows = np.isnan(reduce(name, y, (1,), False))
+            columns = np.isnan(reduce(name, y, (0,), False))
             assert rows.sum() == columns.sum() == 1
             assert rows[place // 200] and columns[place % 200]
 
@@ -106,39 +107,39 @@ def test_nan_is_propagated_from_anywhere(dtype):
 def test_infinities_and_extremes():
     x = np.zeros(N, np.float32)
     x[3] = np.inf
-    assert large.reduce("max", x, None, False) == large.reduce("sum", x, None, False) == np.inf
+    assert reduce("max", x, None, False) == reduce("sum", x, None, False) == np.inf
     x[9] = -np.inf
-    assert large.reduce("min", x, None, False) == -np.inf
-    assert np.isnan(large.reduce("sum", x, None, False))
+    assert reduce("min", x, None, False) == -np.inf
+    assert np.isnan(reduce("sum", x, None, False))
     low = np.full(N, -np.inf)
-    assert large.reduce("max", low, None, False) == -np.inf
+    assert reduce("max", low, None, False) == -np.inf
     least = np.full(N, np.iinfo(np.int64).min)
-    assert large.reduce("max", least, None, False) == np.iinfo(np.int64).min
+    assert reduce("max", least, None, False) == np.iinfo(np.int64).min
 
 
 def test_integer_sums_are_int64():
     x = np.full(N, np.iinfo(np.int32).max, np.int32)
-    total = large.reduce("sum", x, None, False)
+    total = reduce("sum", x, None, False)
     assert total.dtype == np.int64 and total == N * np.iinfo(np.int32).max
     flags = np.arange(N) % 3 == 0
-    counted = large.reduce("sum", flags, None, False)
+    counted = reduce("sum", flags, None, False)
     assert counted.dtype == np.int64 and counted == flags.sum()
 
 
 def test_float32_sums_are_nearly_exact():
     x = np.random.default_rng(0).random(1 << 20).astype(np.float32)
     exact = math.fsum(x.tolist())
-    assert abs(float(large.reduce("sum", x, None, False)) - exact) <= np.spacing(np.float32(exact))
-    assert large.reduce("mean", x, None, False) == np.float32(exact / x.size)
+    assert abs(float(reduce("sum", x, None, False)) - exact) <= np.spacing(np.float32(exact))
+    assert reduce("mean", x, None, False) == np.float32(exact / x.size)
 
 
 def test_results_do_not_depend_on_threads(two_threads):
     x = np.random.default_rng(0).standard_normal((512, 515)).astype(np.float32)
     for axes in (None, (0,), (1,)):
         threads.set_num_threads(1)
-        alone = large.reduce("sum", x, axes, False)
+        alone = reduce("sum", x, axes, False)
         threads.set_num_threads(2)
-        np.testing.assert_array_equal(alone, large.reduce("sum", x, axes, False))
+        np.testing.assert_array_equal(alone, reduce("sum", x, axes, False))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_results_do_not_depend_on_threads(two_threads):
     ],
 )
 def test_what_is_not_covered_is_none(name, array, axes):
-    assert large.reduce(name, array, axes, False) is None
+    assert reduce(name, array, axes, False) is None
 
 
 def test_kernels_refuse_what_they_were_not_made_for():
