@@ -1,7 +1,7 @@
 """Scans, extremes with their places, and picking along an axis of large arrays, by kernels.
 
 None comes back where there is no kernel: for small arrays, other dtypes, and arrays or indices
-that are not C-contiguous.
+that do not start where items of their dtype may.
 """
 
 import functools
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large, memory
+from flambeau.backends.conversions import dense
 
 _I64, _U64 = np.dtype(np.int64), np.dtype(np.uint64)
 _SUMMED = (np.float32, np.float64, np.int64)
@@ -36,6 +37,11 @@ def _ready(*arrays: np.ndarray) -> bool:
     return large.load() is not None
 
 
+def _dense(a: np.ndarray) -> np.ndarray:
+    """``a`` itself where it is C-contiguous, or small; else a copy that is."""
+    return a if a.flags.c_contiguous or a.size < large.MIN_ITEMS else dense(a)
+
+
 def _llvm(name: str) -> Any:
     # with llvmlite, once kernels are there
     from flambeau.backends.llvm import places, scans
@@ -53,10 +59,13 @@ def running(combine: str, a: np.ndarray, dim: int, backward: bool) -> np.ndarray
     >>> found is None or float(found[3, -1]) == 200.0
     True
     """
-    if not combine or a.dtype.type not in _SUMMED or not _ready(a):
+    if not combine or a.dtype.type not in _SUMMED:
+        return None
+    a = _dense(a)
+    if not _ready(a):
         return None
     batch, rows, columns = _sizes(a.shape, dim)
-    if 1 < columns < MIN_COLUMNS or columns == 1 and batch < MIN_COLUMNS:
+    if 1 < columns < MIN_COLUMNS:
         return None
     out = memory.empty(a.shape, a.dtype)
     _llvm("scans").running(out, a, combine, (batch, rows, columns), backward)
@@ -86,7 +95,10 @@ def take(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:
     row_bytes = columns * a.itemsize
     if count < large.MIN_ITEMS or index.dtype != np.int64 or row_bytes < ROW_BYTES:
         return None
-    if a.dtype.hasobject or not _ready(a, index):
+    if a.dtype.hasobject:
+        return None
+    a = _dense(a)
+    if not _ready(a, index):
         return None
     out = memory.empty((*a.shape[:dim], *index.shape, *a.shape[dim + 1 :]), a.dtype)
     _llvm("places").take_rows(out, a, index, batch, rows, row_bytes)
@@ -155,6 +167,7 @@ def gather(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:
     """``np.take_along_axis`` for int64 places inside the dimension, counted from the front."""
     if index.size < large.MIN_ITEMS or a.ndim != index.ndim or a.itemsize not in (4, 8):
         return None
+    a, index = _dense(a), _dense(index)
     out = memory.empty(index.shape, a.dtype)
     if not _fits(a, index, dim, out):
         return None
@@ -171,6 +184,7 @@ def scatter(
     """
     if how == "add" and a.dtype.type not in large.NUMBERS or values.size < large.MIN_ITEMS:
         return False
+    values, index = _dense(values), _dense(index)
     if not _fits(a, index, dim, values):
         return False
     _llvm("places").run(how, a, values, index, _places(a, index, dim))

@@ -71,8 +71,9 @@ def _run_of(program: Any) -> Callable[[list[Tensor]], Any]:
 def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
     """What runs the segments behind the first table; None where there are none.
 
-    It takes the arrays of inputs and results, and gives False, with nothing changed, where a step
-    cannot be made as it was traced.
+    It takes the arrays of inputs and results, puts other arrays in the place of results that are
+    made elsewhere, and gives False, with nothing changed, where a step cannot be made as it was
+    traced.
     """
     plan, engines = program.executor, program.trace.engines
     first = int(bool(plan.segments) and plan.segments[0].table is not None)
@@ -82,7 +83,10 @@ def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
     def rest(arrays: list[Any]) -> bool:
         states = [(e, e.get_state()) for e in engines]
         try:
-            plan.go_on([*arrays, *[None] * (plan.slots - len(arrays))], first)
+            count = len(arrays)
+            arrays += [None] * (plan.slots - count)
+            plan.go_on(arrays, first)
+            del arrays[count:]
         except BaseException as error:
             for engine, state in states:
                 engine.set_state(state)
@@ -200,8 +204,13 @@ class _Writer:
     def _go_on(self, rest: Callable[[list[Any]], bool]) -> None:
         """Run what the native call left."""
         held = [f"{self._capture(at)}._a" for at in range(len(self.program.slots))]
-        self.line(f"    if not {self._name('r', rest)}([{', '.join([*held, *self._made()])}]):")
+        self.line(f"    arrays = [{', '.join([*held, *self._made()])}]")
+        self.line(f"    if not {self._name('r', rest)}(arrays):")
         self.line("        return FAILED")
+        if self.arrays:
+            first = len(held) + len(self.lives)
+            self.line(f"    {''.join([f'{name}, ' for name in self.arrays.values()])} = "
+                      f"arrays[{first}:]")
 
     def _update_lives(self) -> None:
         """Read the numbers that keep changing, check what was compared, and put them in place."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
-from flambeau.backends.conversions import write
+from flambeau.backends import large, memory
+from flambeau.backends.conversions import HALVES, astype, half_pointwise, write
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.core.dispatch import run_forward
 from flambeau.core.op import Op
@@ -31,8 +31,8 @@ def blank(shape: tuple[int, ...], strides: tuple[int, ...], held: np.dtype) -> n
     """A new array whose dimensions lie in memory in the order that ``strides`` tell."""
     order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
     if order == list(range(len(shape))):
-        return np.empty(shape, held)
-    made = np.empty([shape[i] for i in order], held)
+        return memory.empty(shape, held)
+    made = memory.empty(tuple([shape[i] for i in order]), held)
     return made.transpose(np.argsort(order))
 
 
@@ -234,22 +234,34 @@ def _pointwise(node: Node) -> Step:
     op, params = node.op, node.params
     assert op is not None
     operands = [stand_for(x) if type(x) is Value else x.value for x in node.inputs]
-    compute, result = computing_dtypes(op, result_type(operands))
+    common = result_type(operands)
+    compute, result = computing_dtypes(op, common)
     numbers = [(x.number, None) if type(x) is Value else (-1, _number(x, compute))
                for x in node.inputs]
     out = node.outputs[0].number
     name = op.scalar or op.name if not params else ""
     forward = op.forward
 
+    # Python numbers as they are, for a kernel that computes half types in float32.
+    halves = None
+    if name and common.np.name in HALVES:
+        halves = [None if type(x) is Value else x.value for x in node.inputs]
+
     def step(values: list) -> None:
         arrays: list[Any] = [values[n] if n >= 0 else fixed for n, fixed in numbers]
-        arrays = [a if a.dtype == compute else a.astype(compute) for a in arrays]
+        if halves is not None:
+            found = half_pointwise(name, [a if x is None else x for a, x in zip(arrays, halves)])
+            if found is not None:
+                values[out] = found
+                return
+        arrays = [a if a.dtype == compute else astype(a, compute) for a in arrays]
         found = None
         if name and any([a.size >= LARGE for a in arrays]):
             found = large.pointwise(name, *arrays)
         if found is None:
             found = np.asarray(forward(*arrays, **params))
-        values[out] = found if result is None or found.dtype == result else found.astype(result)
+        values[out] = found if result is None or found.dtype == result else astype(
+            found, result)
 
     return step
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from sys import getrefcount
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from flambeau.backends import memory, product_choice
+from flambeau.backends import conversions, memory, product_choice
 from flambeau.backends.llvm import chores, pool
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
@@ -30,6 +31,8 @@ __all__ = ["NativeResult", "Plan", "Target"]
 ndarray = np.ndarray
 # Bytes of buffers that tracing leaves behind from which they are given back to the system.
 MUCH = 1 << 22
+# Numbers that are checked at once.
+CHECKED = 1 << 14
 
 
 class Target(NamedTuple):
@@ -236,10 +239,14 @@ class Plan:
             for number, read in readers.items():
                 values[number] = read(slots)
             step(values)
+            operands = [values[number] for number in readers]
             for number, slot in outs:
-                a = values[number]
-                if slot in made:
-                    slots[slot][...] = a
+                a, values[number] = values[number], None
+                if slot in made and not is_apart(a, operands, slots[slot]):
+                    if not conversions.write(slots[slot], a):
+                        slots[slot][...] = a
+                elif slot in made:
+                    slots[slot] = a
                 else:
                     slots[slot] = a if a.flags.c_contiguous else a.copy("C")
 
@@ -257,7 +264,8 @@ class Plan:
         words = [address, (self.places[access.root.number], access.offset * 8), low, high,
                  low if ignored is None else ignored]
         size = value.size
-        writer.run([Call(chores.chore("range_i64"), size, size, words, value.nbytes, size)])
+        writer.run([Call(chores.chore("zero"), 8, 8, [address], 0)])
+        writer.run([Call(chores.chore("range_i64"), size, CHECKED, words, value.nbytes)])
         writer.test(address)
         return True
 
@@ -395,6 +403,18 @@ class Plan:
             return as_strided(start, found.shape, strides, writeable=False)
 
         return base if root is value else view
+
+
+def is_apart(a: ndarray, operands: Sequence[ndarray], wanted: ndarray) -> bool:
+    """Whether what an operator gave can be a new result itself: ``wanted`` is what it must be like.
+
+    It is nobody else's: no operand's memory, none that others hold, no view.
+    """
+    if (a.shape != wanted.shape or a.dtype != wanted.dtype or not a.flags.carray
+            or not memory.is_owner(a)):
+        return False
+    # one reference is the caller's, one that of the parameter, one the function's
+    return getrefcount(a) == 3 and not any([np.may_share_memory(a, x) for x in operands])
 
 
 class NativeResult:

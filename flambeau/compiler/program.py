@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
+from flambeau.backends.conversions import copied, write
 from flambeau.base.config import debug_level
 from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import get_default_dtype
@@ -398,12 +399,14 @@ class _Commit:
     def result(self) -> Any:
         """Write, then build the outputs."""
         trace = self.trace
-        finals = [self._final(m) for m in trace.written]
+        # What is written alone can change nothing that is yet to be written.
+        alone = len(trace.written) == 1
+        finals = [self._final(m, alone) for m in trace.written]
         for memory in self.program.fresh.values():
             self._base(memory)
         kept = self._kept()
         for (target, new), memory in zip(finals, trace.written):
-            if new is not None:
+            if new is not None and not write(target, new):
                 target[...] = new
             self._count(memory)
         if self.program.back is not None:
@@ -445,15 +448,15 @@ class _Commit:
             return self._base(x.memory).item()
         return self._tensor(x) if type(x) in (Capture, Made) else x
 
-    def _final(self, memory: Memory) -> tuple[ndarray, ndarray | None]:
+    def _final(self, memory: Memory, alone: bool) -> tuple[ndarray, ndarray | None]:
         """The array of a written memory and what it shall hold, None where it does so already."""
         value, at = memory.value, memory.captures[0].at
         assert value is not None
         if self.computed.is_written(value, at):
             return self.arrays[at], None
         new = self.computed.array(value)
-        shared = any([np.may_share_memory(new, a) for a in self.arrays])
-        return self.arrays[at], new.copy() if shared else new
+        shared = not alone and any([np.may_share_memory(new, a) for a in self.arrays])
+        return self.arrays[at], copied(new) if shared else new
 
     def _base(self, memory: Memory) -> ndarray:
         """The array of a memory, new at every run."""

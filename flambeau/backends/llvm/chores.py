@@ -184,7 +184,8 @@ define void @zero(ptr %context, i64 %begin, i64 %end) {
 }
 """
 
-# range_i64: flag, data, low, high, ignored; begin and end number the items
+# range_i64: flag, data, low, high, ignored; begin and end number the items. The flag is set where
+# one is outside, else left as it is
 _RANGE = """
 define void @range_i64(ptr %context, i64 %begin, i64 %end) {
 entry:
@@ -197,26 +198,59 @@ entry:
   %high = load i64, ptr %p3
   %p4 = getelementptr i64, ptr %context, i64 4
   %ignored = load i64, ptr %p4
+  %span = sub i64 %high, %low
+  %low1 = insertelement <8 x i64> poison, i64 %low, i64 0
+  %lows = shufflevector <8 x i64> %low1, <8 x i64> poison, <8 x i32> zeroinitializer
+  %span1 = insertelement <8 x i64> poison, i64 %span, i64 0
+  %spans = shufflevector <8 x i64> %span1, <8 x i64> poison, <8 x i32> zeroinitializer
+  %ignored1 = insertelement <8 x i64> poison, i64 %ignored, i64 0
+  %ignores = shufflevector <8 x i64> %ignored1, <8 x i64> poison, <8 x i32> zeroinitializer
+  %count = sub i64 %end, %begin
+  %whole = and i64 %count, -8
+  %stop = add i64 %begin, %whole
   br label %next
 next:
-  %i = phi i64 [%begin, %entry], [%i1, %one]
-  %bad = phi i64 [0, %entry], [%bad1, %one]
-  %more = icmp slt i64 %i, %end
-  br i1 %more, label %one, label %over
+  %i = phi i64 [%begin, %entry], [%i1, %several]
+  %bads = phi <8 x i64> [zeroinitializer, %entry], [%bads1, %several]
+  %more = icmp slt i64 %i, %stop
+  br i1 %more, label %several, label %rest
+several:
+  %places = getelementptr i64, ptr %data, i64 %i
+  %xs = load <8 x i64>, ptr %places, align 8
+  %aboves = sub <8 x i64> %xs, %lows
+  %outs = icmp uge <8 x i64> %aboves, %spans
+  %count_here = icmp ne <8 x i64> %xs, %ignores
+  %wrongs = and <8 x i1> %outs, %count_here
+  %wides = sext <8 x i1> %wrongs to <8 x i64>
+  %bads1 = or <8 x i64> %bads, %wides
+  %i1 = add i64 %i, 8
+  br label %next
+rest:
+  %any = icmp ne <8 x i64> %bads, zeroinitializer
+  %bits = bitcast <8 x i1> %any to i8
+  %found = icmp ne i8 %bits, 0
+  br label %single
+single:
+  %j = phi i64 [%stop, %rest], [%j1, %one]
+  %bad = phi i1 [%found, %rest], [%bad1, %one]
+  %left = icmp slt i64 %j, %end
+  br i1 %left, label %one, label %over
 one:
-  %place = getelementptr i64, ptr %data, i64 %i
+  %place = getelementptr i64, ptr %data, i64 %j
   %x = load i64, ptr %place
-  %below = icmp slt i64 %x, %low
-  %above = icmp sge i64 %x, %high
-  %out = or i1 %below, %above
+  %above = sub i64 %x, %low
+  %out = icmp uge i64 %above, %span
   %counts = icmp ne i64 %x, %ignored
   %wrong = and i1 %out, %counts
-  %wide = zext i1 %wrong to i64
-  %bad1 = or i64 %bad, %wide
-  %i1 = add i64 %i, 1
-  br label %next
+  %bad1 = or i1 %bad, %wrong
+  %j1 = add i64 %j, 1
+  br label %single
 over:
-  store i64 %bad, ptr %flag
+  br i1 %bad, label %mark, label %done
+mark:
+  store i64 1, ptr %flag
+  br label %done
+done:
   ret void
 }
 """

@@ -58,26 +58,11 @@ def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray
         return False
     views = [np.broadcast_to(a, shape) if a.shape != shape else a for a in ins]
     steps = [tuple([s // a.itemsize for s in a.strides]) for a in views]
-    if not program.steps and len(views) == 1 and _turn(outs[0], views[0], steps[0]):
-        return True
     route = route_of(program, shape, steps, outs[0].itemsize)
     if route is None:
         return False
     places = [a.__array_interface__["data"][0] for a in views]
     calls.launch(route.address, route.rows, route.chunk, *outs, *places, *route.numbers)
-    return True
-
-
-def _turn(out: np.ndarray, view: np.ndarray, steps: Dims) -> bool:
-    """Fill `out` by the kernel of transposes, where a copy is one; else False."""
-    if out.itemsize not in transposes.MOVED:
-        return False
-    sizes, (kept,) = collapse(view.shape, [steps])
-    if not 2 <= len(sizes) <= 3 or kept[-2] != 1 or min(sizes[-2:]) < transposes.CACHE_LINE:
-        return False
-    batch, batch_step = (sizes[0], kept[0]) if len(sizes) == 3 else (1, 0)
-    place = view.__array_interface__["data"][0]
-    transposes.run(out, place, (batch, sizes[-2], sizes[-1]), (batch_step, kept[-1]))
     return True
 
 
@@ -97,6 +82,10 @@ def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
     item_bytes: those of an item of the first output.
     """
     sizes, kept = collapse(shape or (1,), [s or (0,) for s in strides])
+    if not program.steps and len(kept) == 1:
+        turned = _turned(sizes, kept[0], item_bytes)
+        if turned is not None:
+            return turned
     if len(sizes) > MAX_RANK or sizes[-1] < MIN_COLUMNS:
         return None
     walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept]))
@@ -106,6 +95,17 @@ def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
         chunk = -(-chunk // strided_printer.ROWS) * strided_printer.ROWS
     numbers = (*sizes, *[step for stride in kept for step in stride])
     return Route(_address(program, walk), math.prod(sizes) // columns, chunk, numbers)
+
+
+def _turned(sizes: Dims, steps: Dims, item_bytes: int) -> Route | None:
+    """The kernel of transposes, where a copy is one."""
+    if item_bytes not in transposes.MOVED:
+        return None
+    if not 2 <= len(sizes) <= 3 or steps[-2] != 1 or min(sizes[-2:]) < transposes.CACHE_LINE:
+        return None
+    batch, batch_step = (sizes[0], steps[0]) if len(sizes) == 3 else (1, 0)
+    return Route(*transposes.route(item_bytes, (batch, sizes[-2], sizes[-1]),
+                                   (batch_step, steps[-1])))
 
 
 def _step(stride: int) -> int | str:

@@ -6,9 +6,7 @@ The source is (batch, columns, rows) in some strides whose rows lie side by side
 
 import functools
 
-import numpy as np
-
-from flambeau.backends.llvm import calls, conv_text, jit
+from flambeau.backends.llvm import conv_text, jit
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Value
@@ -33,12 +31,12 @@ def tile_of(kind: str, vector_bytes: int) -> tuple[int, int]:
 
 
 def print_transpose(kind: str, vector_bytes: int) -> str:
-    """The kernel: context target, source, table; steps count items."""
+    """The kernel: context target, source, and the numbers of TABLE; steps count items."""
     side, band = tile_of(kind, vector_bytes)
     w = Writer(side)
     e = w.e
-    target, source, table = load_pointers(e, 3)
-    t = w.named(table, TABLE)
+    target, source = load_pointers(e, 2)
+    t = w.named("%context", TABLE, 2)
     units = Loop(e, "%begin", "%end")
     batch = w.op("udiv", units.index, t["bands"])
     first = w.mul(w.op("urem", units.index, t["bands"]), band)
@@ -110,15 +108,15 @@ def _kernel(kind: str) -> tuple[int, int]:
     return address, tile_of(kind, vector_bytes)[1]
 
 
-def run(out: np.ndarray, source: int, sizes: tuple[int, int, int],
-        steps: tuple[int, int]) -> None:
-    """Fill `out`, (batch, rows, columns) and C-contiguous, from a source at an address.
+def route(item_bytes: int, sizes: tuple[int, int, int],
+          steps: tuple[int, int]) -> tuple[int, int, int, tuple[int, ...]]:
+    """The kernel's address, how many units of work, how many at a time, the numbers of TABLE.
 
-    steps: from one batch of the source to the next, and from one column, in items.
+    sizes: batch, rows and columns of the target. steps: from one batch of the source to the next,
+    and from one column, in items.
     """
     batch, rows, columns = sizes
-    address, band = _kernel(MOVED[out.itemsize])
+    address, band = _kernel(MOVED[item_bytes])
     bands = -(-rows // band)
-    table = np.array([rows, columns, bands, *steps], np.int64)
-    chunk = max(1, CHUNK_BYTES // (band * columns * out.itemsize))
-    calls.launch(address, batch * bands, chunk, out, source, table)
+    chunk = max(1, CHUNK_BYTES // (band * columns * item_bytes))
+    return address, batch * bands, chunk, (rows, columns, bands, *steps)

@@ -1,0 +1,91 @@
+"""Operators on large tensors that compiled steps run whole: their results, checks and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import flambeau as torch
+
+SIDE = 300
+
+
+def matrix(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return torch.randn(SIDE, SIDE)
+
+
+def places(seed: int = 1) -> Any:
+    torch.manual_seed(seed)
+    return torch.randint(0, SIDE, (SIDE, SIDE))
+
+
+def agrees(step: Any, *inputs: Any) -> None:
+    """Compiled calls give what eager ones do, each in memory of its own."""
+    compiled, want = torch.compile(step), step(*inputs)
+    found = [compiled(*inputs) for _ in range(5)]
+    for x in found:
+        assert x.dtype is want.dtype and x.stride() == want.stride()
+        assert torch.equal(x, want)
+    assert len({x.data_ptr() for x in [*found, *inputs]}) == len(found) + len(inputs)
+
+
+@pytest.mark.parametrize("step", [
+    lambda a: a.flip(1), lambda a: a.sort(1)[0], lambda a: a.cumsum(0), lambda a: a.roll(3, 1),
+    lambda a: a.long(), lambda a: torch.rot90(a), lambda a: a.t().contiguous(),
+    lambda a: a.t().contiguous() * 2 + 1, lambda a: a[:, 1:].t().contiguous() * 2,
+    lambda a: a.reshape(3, 100, 300).transpose(1, 2).contiguous().relu()])
+def test_results_are_nobody_elses(step: Any) -> None:
+    agrees(step, matrix())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("step", [
+    lambda a, b: a + b, lambda a, b: a * 2.0, lambda a, b: a > b, lambda a, b: (a * b).relu(),
+    lambda a, b: a.exp(), lambda a, b: 1.5 - a, lambda a, b: a + 1])
+def test_half_types(step: Any, dtype: Any) -> None:
+    agrees(step, matrix().to(dtype), matrix(2).to(dtype))
+
+
+@pytest.mark.parametrize("at", [0, 77, SIDE * SIDE - 1])
+@pytest.mark.parametrize("wrong", [-1, SIDE])
+def test_one_index_out_of_range_is_found(at: int, wrong: int) -> None:
+    step = torch.compile(lambda a, i: a.gather(1, i))
+    a, right = matrix(), places()
+    bad = right.clone()
+    bad.view(-1)[at] = wrong
+    for _ in range(3):
+        assert torch.equal(step(a, right), a.gather(1, right))
+        with pytest.raises(RuntimeError, match=f"index {wrong} is out of bounds"):
+            step(a, bad)
+
+
+def test_gradients_that_are_one_number_everywhere() -> None:
+    def step(a: Any, i: Any) -> Any:
+        a.grad = None
+        (a.gather(1, i).sum() + a.cumsum(1).sum() + a[i[0]].sum()).backward()
+        return a.grad
+
+    agrees(step, matrix().requires_grad_(), places())
+
+
+def test_values_are_written_where_they_are_read() -> None:
+    @torch.compile
+    def swap(a: Any, b: Any) -> None:
+        kept = a.clone()
+        a.copy_(b)
+        b.copy_(kept)
+
+    @torch.compile
+    def move(a: Any, b: Any) -> None:
+        a.copy_(b)
+
+    a, b = matrix(), matrix(2)
+    first, second = a.clone(), b.clone()
+    for _ in range(4):
+        swap(a, b)
+    assert torch.equal(a, first) and torch.equal(b, second)
+    for _ in range(3):
+        move(a, b)
+    assert torch.equal(a, second) and torch.equal(b, second) and a.data_ptr() != b.data_ptr()
