@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,9 @@ class Node:
         """Whether it must run, once and in its place: it moves a generator of random numbers."""
         return self.kind == "draw" or "engine" in self.params
 
-    def values(self) -> Iterator[Value]:
+    def values(self) -> list[Value]:
         """The values among the inputs."""
-        for x in self.inputs:
-            if type(x) is Value:
-                yield x
+        return [x for x in self.inputs if type(x) is Value]
 
     def __repr__(self) -> str:
         outs = ", ".join(map(repr, self.outputs))

@@ -218,6 +218,8 @@ class _Grouping:
 
     def _apart(self, group: Group, other: Group) -> bool:
         """Whether a third unit needs one of them and is needed by the other."""
+        if not (group.needed and other.before or other.needed and group.before):
+            return False
         a, b = 1 << group.number, 1 << other.number
         for u in self.units:
             if u is group or u is other:
@@ -232,10 +234,12 @@ class _Grouping:
         a, b = 1 << group.number, 1 << other.number
         group.before = (group.before | other.before) & ~(a | b)
         group.needed |= other.needed
-        for number, unit in self.home.items():
-            if unit is other:
-                self.home[number] = group
+        for node in other.nodes:
+            for value in node.outputs:
+                self.home[value.number] = group
         self.units[other.number] = Unit(other.number, [])
+        if not group.needed:
+            return
         for u in self.units:
             if u.before & (a | b):
                 u.before = (u.before | a | group.before) & ~b

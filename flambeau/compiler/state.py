@@ -103,8 +103,14 @@ class Entry:
             return f"{self.path}.{name}" if self.path else str(name)
         if self.kind == "dict":
             at, is_value = divmod(i, 2)
-            return f"{self.path}[{self.held[2 * at]!r}]" if is_value else f"a key of {self.path}"
+            return f"{self.path}[{_told_key(self.held[2 * at])}]" if is_value else (
+                f"a key of {self.path}")
         return f"{self.path}[{i}]"
+
+
+def _told_key(key: Any) -> str:
+    """A key of a dict as text: tensors are not printed."""
+    return repr(key) if isinstance(key, (*_NUMBERS, tuple)) else f"<{type(key).__name__}>"
 
 
 def _cell(owner: Any, key: tuple) -> tuple:
@@ -240,7 +246,7 @@ class _Walk:
         entry = Entry(kind, owner, key, path, size, of)
         self.state.entries.append(entry)
         for i, held in enumerate(entry.held):
-            if held is not MISSING and kind != "object" and (
+            if not isinstance(held, ATOMS) and held is not MISSING and kind != "object" and (
                     of is None or isinstance(held, (ModuleType, type)) and of is not owner):
                 self.visit(held, entry.place(i))
 
