@@ -19,6 +19,7 @@ from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.state import MISSING
 from flambeau.compiler.trace import Made, Read
+from flambeau.compiler.views import Layout, layout_in, seen_through
 from flambeau.core.node import Output
 from flambeau.core.tensor import Tensor, new_tensor
 
@@ -105,12 +106,26 @@ def _is_plain(program: Any) -> bool:
     new = {id(t) for _, t in plan.fresh}
     if any([t.input < 0 and id(t) not in new for t in plan.targets]):
         return False
-    made = [*trace.outputs, *trace.moved.values(), *[g for _, g in trace.grads.values()]]
-    return all([_is_new(x) for x in made if type(x) is Made])
+    kept = [*trace.moved.values(), *[g for _, g in trace.grads.values()]]
+    if any([x.memory.captures for x in kept if type(x) is Made]):
+        return False
+    return all([_is_plain_result(x) for x in [*trace.outputs, *kept] if type(x) is Made])
 
 
-def _is_new(x: Made) -> bool:
-    return not x.memory.captures and not x.chain and x.kind is Tensor
+def _is_plain_result(x: Made) -> bool:
+    """Whether it is a new tensor, a view of one, or a view of one from outside."""
+    if x.kind is not Tensor:
+        return False
+    if x.memory.captures:
+        return bool(x.chain)
+    return not x.chain or _layout_of(x) is not None
+
+
+def _layout_of(x: Made) -> Layout | None:
+    """Where a view is in the new array that it is one of."""
+    value = x.memory.value
+    assert value is not None
+    return layout_in(value.shape, value.dtype, x.memory.strides, x.chain)
 
 
 class _Writer:
@@ -124,7 +139,8 @@ class _Writer:
             "step": step, "table": gate.table, "Tensor": Tensor, "new": new_tensor,
             "MISSED": MISSED, "FAILED": FAILED, "pool": gate.pool, "lock": program.lock,
             "ready": pool.ensure_started, "spent_like": spent_like, "Output": Output,
-            "build": build_node, "gate": gate, "threads": threading}
+            "build": build_node, "ndarray": np.ndarray, "seen_through": seen_through,
+            "gate": gate, "threads": threading}
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
@@ -268,6 +284,16 @@ class _Writer:
         slot = next(s for s, t in self.program.executor.fresh if t is target)
         return self.arrays[slot]
 
+    def _array_of(self, x: Made) -> str:
+        """What gives the array of a new tensor, which may be a view of a new array."""
+        array = self._array(x.memory)
+        if not x.chain:
+            return array
+        layout = _layout_of(x)
+        assert layout is not None
+        dtype = self._name("d", layout.dtype)
+        return f"ndarray({layout.shape}, {dtype}, {array}, {layout.offset}, {layout.strides})"
+
     def _capture(self, at: int) -> str:
         """What names the tensor of a slot."""
         slot = self.program.slots[at]
@@ -290,7 +316,7 @@ class _Writer:
         if self.program.back is not None:
             self._go_back(self.program.back)
         for at, made in self.trace.moved.items():
-            self.line(f"    {self._capture(at)}._a = {self._array(made.memory)}")
+            self.line(f"    {self._capture(at)}._a = {self._array_of(made)}")
         for at, (before, after) in self.trace.grads.items():
             if before is after:
                 continue
@@ -341,10 +367,14 @@ class _Writer:
         if type(x) is not Made:
             return self._name("c", x)
         key = -1 - id(x)
-        if key not in self.tensors:
+        if key not in self.tensors and x.memory.captures:
+            source = self._capture(x.memory.captures[0].at)
+            name = self.tensors[key] = f"o{len(self.tensors)}"
+            self.line(f"    {name} = seen_through({source}, {self._name('c', x.chain)})")
+        elif key not in self.tensors:
             name = self.tensors[key] = f"o{len(self.tensors)}"
             self.line(f"    {name} = new(Tensor)")
-            self.line(f"    {name}._a = {self._array(x.memory)}")
+            self.line(f"    {name}._a = {self._array_of(x)}")
             self.line(f"    {name}._node = {self._node(x.edge)}")
             self.line(f"    {name}._v = {name}._x = None")
         return self.tensors[key]

@@ -27,14 +27,12 @@ from flambeau.compiler.simplify import simplified, trimmed
 from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.state import Entry, State, same_value
 from flambeau.compiler.trace import Made, Read, Trace
+from flambeau.compiler.views import seen_through, viewed
 from flambeau.compiler.words import version_word
-from flambeau.core.dispatch import apply
 from flambeau.core.inplace import bump
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output
-from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, new_tensor, wrap
-from flambeau.ops.copy import detach
 
 __all__ = ["Mismatch", "Program", "environment"]
 
@@ -472,10 +470,7 @@ class _Commit:
     def _array(self, made: Made) -> ndarray:
         memory = made.memory
         a = self.arrays[memory.captures[0].at] if memory.captures else self._base(memory)
-        for op, params, nr in made.chain:
-            a = op.forward(a, **params)
-            a = a[nr] if op.multiple else a
-        return a
+        return viewed(a, made.chain)
 
     def _tensor(self, x: Any) -> Tensor:
         if type(x) is Capture:
@@ -487,11 +482,7 @@ class _Commit:
 
     def _make(self, x: Made) -> Tensor:
         if x.memory.captures and x.chain:
-            t = self.tensors[x.memory.captures[0].at]
-            for op, params, nr in x.chain:
-                t = detach(t) if op is OPS["detach"] else apply(op, (t,), params)
-                t = t[nr] if op.multiple else t
-            return t
+            return seen_through(self.tensors[x.memory.captures[0].at], x.chain)
         array = self._array(x)
         t = wrap(array) if x.kind is Tensor else new_tensor(x.kind)
         if x.kind is not Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.compiler.stand_ins import Traced
+from flambeau.core.dispatch import watch_slots
 from flambeau.core.tensor import TENSOR_SLOTS, Meta, Tensor, new_tensor
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class _Watch:
     def install(self, tracer: Tracer) -> None:
         self.thread = threading.get_ident()
         self.tracer = tracer
+        watch_slots(True)
         Tensor._a = property(_read_array, _write_array)  # type: ignore[assignment]
         Meta.grad = property(_read_grad, _write_grad)  # type: ignore[assignment]
 
@@ -41,6 +43,7 @@ class _Watch:
         self.thread = self.tracer = None
         Tensor._a = SLOT
         Meta.grad = GRAD
+        watch_slots(False)
 
 
 WATCH = _Watch()

@@ -21,7 +21,7 @@ from flambeau.core.op import INPUT, INPUTS, OPS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
 __all__ = ["VIEW_MAKERS", "apply", "dense_view", "edge_of", "expanded_view", "load_native_views",
-           "make_parts", "make_view", "pack", "record", "saved_hooks", "views_of"]
+           "make_parts", "make_view", "pack", "record", "saved_hooks", "views_of", "watch_slots"]
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -409,13 +409,31 @@ VIEW_MAKERS: dict[str, Callable] = {"make_view": make_view, "make_parts": make_p
                                     "dense_view": dense_view, "expanded_view": expanded_view}
 
 
+_native_makers: dict[str, Callable] = {}
+_slots_watched = False
+
+
 def load_native_views() -> None:
     """Have generated code make views from now on, where there is any."""
     if large.available():
         # few programs make so many
         from flambeau.core.native_views import view_makers
 
-        globals().update(view_makers(VIEW_MAKERS, _forget_dead))
+        _native_makers.update(view_makers(VIEW_MAKERS, _forget_dead))
+        _choose_makers()
+
+
+def watch_slots(watched: bool) -> None:
+    """Say whether reads of tensors' arrays are watched: generated code reads them unseen."""
+    global _slots_watched
+    _slots_watched = watched
+    _choose_makers()
+
+
+def _choose_makers() -> None:
+    globals().update(VIEW_MAKERS)
+    if not _slots_watched:
+        globals().update(_native_makers)
 
 
 def _view_further(source: Tensor, origin: Meta, meta: Meta, step: tuple) -> tuple:

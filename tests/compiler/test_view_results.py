@@ -1,0 +1,88 @@
+"""Results that are views: of what a step makes, and of what it was given."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.core import dispatch
+
+VIEWS = {
+    "row of a sum": lambda x: (x + 1)[0],
+    "column of a sum": lambda x: (x + 1)[:, 2],
+    "turned": lambda x: (x * 2).t(),
+    "every second": lambda x: (x * 2)[:, ::2],
+    "whole and part": lambda x: ((y := x + 1), y[1], y[1:3, 1]),
+    "expanded": lambda x: (x[:, :1] + 1).expand(4, 6),
+    "parts": lambda x: (x * 3).unbind(0),
+    "diagonal": lambda x: (x * 3).diagonal(),
+    "unfolded": lambda x: (x * 3).unfold(1, 4, 2),
+    "bits": lambda x: (x * 3).view(torch.int32),
+    "of the input": lambda x: x[0],
+    "input reshaped": lambda x: x.view(10, 4),
+    "input turned twice": lambda x: x.t().t()[1:],
+    "input cut off": lambda x: x.detach(),
+    "input and sum": lambda x: (x[1], x + 1, x.t()[2]),
+    "nothing": lambda x: (x + 1)[0:0],
+}
+
+
+def leaves_of(result):
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def shares(a, x):
+    return np.may_share_memory(a.detach().numpy(), x.detach().numpy())
+
+
+@pytest.fixture(params=["python", "native"])
+def makers(request, monkeypatch):
+    if request.param == "native":
+        dispatch.load_native_views()
+        return
+    for name, function in dispatch.VIEW_MAKERS.items():
+        monkeypatch.setattr(dispatch, name, function)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("grad", [False, True])
+def test_views_as_in_eager_mode(name, grad, makers):
+    function = VIEWS[name]
+    step = torch.compile(function)
+    kept = []
+    for turn in range(6):
+        torch.manual_seed(turn)
+        x = torch.randn(4, 10, requires_grad=grad)
+        found, want = leaves_of(step(x)), leaves_of(function(x))
+        for a, b in zip(found, want, strict=True):
+            assert torch.equal(a, b) and a.stride() == b.stride() and a.dtype == b.dtype
+            assert a.requires_grad == b.requires_grad
+            assert shares(a, x) == shares(b, x)
+            if b.requires_grad and b.numel():
+                got, = torch.autograd.grad(a.square().sum(), x, retain_graph=True)
+                expected, = torch.autograd.grad(b.square().sum(), x, retain_graph=True)
+                assert torch.allclose(got, expected)
+        kept.append((found, [b.detach().clone() for b in want]))
+    for found, want in kept:
+        assert all(map(torch.equal, found, want))
+
+
+def test_results_share_the_memory_that_they_shared(makers):
+    step = torch.compile(lambda x: ((y := x + 1), y[1], x[0]))
+    for _ in range(5):
+        x = torch.zeros(3, 4)
+        whole, row, first = step(x)
+        row.fill_(7)
+        first.fill_(5)
+        assert whole[1].tolist() == [7.0] * 4
+        assert x[0].tolist() == [5.0] * 4
+        assert first._base is x and first._version == x._version
+
+
+@pytest.mark.parametrize("function", [lambda x: x.view(10, 4), lambda x: x.view(10, 4) + 1,
+                                      lambda x: x.expand(3, 4, 10).sum(), lambda x: x[1] * 2])
+def test_generated_views_are_traced(function, makers):
+    step = torch.compile(function)
+    x = torch.randn(4, 10)
+    for _ in range(4):
+        assert torch.equal(step(x), function(x))
+    assert "1 programs" in str(torch.compiler.explain(step))
