@@ -93,15 +93,20 @@ def take(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:
     batch, rows, columns = _sizes(a.shape, dim)
     count = batch * index.size * columns
     row_bytes = columns * a.itemsize
-    if count < large.MIN_ITEMS or index.dtype != np.int64 or row_bytes < ROW_BYTES:
+    if count < large.MIN_ITEMS or index.dtype != np.int64 or a.dtype.hasobject:
         return None
-    if a.dtype.hasobject:
+    single = columns == 1 and a.itemsize in (4, 8)
+    if row_bytes < ROW_BYTES and not single:
         return None
-    a = _dense(a)
+    a, index = _dense(a), _dense(index)
     if not _ready(a, index):
         return None
     out = memory.empty((*a.shape[:dim], *index.shape, *a.shape[dim + 1 :]), a.dtype)
-    _llvm("places").take_rows(out, a, index, batch, rows, row_bytes)
+    places = _llvm("places")
+    if single:
+        places.run("get", a, out, index, places.Sizes(batch, rows, index.size, 1, False))
+    else:
+        places.take_rows(out, a, index, batch, rows, row_bytes)
     return out
 
 
@@ -143,6 +148,21 @@ def _bounding() -> Any:
     return llvm.rows.rows_kernel(b.rows((b.on.min(x), "column"), (b.on.max(x), "column")))
 
 
+def looks(a: np.ndarray, index: np.ndarray, dim: int, how: str) -> bool:
+    """Whether `gather` ("get") or `scatter` of such items raises IndexError for a wrong index.
+
+    They do where a kernel runs, which looks at every index that it uses.
+    """
+    if index.size < large.MIN_ITEMS or not a.ndim == index.ndim > dim or not a.size:
+        return False
+    if how == "add" and a.dtype.type not in large.NUMBERS or a.itemsize not in (4, 8):
+        return False
+    if how != "get" and index.shape != (*a.shape[:dim], index.shape[dim], *a.shape[dim + 1 :]):
+        return False
+    plain = a.flags.aligned and a.dtype.isnative and index.flags.aligned
+    return plain and index.dtype is _I64 and large.load() is not None
+
+
 def _places(a: np.ndarray, index: np.ndarray, dim: int) -> Any:
     """How `index`, of as many dimensions as ``a`` or a vector of rows, names places in ``a``."""
     batch, rows, columns = _sizes(a.shape, dim)
@@ -158,9 +178,7 @@ def _fits(a: np.ndarray, index: np.ndarray, dim: int, part: np.ndarray) -> bool:
     whole = (*a.shape[:dim], part.shape[dim], *a.shape[dim + 1 :])
     if part.shape != whole or index.shape not in (whole, (part.shape[dim],)):
         return False
-    # strips of columns, or rows, are what threads share
-    parallel = math.prod(a.shape[:dim]) > 1 or math.prod(a.shape[dim + 1 :]) > MIN_COLUMNS
-    return parallel and _ready(a, index, part)
+    return _ready(a, index, part)
 
 
 def gather(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ for every case not covered, the functions return None and the caller computes wi
 """
 
 import functools
+import math
 import threading
 import warnings
 from collections.abc import Sequence
@@ -73,9 +74,8 @@ def started() -> bool:
 def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.ndarray | None:
     """Apply one instruction item by item; None when the case is not covered.
 
-    operands: ndarrays of one dtype (float32, float64, int32, int64), at least one of them of 32,768
-    items or more, that broadcast to its shape, and Python numbers. Comparisons give bool. The
-    result's axes lie in memory in the order of the first operand's that is not repeated. `out` is
+    operands: ndarrays of one dtype (float32, float64, int32, int64) that broadcast to 32,768 items
+    or more, and Python numbers. Comparisons give bool. The result's axes lie in memory in the order of the first operand's that is not repeated. `out` is
     written where given: C-contiguous, of the result's shape and dtype; it may be an operand itself.
 
     >>> import numpy as np
@@ -85,7 +85,9 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     True
     """
     lead = lead_of(operands)
-    if lead is None or lead.size < MIN_ITEMS or _arities().get(name) != len(operands):
+    if lead is None or _arities().get(name) != len(operands):
+        return None
+    if lead.size < MIN_ITEMS and not _spread_far(operands):
         return None
     program = _program()
     if lead.dtype.type not in NUMBERS or not lead.dtype.isnative:
@@ -102,6 +104,17 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     if name in program.LIMITED and not _within(llvm, lead, program.TRIG_LIMIT):
         return None
     return _run(llvm, name, lead, operands, out)
+
+
+def _spread_far(operands: Sequence[Any]) -> bool:
+    """Whether arrays, each of few items, broadcast to many."""
+    arrays = [item for item in operands if type(item) is np.ndarray]
+    if math.prod([a.size for a in arrays]) < MIN_ITEMS:
+        return False
+    try:
+        return math.prod(np.broadcast_shapes(*[a.shape for a in arrays])) >= MIN_ITEMS
+    except ValueError:
+        return False
 
 
 def takes(name: str, count: int) -> bool:

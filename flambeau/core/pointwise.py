@@ -244,7 +244,8 @@ def binary_entry(op: Op, forward: Callable,
         except AttributeError:
             return fallback(op, (input, other))
         try:
-            if x.size < LARGE and y.size < LARGE:
+            # what is small broadcast with what is small may be large
+            if x.size * y.size < LARGE or x.size < LARGE and x.shape == y.shape:
                 r = forward(x, y, out=...)
             else:
                 r = _large(name, forward, x, y)

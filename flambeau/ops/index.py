@@ -164,13 +164,25 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if not index._a.size:
         index = index.to(int64)
     index_array("gather", index)
-    _check_gather(input, dim, index)
+    late = looked_at(input, dim, index, "get")
+    _check_gather(input, dim, index, late)
     if sparse_grad and type(input._a) is np.ndarray:
         return FACES["sparse"]["_gather"](input, dim, index)
-    return apply(GATHER, (input, index), {"dim": dim})
+    try:
+        return apply(GATHER, (input, index), {"dim": dim})
+    except IndexError:
+        if late:
+            check_range(index, dim, input._a.shape[dim])
+        raise
 
 
-def _check_gather(input: Tensor, dim: int, index: Tensor) -> None:
+def looked_at(input: Tensor, dim: int, index: Tensor, how: str) -> bool:
+    """Whether the kernel that will run looks at the index, so that nothing before it has to."""
+    a, i = input._a, index._a
+    return type(a) is np.ndarray and type(i) is np.ndarray and axis_kernels.looks(a, i, dim, how)
+
+
+def _check_gather(input: Tensor, dim: int, index: Tensor, late: bool) -> None:
     have, want = input._a.shape, index._a.shape
     if not index._a.size:
         return
@@ -181,7 +193,8 @@ def _check_gather(input: Tensor, dim: int, index: Tensor) -> None:
             raise RuntimeError(f"Size does not match at dimension {d} expected index {list(want)} "
                                f"to be no larger than self {list(have)} apart from dimension "
                                f"{dim}")
-    check_range(index, dim, have[dim] if have else 1)
+    if not late:
+        check_range(index, dim, have[dim] if have else 1)
 
 
 @public("torch", "Tensor", out=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.conversions import dense
 from flambeau.base.shapes import Size, broadcast, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -21,7 +22,7 @@ from flambeau.ops.join import cat, stack
 from flambeau.ops.shape import expand, flatten, reshape, shifting, sizes_of, unsqueeze
 from flambeau.ops.views import diagonal, two_dims
 
-FLIP: Op = linear("flip", lambda a, dims: np.array(np.flip(a, dims), order="C"),
+FLIP: Op = linear("flip", lambda a, dims: dense(np.flip(a, dims)),
               lambda g, dims: apply(FLIP, (g,), {"dims": dims}), params=("dims",),
               batch=shifting("dims"))
 
@@ -78,7 +79,15 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     return apply(ROLL, (input,), {"shifts": shifts, "dims": found})
 
 
-ROT90: Op = linear("rot90", lambda a, k, dims: np.array(np.rot90(a, k, dims), order="K"),
+def _rotated(a: np.ndarray, k: int, dims: tuple[int, int]) -> np.ndarray:
+    """Turned in memory of its own, whose order of axes turns with it."""
+    if k % 2 == 0:
+        return dense(np.rot90(a, k, dims))
+    axis = dims[1] if k % 4 == 1 else dims[0]
+    return dense(np.flip(a, axis)).swapaxes(*dims)
+
+
+ROT90: Op = linear("rot90", _rotated,
                lambda g, k, dims: apply(ROT90, (g,), {"k": -k, "dims": dims}),
                params=("k", "dims"), node="Rot90", batch=shifting("dims"))
 
@@ -121,7 +130,14 @@ def _batch_repeat(op: Any, inputs: Sequence[Any], bdims: Sequence[Any], repeats:
     return apply(op, (t,), {"repeats": (1, *repeats)}), 0
 
 
-REPEAT = linear("repeat", lambda a, repeats: np.tile(a, repeats) if repeats else a.copy(),
+def _repeated(a: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
+    full = (*(1,) * (len(repeats) - a.ndim), *a.shape)
+    lines = a.reshape([n for m in full for n in (1, m)])
+    wide = np.broadcast_to(lines, [n for pair in zip(repeats, full) for n in pair])
+    return dense(wide).reshape([n * m for n, m in zip(repeats, full)])
+
+
+REPEAT = linear("repeat", _repeated,
                 _repeat_transpose, params=("repeats",), batch=_batch_repeat)
 
 

@@ -20,7 +20,7 @@ from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
-from flambeau.ops.index import check_range, gather, index_array, index_select
+from flambeau.ops.index import check_range, gather, index_array, index_select, looked_at
 from flambeau.ops.shape import expand, reshape
 from flambeau.ops.views import narrow
 
@@ -243,14 +243,14 @@ def _value_like(input: Tensor, index: Tensor, value: Any) -> Tensor:
     return expand(number, index._a.shape)
 
 
-def _check_scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | None) -> int:
-    dim = wrap_dim(dim, input._a.ndim)
+def _check_scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | None,
+                   late: bool = False) -> None:
     index_array("scatter", index)
     if src is not None and src.dtype is not input.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     have, want = input._a.shape, index._a.shape
     if not index._a.size:
-        return dim
+        return
     if max(len(have), 1) != max(len(want), 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
     if src is not None and max(src._a.ndim, 1) != max(len(want), 1):
@@ -260,8 +260,21 @@ def _check_scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | None) -
         also = "" if src is None else f" and to be no larger size than src {list(src._a.shape)}"
         raise RuntimeError(f"Expected index {list(want)} to be no larger than self {list(have)} "
                            f"apart from dimension {dim}{also}")
-    check_range(index, dim, have[dim] if have else 1)
-    return dim
+    if not late:
+        check_range(index, dim, have[dim] if have else 1)
+
+
+def _scattered(op: Op, input: Tensor, dim: int, index: Tensor, src: Tensor | None,
+               how: str, params: dict) -> Tensor:
+    """Check the operands and run a scatter, whose kernel may be what looks at the index."""
+    late = isinstance(index, Tensor) and looked_at(input, dim, index, how)
+    _check_scatter(input, dim, index, src, late)
+    try:
+        return apply(op, (input, index) if src is None else (input, index, src), params)
+    except IndexError:
+        if late:
+            check_range(index, dim, input._a.shape[dim])
+        raise
 
 
 @public("torch", "Tensor", out=True, inplace=True)
@@ -277,15 +290,17 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
     is_tensor = isinstance(given, Tensor)
-    dim = _check_scatter(input, dim, index, given if is_tensor else None)
-    if is_tensor and reduce is not None:
+    dim = wrap_dim(dim, input._a.ndim)
+    if reduce is None:
+        if is_tensor:
+            return _scattered(SCATTER, input, dim, index, given, "put", {"dim": dim})
+        return _scattered(SCATTER_VALUE, input, dim, index, None, "put",
+                          {"dim": dim, "value": given})
+    _check_scatter(input, dim, index, given if is_tensor else None)
+    if is_tensor:
         warnings.warn("The reduce argument of torch.scatter with Tensor src is deprecated and "
                       "will be removed in a future PyTorch release. Use torch.scatter_reduce "
                       "instead for more reduction options.", stacklevel=2)
-    if reduce is None:
-        if is_tensor:
-            return apply(SCATTER, (input, index, given), {"dim": dim})
-        return apply(SCATTER_VALUE, (input, index), {"dim": dim, "value": given})
     if not is_tensor:
         given = _value_like(input, index, given)
     if reduce == "add":
@@ -297,8 +312,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
 @public("torch", "Tensor", out=True, inplace=True)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy with the elements of ``src`` added at the positions ``index`` gives along ``dim``."""
-    dim = _check_scatter(input, dim, index, src)
-    return apply(SCATTER_ADD, (input, index, src), {"dim": dim})
+    dim = wrap_dim(dim, input._a.ndim)
+    return _scattered(SCATTER_ADD, input, dim, index, src, "add", {"dim": dim})
 
 
 @public("torch", "Tensor", out=True, inplace=True)
@@ -308,7 +323,8 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if reduce not in AT:
         raise RuntimeError("reduce argument must be either sum, prod, mean, amax or amin, got "
                            f"{reduce}")
-    dim = _check_scatter(input, dim, index, src)
+    dim = wrap_dim(dim, input._a.ndim)
+    _check_scatter(input, dim, index, src)
     return apply(SCATTER_REDUCE, (input, index, src),
                  {"dim": dim, "reduce": reduce, "include_self": include_self})
 

@@ -2,7 +2,8 @@
 
 Arrays are taken as (batch, rows, columns), and an index along the rows: what it names is row
 `index[b, j, c]` of the batch `b`. A unit of work is a strip of columns of one batch, whose items
-are taken in the order of `j`: what is written twice keeps the last, sums are added in order.
+are taken in the order of `j`: what is written twice keeps the last, sums are added in order. What
+is only read may be taken in any order: there a strip of a single column is some of its items.
 """
 
 import functools
@@ -24,6 +25,8 @@ PIECE = 1 << 14
 COPIED_BYTES = 1 << 16
 # items of these sizes are moved as integers
 MOVED = {4: "i32", 8: "i64"}
+# items of a single column that are read in one piece
+READ_STRIP = 1 << 13
 TABLE = ("rows", "count", "columns", "strips", "strip")
 
 
@@ -55,7 +58,8 @@ def print_places(kind: str, how: str, walk: str, vector_bytes: int) -> str:
     """The kernel of one way, "get", "put" or "add": context table, whole, part, index, wrong.
 
     whole: (batch, rows, columns); part: (batch, count, columns). walk: "items" where every item
-    has its index, "line" where there is one column, "rows" where a row has one index.
+    has its index, "rows" where a row has one index, the same for all batches; "line" and
+    "same line" where that is so and there is one column, which strips part by its items.
     """
     w = Writer(vector_bytes // ITEM_BYTES[kind] if walk == "rows" else 1)
     e = w.e
@@ -64,31 +68,32 @@ def print_places(kind: str, how: str, walk: str, vector_bytes: int) -> str:
     units = Loop(e, "%begin", "%end")
     batch = w.op("udiv", units.index, t["strips"])
     first = w.mul(w.op("urem", units.index, t["strips"]), t["strip"])
-    last = ln.least(e, w.add(first, t["strip"]), t["columns"])
+    line = walk.endswith("line")
+    last = ln.least(e, w.add(first, t["strip"]), t["count" if line else "columns"])
     plane = w.place(kind, whole, w.mul(w.mul(batch, t["rows"]), t["columns"]))
     lines = w.mul(w.mul(batch, t["count"]), t["columns"])
     lead = w.place(kind, part, lines)
-    marks = index if walk == "rows" else w.place("i64", index, lines)
-    each = Loop(e, 0, t["count"])
-    if walk == "line":
+    marks = index if walk in ("rows", "same line") else w.place("i64", index, lines)
+    each = Loop(e, first, last) if line else Loop(e, 0, t["count"])
+    if line:
         row = _row(w, marks, each.index, t["rows"], wrong)
         _move(w, kind, how, (plane, row), (lead, each.index), None)
     elif walk == "items":
-        line = w.mul(each.index, t["columns"])
+        start = w.mul(each.index, t["columns"])
         columns = Loop(e, first, last)
-        at = w.add(line, columns.index)
+        at = w.add(start, columns.index)
         row = w.mul(_row(w, marks, at, t["rows"], wrong), t["columns"])
         _move(w, kind, how, (plane, w.add(row, columns.index)), (lead, at), None)
         columns.close()
     else:
         row = w.mul(_row(w, marks, each.index, t["rows"], wrong), t["columns"])
         row = w.place(kind, plane, row)
-        line = w.place(kind, lead, w.mul(each.index, t["columns"]))
+        written = w.place(kind, lead, w.mul(each.index, t["columns"]))
         span = Span(e, "columns", e.block, first, last)
         span.enter_body()
-        _move(w, kind, how, (row, span.index), (line, span.index), None)
+        _move(w, kind, how, (row, span.index), (written, span.index), None)
         mask = span.enter_tail()
-        _move(w, kind, how, (row, span.stop), (line, span.stop), mask)
+        _move(w, kind, how, (row, span.stop), (written, span.stop), mask)
         span.leave()
     each.close()
     units.close()
@@ -144,11 +149,17 @@ def _copying() -> int:
 def run(how: str, whole: np.ndarray, part: np.ndarray, index: np.ndarray, sizes: Sizes) -> None:
     """Move between `whole` and `part`, C-contiguous, at int64 places inside `whole`."""
     kind = calls.KINDS[whole.dtype] if how == "add" else MOVED[whole.itemsize]
-    walk = "rows" if not sizes.each else "line" if sizes.columns == 1 else "items"
-    strip = STRIP if sizes.each else WIDE_STRIP
-    strips = -(-sizes.columns // strip)
+    if sizes.columns == 1:
+        walk, wide = "line" if sizes.each else "same line", sizes.named
+        strip = min(wide, READ_STRIP) if how == "get" else wide
+        work = strip
+    else:
+        walk, wide = "items" if sizes.each else "rows", sizes.columns
+        strip = STRIP if sizes.each else WIDE_STRIP
+        work = sizes.named * min(wide, strip)
+    strips = -(-wide // strip)
     table = np.array([sizes.rows, sizes.named, sizes.columns, strips, strip], np.int64)
-    chunk = max(1, PIECE // max(sizes.named * min(sizes.columns, strip), 1))
+    chunk = max(1, PIECE // max(work, 1))
     kernel = _address(kind, how, walk)
     wrong = np.zeros(1, np.int64)
     calls.launch(kernel, sizes.batch * strips, chunk, table, whole, part, index, wrong)

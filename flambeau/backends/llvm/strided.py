@@ -109,7 +109,7 @@ def _turned(sizes: Dims, steps: Dims, item_bytes: int) -> Route | None:
 
 
 def _step(stride: int) -> int | str:
-    return stride if stride in (0, 1) else "many"
+    return stride if stride in (-1, 0, 1) else "many"
 
 
 @functools.cache

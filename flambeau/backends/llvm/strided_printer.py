@@ -20,7 +20,10 @@ STRIP = 128
 
 
 class Walk(NamedTuple):
-    """The number of dimensions, and how far apart an input's items of a row lie: 0, 1 or "many"."""
+    """The number of dimensions, and how far apart an input's items of a row lie.
+
+    0, 1, -1 (they lie side by side, the first one last) or "many".
+    """
 
     rank: int
     steps: tuple[int | str, ...]
@@ -99,12 +102,24 @@ class StridedPrinter:
             elif self.walk.steps[number] == 1:
                 load = printer.load_vector(self.e, item.kind, bases[number], index, mask)
                 values.append(load)
+            elif self.walk.steps[number] == -1 and mask is None:
+                values.append(load_backward(self.e, item.kind, bases[number], index))
             else:
                 step = self.strides[number][-1]
                 values.append(gather(self.e, item.kind, bases[number], index, step, mask))
         run_steps(self.e, self.program.steps, values)
         for base, number in zip(outs, self.program.outputs, strict=True):
             printer.store_vector(self.e, values[number], base, index, mask)
+
+
+def load_backward(e: Emitter, kind: str, base: str, index: str) -> Value:
+    """Read items that lie side by side before `base`, from the `index`-th on backward."""
+    last = e.assign(f"sub i64 {1 - e.lanes}, {index}")
+    found = printer.load_vector(e, kind, base, last, None)
+    picks = ", ".join(f"i32 {lane}" for lane in range(e.lanes - 1, -1, -1))
+    vector = e.type(kind)
+    return e.value(kind, f"shufflevector {vector} {found.text}, {vector} poison, "
+                         f"<{e.lanes} x i32> <{picks}>")
 
 
 def gather(e: Emitter, kind: str, base: str, index: str, step: str, mask: str | None) -> Value:
