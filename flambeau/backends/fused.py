@@ -27,8 +27,16 @@ def _clip(x: Any, low: Any, high: Any) -> Any:
     return x if high is None else np.minimum(x, high)
 
 
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z``; float32 rounded once: in float64 the product is exact."""
+    if x.dtype != np.float32:
+        return x * y + z
+    return (np.multiply(x, np.float32(y), dtype=np.float64) + z).astype(np.float32)
+
+
 ON_ARRAYS = SimpleNamespace(
     abs=np.abs,
+    fma=_fma,
     exp=np.exp,
     expm1=np.expm1,
     log=np.log,
@@ -71,13 +79,18 @@ def forward(formula: Formula) -> Callable[..., Any]:
 
 
 def pointwise(
-    formula: Formula, args: Sequence[Any], params: Mapping[str, Any] | None = None, on: bool = True
+    formula: Formula,
+    args: Sequence[Any],
+    params: Mapping[str, Any] | None = None,
+    on: bool = True,
+    out: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Run a formula as one kernel; None when the case is not covered.
 
     Arrays are those that `large.pointwise` takes, of float32 or float64; numbers may change from
     call to call, other parameters make a kernel of their own. The formula's first argument is the
-    namespace of functions where `on`.
+    namespace of functions where `on`. `out` is written where given: C-contiguous, of the result's
+    shape and dtype; it may be an operand itself.
     """
     params = params or {}
     lead = large.lead_of(args)
@@ -101,12 +114,16 @@ def pointwise(
     if None in layouts or not whole:
         layouts = [v if isinstance(v, tuple) else "array" for v in layouts]
         kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
-        return None if kernel is None else large.anyhow(kernel.program, ins, kernel.outputs[0])
+        return None if kernel is None or out is not None else large.anyhow(kernel.program, ins, kernel.outputs[0])
     kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
     if kernel is None:
         return None
-    out = memory.empty(lead.shape, kernel.outputs[0])
-    kernel.run((out,), ins, True)
+    fresh = out is None
+    if out is None:
+        out = memory.empty(lead.shape, kernel.outputs[0])
+    elif not large.usable_out(llvm, out, lead.shape, kernel.outputs[0], ins):
+        return None
+    kernel.run((out,), ins, fresh)
     return out
 
 

@@ -170,7 +170,7 @@ def _run(
     fresh = out is None
     if out is None:
         out = memory.empty(lead.shape, dtype)
-    elif not _usable_out(llvm, out, lead.shape, dtype, ins):
+    elif not usable_out(llvm, out, lead.shape, dtype, ins):
         return None
     kernel.run((out,), ins, fresh)
     return out
@@ -252,13 +252,14 @@ def _kernel(name: str, char: str, layouts: tuple[str, ...]) -> Any:
     return llvm.calls.pointwise_kernel(program.Pointwise(inputs, (step,), (len(inputs),)))
 
 
-def _usable_out(
+def usable_out(
     llvm: SimpleNamespace,
     out: np.ndarray,
     shape: tuple[int, ...],
     dtype: np.dtype,
     ins: list[np.ndarray],
 ) -> bool:
+    """Whether a kernel can write its result into `out`."""
     if type(out) is not np.ndarray or out.shape != shape or out.dtype != dtype:
         return False
     flags = out.flags

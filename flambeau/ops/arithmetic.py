@@ -7,21 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.base import dtypes
+from flambeau.base.device import strided
 from flambeau.core.face import in_place_twin, public, show, with_out
+from flambeau.core.inplace import bump, check_inplace
 from flambeau.core.kinds import pointwise
+from flambeau.core.modes import MODES
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import (
     apply_pointwise,
     binary_entry,
     constant,
     in_place_entry,
+    is_plain,
     operator_fallback,
 )
 from flambeau.core.promote import NUMBERS, result_type
 from flambeau.core.tensor import Tensor
 
 ndarray = np.ndarray
+LARGE = 1 << 15
 PAIR = ("input", "other")
 TWO_BOOLS = ("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
              "or `logical_xor()` operator instead.")
@@ -81,10 +87,42 @@ def _sub_operator_fallback(op: Op, operands: tuple) -> Any:
 _sub = binary_entry(_sub.op, np.subtract, _sub_fallback)
 
 
-def _scaled(input: Any, other: Any, alpha: Any) -> Any:
+# The products of floats are not rounded before they are added.
+def _plus(on: Any, input: Any, other: Any, alpha: Any) -> Any:
+    return on.fma(other, alpha, input)
+
+
+def _minus(on: Any, input: Any, other: Any, alpha: Any) -> Any:
+    return on.fma(other, -alpha, input)
+
+
+_add_scaled = pointwise("add_scaled", fused.forward(_plus),
+                        (lambda g: g, lambda g, alpha: g * alpha), inputs=PAIR, params=("alpha",),
+                        places=None, quick=True, node="Add")
+_sub_scaled = pointwise("sub_scaled", fused.forward(_minus),
+                        (lambda g: g, lambda g, alpha: g * -alpha), inputs=PAIR, params=("alpha",),
+                        places=None, quick=True, node="Sub")
+
+
+def _has_strides(x: Any) -> bool:
+    """Whether ``x`` is a tensor, and not a sparse one."""
+    return isinstance(x, Tensor) and x.layout is strided
+
+
+def _with_scaled(plain: Callable, scaled: Callable, input: Any, other: Any, alpha: Any) -> Tensor:
+    """``plain(input, alpha * other)``; floats by ``scaled``, which does both at once."""
     if alpha == 1 and type(alpha) is int:
-        return other
+        return plain(input, other)
     held = result_type([input, other])
+    if held.category == dtypes.FLOAT and isinstance(alpha, (int, float)) and (
+            _has_strides(input) and _has_strides(other)):
+        if held.itemsize < 4:
+            alpha = held.np.type(alpha)
+        return scaled(input, other, alpha=float(alpha))
+    return plain(input, _scaled(held, other, alpha))
+
+
+def _scaled(held: dtypes.dtype, other: Any, alpha: Any) -> Any:
     if isinstance(alpha, bool) and held is not dtypes.bool_:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and held.category < dtypes.FLOAT:
@@ -106,13 +144,13 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> torch.add(torch.tensor([1, 2]), torch.tensor([3, 4]), alpha=10)
     tensor([31, 42])
     """
-    return _add(input, _scaled(input, other, alpha))
+    return _with_scaled(_add, _add_scaled, input, other, alpha)
 
 
 @public("torch", "Tensor", out=True, aliases=("subtract",))
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``, broadcast; bool tensors are refused."""
-    return _sub(input, _scaled(input, other, alpha))
+    return _with_scaled(_sub, _sub_scaled, input, other, alpha)
 
 
 @public("torch")
@@ -123,7 +161,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         raise TypeError(f"rsub() received an invalid combination of arguments - got {got}, but "
                         "expected one of:\n * (Tensor input, Tensor other, *, Number alpha = 1)"
                         "\n * (Tensor input, Number other, Number alpha = 1)")
-    return _sub(other, _scaled(other, input, alpha))
+    return _with_scaled(_sub, _sub_scaled, other, input, alpha)
 
 
 @public("torch", "Tensor", out=True, aliases=("multiply",))
@@ -284,13 +322,30 @@ def install_operator(name: str, function: Callable, forward: Callable, *,
         setattr(Tensor, f"__i{name}__", in_place_operator(twin, name))
 
 
-def _with_alpha(function: Callable, short: Callable, name: str) -> Callable:
+def _writes_scaled(formula: Callable, t: Tensor, other: Any, alpha: Any) -> bool:
+    """Write a formula of large arrays into the first of them, where that needs no history."""
+    if not isinstance(other, Tensor) or not isinstance(alpha, (int, float)):
+        return False
+    a, b = t._a, other._a
+    if type(a) is not ndarray or type(b) is not ndarray or a.shape != b.shape or (
+            a.size < LARGE or MODES.grad and not (is_plain(t) and other._node is None)):
+        return False
+    check_inplace(t)
+    if fused.pointwise(formula, (a, b), {"alpha": float(alpha)}, out=a) is None:
+        return False
+    bump(t)
+    return True
+
+
+def _with_alpha(function: Callable, short: Callable, name: str, formula: Callable) -> Callable:
     """The in-place form of ``add`` or ``sub``."""
     scaled = in_place_twin(function, name)
 
     def twin(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         if alpha == 1 and type(alpha) is int:
             return short(self, other)
+        if _writes_scaled(formula, self, other, alpha):
+            return self
         return scaled(self, other, alpha=alpha)
 
     twin.__name__ = twin.__qualname__ = f"{name}_"
@@ -317,8 +372,8 @@ def _install_arithmetic() -> None:
              for name, ufunc, function in (("add", np.add, _add), ("sub", np.subtract, _sub),
                                            ("mul", np.multiply, _mul),
                                            ("div", np.true_divide, _div))}
-    add_ = _with_alpha(add, short["add"], "add")
-    sub_ = _with_alpha(sub, short["sub"], "sub")
+    add_ = _with_alpha(add, short["add"], "add", _plus)
+    sub_ = _with_alpha(sub, short["sub"], "sub", _minus)
     div_ = _with_rounding(short["div"])
     for function, names in ((add_, ("add_",)), (sub_, ("sub_", "subtract_")),
                             (short["mul"], ("mul_", "multiply_")), (div_, ("div_", "divide_"))):
