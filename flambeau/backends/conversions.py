@@ -7,11 +7,12 @@ import numpy as np
 
 from flambeau.backends import large, memory
 
-# floats do not go to integers here: what is out of range has no value
 _CASTS = frozenset({
     *[(a, b) for a in ("float16", "bfloat16", "float64") for b in ("float32",)],
     *[("float32", b) for b in ("float16", "bfloat16", "float64")],
     *[(a, b) for a in ("int32", "int64", "bool") for b in ("float32", "float64")],
+    *[(a, b) for a in ("float32", "float64") for b in ("int32", "int64", "bool")],
+    *[(a, "bool") for a in ("int32", "int64")],
     ("int32", "int64"), ("int64", "int32"), ("bool", "int32"), ("bool", "int64"),
 })
 HALVES = frozenset(("float16", "bfloat16"))
@@ -27,7 +28,8 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         found = _converted(array, dtype)
         if found is not None:
             return found
-    return array.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        return array.astype(dtype)
 
 
 def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
@@ -137,16 +139,26 @@ def half_pointwise(name: str, operands: Any) -> np.ndarray | None:
             ins.append(np.array(item, np.float32))
         else:
             return None
-    kernel = _half_kernel(name, tuple([a.dtype for a in ins]), lead.dtype)
-    return large.anyhow(kernel.program, ins, kernel.outputs[0])
+    layouts = tuple([large.dense_layout(a, lead.shape) for a in ins])
+    dtypes = tuple([a.dtype for a in ins])
+    if None in layouts:
+        kernel = _half_kernel(name, dtypes, ("array",) * len(ins), lead.dtype)
+        return large.anyhow(kernel.program, ins, kernel.outputs[0])
+    kernel = _half_kernel(name, dtypes, layouts, lead.dtype)
+    out = memory.empty(lead.shape, kernel.outputs[0])
+    kernel.run((out,), ins, True)
+    return out
 
 
 @functools.cache
-def _half_kernel(name: str, dtypes: tuple[np.dtype, ...], dtype: np.dtype) -> Any:
+def _half_kernel(
+    name: str, dtypes: tuple[np.dtype, ...], layouts: tuple[str, ...], dtype: np.dtype
+) -> Any:
     llvm = large.load()
     assert llvm is not None
     b = llvm.expressions.Builder()
-    result = b.step(name, *[b.input(llvm.calls.KINDS[d]).cast("f32") for d in dtypes])
+    operands = [b.input(llvm.calls.KINDS[d], layout) for d, layout in zip(dtypes, layouts)]
+    result = b.step(name, *[x.cast("f32") for x in operands])
     if result.kind != "bool":
         result = result.cast(llvm.calls.KINDS[dtype])
     return llvm.calls.pointwise_kernel(b.pointwise(result))

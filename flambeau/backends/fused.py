@@ -114,7 +114,9 @@ def pointwise(
     if None in layouts or not whole:
         layouts = [v if isinstance(v, tuple) else "array" for v in layouts]
         kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
-        return None if kernel is None or out is not None else large.anyhow(kernel.program, ins, kernel.outputs[0])
+        if kernel is None or out is not None:
+            return None
+        return large.anyhow(kernel.program, ins, kernel.outputs[0])
     kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
     if kernel is None:
         return None
@@ -169,7 +171,7 @@ def choose(
     operands = (mask, first, second)
     kind = llvm.calls.KINDS[first.dtype]
     shape = np.broadcast_shapes(*[a.shape for a in operands])
-    layouts = tuple([_dense_layout(a, shape) for a in operands])
+    layouts = tuple([large.dense_layout(a, shape) for a in operands])
     if None in layouts and out is not None:
         return None
     if None in layouts:
@@ -181,15 +183,6 @@ def choose(
         out = memory.empty(shape, first.dtype)
     _choosing(kind, layouts).run((out,), operands, fresh)
     return out
-
-
-def _dense_layout(a: np.ndarray, shape: tuple[int, ...]) -> str | None:
-    """How a dense array of this shape, or one item, lies over the elements; None for others."""
-    if not (a.flags.c_contiguous and a.flags.aligned):
-        return None
-    if a.shape == shape:
-        return "array"
-    return "scalar" if a.size == 1 else None
 
 
 @functools.cache

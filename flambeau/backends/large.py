@@ -75,8 +75,9 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     """Apply one instruction item by item; None when the case is not covered.
 
     operands: ndarrays of one dtype (float32, float64, int32, int64) that broadcast to 32,768 items
-    or more, and Python numbers. Comparisons give bool. The result's axes lie in memory in the order of the first operand's that is not repeated. `out` is
-    written where given: C-contiguous, of the result's shape and dtype; it may be an operand itself.
+    or more, and Python numbers. Comparisons give bool. The result's axes lie in memory in the order
+    of the first operand's that is not repeated. `out` is written where given: C-contiguous, of the
+    result's shape and dtype; it may be an operand itself.
 
     >>> import numpy as np
     >>> ones = np.ones(100_000, np.float32)
@@ -193,6 +194,15 @@ def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
     if item.shape == (*lead.shape[:-1], 1):
         return item, "column"
     return item, None
+
+
+def dense_layout(a: np.ndarray, shape: tuple[int, ...]) -> str | None:
+    """How a dense array of this shape, or one item, lies over the elements; None for others."""
+    if not (a.flags.c_contiguous and a.flags.aligned):
+        return None
+    if a.shape == shape:
+        return "array"
+    return "scalar" if a.size == 1 else None
 
 
 def walks_rows(layouts: Sequence[str | None], lead: np.ndarray) -> bool:

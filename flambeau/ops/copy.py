@@ -21,6 +21,8 @@ from flambeau.core.pointwise import is_plain
 from flambeau.core.storage import root_of
 from flambeau.core.tensor import Tensor, share
 
+I64 = np.dtype(np.int64)
+
 CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
                params=("memory_format",))
 ALIAS = view("alias", lambda a: a[...], lambda g: g)
@@ -30,7 +32,7 @@ def _cast(a: np.ndarray, dtype: dtype) -> np.ndarray:
     if a.dtype.kind == "c" and not dtype.is_complex:
         a = a.real
     if dtype.name.startswith("uint") and a.dtype.kind == "f":
-        return a.astype(np.int64).astype(dtype.np)
+        return astype(a, I64).astype(dtype.np)
     return astype(a, dtype.np)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import libm
+from flambeau.backends import fills, libm, memory
+from flambeau.backends.conversions import write
 from flambeau.base import device as devices
 from flambeau.base import dtypes
 from flambeau.base.device import as_device
@@ -21,6 +22,8 @@ from flambeau.core.promote import number_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import array_of, finish_new, sizes_from
 from flambeau.ops.copy import cast
+
+LARGE = 1 << 15
 
 
 @public("torch")
@@ -158,7 +161,8 @@ def _filled(name: str, make: Callable) -> None:
         array = array_like(f"{name}_like", input, dtype, memory_format)
         fill = _FILLS[name]
         if fill is not None:
-            array.fill(fill)
+            if array.size < LARGE or not write(array, fill):
+                array.fill(fill)
         elif FILLING:
             fill_blank(array)
         return finish_new(array, device, requires_grad)
@@ -207,6 +211,8 @@ def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
     a = getattr(input._a, "array", input._a)
     if type(a) is not np.ndarray:
         return np.empty(input._a.shape, held.np)
+    if a.size >= LARGE and a.flags.c_contiguous:
+        return memory.empty(a.shape, held.np)
     return np.empty_like(a, held.np, order=_order_of(a), subok=False)
 
 
@@ -224,8 +230,12 @@ def _blank(shape: tuple[int, ...], held: np.dtype) -> np.ndarray:
     return fill_blank(array) if FILLING else array
 
 
+def _ones(shape: tuple[int, ...], held: np.dtype) -> np.ndarray:
+    return np.ones(shape, held) if math.prod(shape) < LARGE else fills.full(shape, held, 1)
+
+
 _filled("zeros", np.zeros)
-_filled("ones", np.ones)
+_filled("ones", _ones)
 _filled("empty", _blank)
 
 
@@ -235,8 +245,12 @@ def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> n
     if to is None:
         to = dtypes.default_for(category_of(value if not isinstance(value, np.ndarray)
                                             else value.item()))
-    array = np.empty(sizes_from(name, (size,)), to.np)
-    array[...] = value if isinstance(value, np.ndarray) else number_array(value, to.np)
+    shape = sizes_from(name, (size,))
+    number = value if isinstance(value, np.ndarray) else number_array(value, to.np)
+    if math.prod(shape) >= LARGE and number.dtype == to.np:
+        return fills.full(shape, to.np, number)
+    array = np.empty(shape, to.np)
+    array[...] = number
     return array
 
 
@@ -259,7 +273,9 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, lay
     """``full`` of the shape and dtype of ``input``."""
     array = array_like("full_like", input, dtype, memory_format)
     value = fill_value._a if isinstance(fill_value, Tensor) else fill_value
-    array[...] = value if isinstance(value, np.ndarray) else number_array(value, array.dtype)
+    number = value if isinstance(value, np.ndarray) else number_array(value, array.dtype)
+    if array.size < LARGE or not write(array, number):
+        array[...] = number
     return finish_new(array, device, requires_grad)
 
 
@@ -363,8 +379,14 @@ def arange(*bounds: Any, dtype: dtype | None = None, layout: Any = None, device:
 def _range_array(start: Any, end: Any, step: Any, to: dtype) -> np.ndarray:
     if to.category == dtypes.INT:
         start, end, step = int(start), int(end), int(step)
+        found = fills.spaced(len(range(start, end, step)), to.np, start, step)
+        if found is not None:
+            return found
         return np.arange(start, end, step, dtype=np.int64).astype(to.np, copy=False)
     count = math.ceil((end - start) / step)
+    found = fills.spaced(count, to.np, start, step)
+    if found is not None:
+        return found
     wide = np.float64 if to.itemsize >= 4 else np.float32
     return (start + np.arange(count, dtype=np.int64) * wide(step)).astype(to.np)
 
@@ -390,6 +412,10 @@ def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
     wide = held.compute if held.category >= dtypes.FLOAT else np.dtype(np.float64)
     low, high = (_in(held, x).astype(wide)[()] for x in (start, end))
     step = (high - low) / wide.type(max(steps - 1, 1))
+    if held.np == np.float32:
+        found = fills.spaced(steps, held.np, float(low), float(step), float(high))
+        if found is not None:
+            return found
     at = np.arange(steps)
     if held.compute is not held.np:
         step = step.astype(held.np)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fills
 from flambeau.backends.conversions import dense
 from flambeau.base.shapes import Size, broadcast, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
@@ -200,8 +201,9 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     return input.index_select(dim, order)  # type: ignore[attr-defined]
 
 
-def _triangle(name: str, keep: Any) -> Any:
-    op = linear(name, lambda a, diagonal: keep(a, diagonal),
+def _triangle(name: str) -> Any:
+    lower = name == "tril"
+    op = linear(name, lambda a, diagonal: fills.triangle(a, diagonal, lower),
                 lambda g, diagonal: apply(op, (g,), {"diagonal": diagonal}),
                 params=("diagonal",), batch=_batch_front)
 
@@ -210,7 +212,7 @@ def _triangle(name: str, keep: Any) -> Any:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         return apply(op, (input,), {"diagonal": diagonal})
 
-    side = "below" if name == "tril" else "above"
+    side = "below" if lower else "above"
     function.__doc__ = f"Matrices with the elements on and {side} a diagonal; zeros elsewhere."
     return public("torch", "Tensor", out=True, inplace=True, name=name)(function)
 
@@ -219,8 +221,8 @@ def _batch_front(op: Any, inputs: Sequence[Any], bdims: Sequence[Any], **params:
     return apply(op, (inputs[0].movedim(bdims[0], 0),), params), 0
 
 
-tril = _triangle("tril", np.tril)
-triu = _triangle("triu", np.triu)
+tril = _triangle("tril")
+triu = _triangle("triu")
 
 
 def _embed_forward(a: np.ndarray, offset: int, dim1: int, dim2: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from flambeau.backends.llvm import host
+
 # the half kinds travel as their bits
 LLVM_TYPE = {
     "f32": "float",
@@ -19,6 +21,7 @@ SUFFIX = {**LLVM_TYPE, "f32": "f32", "f64": "f64"}
 BITS_OF = {"f32": "i32", "f64": "i64"}
 FLOATS = ("f32", "f64")
 HALVES = ("f16", "bf16")
+LEAST = {"i32": -(1 << 31), "i64": -(1 << 63)}
 
 
 class Value(NamedTuple):
@@ -182,19 +185,35 @@ class Emitter:
         return self.value(kind, f"bitcast {self.type(a.kind)} {a.text} to {self.type(kind)}")
 
     def convert(self, a: Value, kind: str) -> Value:
-        """Value-preserving where it can be; floats never go to integers here, bool excepted."""
+        """Value-preserving where it can be; floats lose what is behind the point.
+
+        What is out of an integer's range, or no number, becomes the least integer, as on x86.
+        """
         if a.kind == kind:
             return a
         if a.kind in HALVES or kind in HALVES:
             return self._convert_half(a, kind)
+        if a.kind in FLOATS and kind in LEAST:
+            return self._to_integer(a, kind)
         name = _conversion(a.kind, kind)
         if name == "test":
             return self.compare("une" if a.kind in FLOATS else "ne", a, 0)
         return self.value(kind, f"{name} {self.type(a.kind)} {a.text} to {self.type(kind)}")
 
+    def _to_integer(self, a: Value, kind: str) -> Value:
+        least = float(LEAST[kind])
+        # float64 has numbers between the least int32 and the next integer below it
+        below = ("ogt", least - 1) if (a.kind, kind) == ("f64", "i32") else ("oge", least)
+        inside = self.bit_and(self.compare(below[0], a, below[1]), self.compare("olt", a, -least))
+        safe = self.select(inside, a, 0.0)
+        found = self.value(kind, f"fptosi {self.type(a.kind)} {safe.text} to {self.type(kind)}")
+        return self.select(inside, found, LEAST[kind])
+
     # half kinds: float32 is the only way in and out, with rounding to the nearest even
 
     def _convert_half(self, a: Value, kind: str) -> Value:
+        if "f16" in (a.kind, kind) and host.converts_halves():
+            return self._convert_by_host(a, kind)
         if a.kind in HALVES:
             text = f"zext {self.type(a.kind)} {a.text} to {self.type('i32')}"
             bits = self.value("i32", text)
@@ -203,6 +222,15 @@ class Emitter:
         bits = self.bitcast(self.convert(a, "f32"), "i32")
         narrow = self._to_half(bits) if kind == "f16" else self._to_bfloat(bits)
         return self.value(kind, f"trunc {self.type('i32')} {narrow.text} to {self.type(kind)}")
+
+    def _convert_by_host(self, a: Value, kind: str) -> Value:
+        half, single = f"<{self.lanes} x half>", self.type("f32")
+        if a.kind == "f16":
+            bits = self.assign(f"bitcast {self.type('f16')} {a.text} to {half}")
+            return self.convert(self.value("f32", f"fpext {half} {bits} to {single}"), kind)
+        wide = self.convert(a, "f32")
+        narrow = self.assign(f"fptrunc {single} {wide.text} to {half}")
+        return self.value("f16", f"bitcast {half} {narrow} to {self.type('f16')}")
 
     def _from_half(self, bits: Value) -> Value:
         body = self.shift_left(self.bit_and(bits, 0x7FFF), 13)
@@ -258,8 +286,6 @@ def _conversion(source: str, target: str) -> str:
         return "uitofp" if target in FLOATS else "zext"
     if source in FLOATS and target in FLOATS:
         return "fpext" if target == "f64" else "fptrunc"
-    if source in FLOATS:
-        raise ValueError(f"no conversion from {source} to {target}: out of range has no value")
     if target in FLOATS:
         return "sitofp"
     return "sext" if target == "i64" else "trunc"

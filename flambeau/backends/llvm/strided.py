@@ -13,8 +13,11 @@ from flambeau.backends.llvm.program import Pointwise
 # bytes of outputs in one piece of work
 CHUNK_BYTES = 1 << 16
 MAX_RANK = 6
+# fewer rows than this are cut into pieces, of columns between these
+FEW_ROWS = 32
+LEAST_PIECE, MOST_PIECE = 1 << 8, 1 << 13
 # shorter rows take longer to start than to walk
-MIN_COLUMNS = 16
+MIN_COLUMNS = 8
 
 Dims = tuple[int, ...]
 
@@ -88,13 +91,27 @@ def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
             return turned
     if len(sizes) > MAX_RANK or sizes[-1] < MIN_COLUMNS:
         return None
-    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept]))
+    if len(sizes) < MAX_RANK:
+        sizes, kept = _shared(sizes, kept)
     columns = sizes[-1]
+    # no more than a row has
+    lanes = min(1 << (columns.bit_length() - 1), strided_printer.MOST_LANES)
+    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept]), lanes)
     chunk = max(1, CHUNK_BYTES // (item_bytes * columns))
     if "many" in walk.steps:
         chunk = -(-chunk // strided_printer.ROWS) * strided_printer.ROWS
     numbers = (*sizes, *[step for stride in kept for step in stride])
     return Route(_address(program, walk), math.prod(sizes) // columns, chunk, numbers)
+
+
+def _shared(sizes: Dims, strides: list[Dims]) -> tuple[Dims, list[Dims]]:
+    """Cut long rows into pieces, where there are few rows for threads to share."""
+    columns = sizes[-1]
+    piece = math.gcd(columns, MOST_PIECE)
+    if math.prod(sizes[:-1]) >= FEW_ROWS or columns < 2 * piece or piece < LEAST_PIECE:
+        return sizes, strides
+    cut = [(*s[:-1], s[-1] * piece, s[-1]) for s in strides]
+    return (*sizes[:-1], columns // piece, piece), cut
 
 
 def _turned(sizes: Dims, steps: Dims, item_bytes: int) -> Route | None:

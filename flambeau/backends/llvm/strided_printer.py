@@ -17,16 +17,19 @@ from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise
 
 ROWS = 16
 STRIP = 128
+MOST_LANES = 64
 
 
 class Walk(NamedTuple):
     """The number of dimensions, and how far apart an input's items of a row lie.
 
-    0, 1, -1 (they lie side by side, the first one last) or "many".
+    0, 1, -1 (they lie side by side, the first one last) or "many". `lanes` is the most items that
+    are processed at once.
     """
 
     rank: int
     steps: tuple[int | str, ...]
+    lanes: int = MOST_LANES
 
 
 class StridedPrinter:
@@ -145,7 +148,7 @@ def print_strided(program: Pointwise, vector_bytes: int, walk: Walk) -> str:
     """Return the module of a program, whose inputs' layouts the walk replaces."""
     stored = [item.kind for item in program.inputs]
     stored += [program.kinds[number] for number in program.outputs]
-    e = Emitter(lanes_for(tuple(stored), vector_bytes))
+    e = Emitter(min(lanes_for(tuple(stored), vector_bytes), walk.lanes))
     e.label("entry")
     strided = StridedPrinter(program, e, walk)
     columns = strided.sizes[-1]

@@ -110,3 +110,20 @@ def test_writing_in_place(dtype):
     assert not conversions.write(np.zeros_like(x), x.astype(np.int32))
     np.testing.assert_array_equal(conversions.copied(x), x)
     assert conversions.copied(x.T).flags.f_contiguous
+
+
+EDGES = [0, -0.0, 1.5, -1.5, 2147483647, 2147483648, -2147483648, -2147483649, -2147483648.5,
+         2147483647.5, 9.2e18, 9.3e18, -9.3e18, -(2.0**63), np.inf, -np.inf, np.nan, 1e30, 0.999,
+         4294967296.0, -2147483904.0]
+
+
+@pytest.mark.parametrize("target", [np.int32, np.int64, np.bool_])
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+def test_floats_out_of_range_become_the_least_integer(source, target):
+    a = np.tile(np.array(EDGES, source), 2000)
+    kept = np.trunc(a.astype(np.float64))
+    least = 0 if target is np.bool_ else np.iinfo(target).min
+    inside = (kept >= least) & (kept < -float(least))
+    with np.errstate(invalid="ignore"):
+        want = a != 0 if target is np.bool_ else np.where(inside, kept, least).astype(target)
+    np.testing.assert_array_equal(conversions.astype(a, np.dtype(target)), want)
