@@ -62,6 +62,7 @@ def triangle(a: np.ndarray, diagonal: int, lower: bool) -> np.ndarray:
     flags = a.flags
     if a.size >= large.MIN_ITEMS and flags.c_contiguous and not a.dtype.hasobject:
         if large.load() is not None:
+            # with llvmlite, once kernels are there
             from flambeau.backends.llvm import triangles
 
             out = memory.empty(a.shape, a.dtype)
