@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.backends import large
 from flambeau.backends.conversions import astype
+from flambeau.backends.memory_order import in_rows
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
 from flambeau.core.modes import INFERENCE, MODES
@@ -92,6 +93,8 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
         out = op.forward(a, **params)
         if type(out) is not ndarray:
             out = np.asarray(out)
+        if op.in_rows and not out.flags.c_contiguous:
+            out = out.copy()
     else:
         out = run_forward(op, (a,), params)
     t = new_tensor(Tensor)
@@ -144,8 +147,11 @@ def _narrowed(a: ndarray, d: np.dtype) -> ndarray:
 
 def _as_arrays(op: Op, out: Any) -> Any:
     if op.multiple:
-        return [a if type(a) is ndarray else np.asarray(a) for a in out]
-    return out if type(out) is ndarray else np.asarray(out)
+        out = [a if type(a) is ndarray else np.asarray(a) for a in out]
+        return [in_rows(a) for a in out] if op.in_rows else out
+    if type(out) is not ndarray:
+        out = np.asarray(out)
+    return in_rows(out) if op.in_rows else out
 
 
 def edge_of(t: Tensor | None) -> Any:

@@ -136,9 +136,11 @@ def reduction(name: str, forward: Callable, grad: Formula, *, inputs: Sequence[s
     a gradient per output.
     """
     formulas = () if multiple else (grad,)
-    return Op(name, forward, inputs, kind="reduction", formulas=formulas,
-              joint=grad if multiple else None, params=params, node=node, multiple=multiple,
-              widen=widen, jvp=jvp, batch=batch)
+    op = Op(name, forward, inputs, kind="reduction", formulas=formulas,
+            joint=grad if multiple else None, params=params, node=node, multiple=multiple,
+            widen=widen, jvp=jvp, batch=batch)
+    op.in_rows = True
+    return op
 
 
 def opaque(name: str, forward: Callable, *, inputs: Sequence[str] = ("input",),

@@ -59,6 +59,9 @@ class Op:
         if kind != "sparse":  # those have no arrays to run on
             OPS[name] = self
 
+    # Whether results lie row by row, however the inputs do.
+    in_rows = False
+
     # Formulas for plain arrays, beside those for tensors, where these take tensors only.
     array_formulas: tuple | None = None
 

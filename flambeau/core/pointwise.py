@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.backends import large
 from flambeau.backends.conversions import astype, half_pointwise
+from flambeau.backends.memory_order import in_rows
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
@@ -67,6 +68,8 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
         out = np.asarray(out)
     if result is not None and out.dtype != result:
         out = astype(out, result)
+    if op.in_rows:
+        out = in_rows(out)
     tensors = [x if isinstance(x, Tensor) else Number(x) for x in operands]
     return finish(op, tensors, params, out)
 

@@ -154,7 +154,7 @@ def _as_number(name: str, kind: type) -> None:
     def convert(self: Tensor) -> Any:
         a = self._a
         if a.size != 1:
-            raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
+            raise ValueError("only one element tensors can be converted to Python scalars")
         return kind(plain(self, f"{kind.__name__}()").item())
 
     convert.__name__ = name

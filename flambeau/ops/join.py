@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
+from flambeau.backends.memory_order import in_format_of
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply, finish
@@ -63,7 +64,8 @@ def _joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
     if first is None or len(arrays) * first.nbytes < memory.THRESHOLD or not (
             -first.ndim <= dim < first.ndim) or any([a.ndim != first.ndim or
                                                      a.dtype != first.dtype for a in arrays]):
-        return np.concatenate(arrays, dim)
+        found = np.concatenate(arrays, dim)
+        return found if found.flags.c_contiguous else in_format_of(found, arrays[0])
     shape = list(first.shape)
     shape[dim] = sum([a.shape[dim] for a in arrays])
     return np.concatenate(arrays, dim, out=memory.empty(tuple(shape), first.dtype))
@@ -76,7 +78,8 @@ CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, par
 def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     shape = arrays[0].shape
     if dim or not shape:
-        return np.stack(arrays, axis=dim)
+        found = np.stack(arrays, axis=dim)
+        return found if found.flags.c_contiguous else in_format_of(found, arrays[0])
     return _joined(arrays, 0).reshape(len(arrays), *shape)
 
 

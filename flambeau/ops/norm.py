@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import norm_kernels
+from flambeau.backends.memory_order import in_format_of
 from flambeau.backends.row_kernels import MIN_ITEMS
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
@@ -47,7 +48,7 @@ def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes
         y *= w.reshape(affine)
     if b is not None:
         y += b.reshape(affine)
-    return y.reshape(x.shape), mean, rstd
+    return in_format_of(y.reshape(x.shape), x), mean, rstd
 
 
 def _moments(v: Tensor, axes: tuple, eps: float) -> tuple[Tensor, Tensor]:
@@ -174,6 +175,7 @@ def _declare(name: str) -> Op:
 NATIVE_LAYER_NORM = _declare("native_layer_norm")
 NATIVE_BATCH_NORM = _declare("native_batch_norm")
 NATIVE_GROUP_NORM = _declare("native_group_norm")
+NATIVE_LAYER_NORM.in_rows = True
 
 
 def _check_float(input: Tensor, kernel: str) -> None:
@@ -264,7 +266,7 @@ def _eval_forward(x: ndarray, w: ndarray | None, b: ndarray | None, mean: ndarra
         shift = -mean * scale if b is None else b - mean * scale
         if (found := norm_kernels.scale_channels(x, scale, shift)) is not None:
             return found
-    y = (x - mean.reshape(affine)) * scale.reshape(affine)
+    y = in_format_of((x - mean.reshape(affine)) * scale.reshape(affine), x)
     return y if b is None else y + b.reshape(affine)
 
 

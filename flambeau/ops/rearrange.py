@@ -206,6 +206,7 @@ def _triangle(name: str) -> Any:
     op = linear(name, lambda a, diagonal: fills.triangle(a, diagonal, lower),
                 lambda g, diagonal: apply(op, (g,), {"diagonal": diagonal}),
                 params=("diagonal",), batch=_batch_front)
+    op.in_rows = True
 
     def function(input: Tensor, diagonal: int = 0) -> Tensor:
         if input._a.ndim < 2:

@@ -150,6 +150,8 @@ def _along(op: Op, input: Tensor, a: ndarray, dim: int, keepdim: bool) -> Tensor
     r = _add(a, axis=dim, keepdims=keepdim, out=...)
     if op is not SUM:
         np.divide(r, shape[dim], out=r)
+    if rank > 2 and not r.flags.c_contiguous:
+        r = r.copy()
     dims = (dim,)
     saved = (shape, dims, keepdim)
     if input._node is None:

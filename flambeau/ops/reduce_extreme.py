@@ -109,7 +109,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     """The smallest and the greatest element over ``dim``."""
     a = input._a
     dims = dims_of(dim, a.ndim)
-    if not a.size and (dim is None or a.ndim and not a.shape[dims[0]]):
+    if not a.size and dim is not None and a.ndim and not a.shape[dims[0]]:
+        raise IndexError(f"aminmax: Expected reduction dim {dims[0]} to have non-zero size.")
+    if not a.size and dim is None:
         raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the "
                            "operation has no identity.")
     if a.dtype.kind == "c":

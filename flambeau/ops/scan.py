@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
+from flambeau.backends.memory_order import in_rows
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.shapes import wrap_dim
@@ -39,7 +40,7 @@ def _accumulated(ufunc: np.ufunc, a: ndarray, dim: int, dtype: Any, reverse: boo
         a = np.flip(a, dim)
     r = ufunc.accumulate(a, axis=dim, dtype=dtype or _WIDE.get(a.dtype))
     r = r.astype(dtype or a.dtype, copy=False)
-    return np.ascontiguousarray(np.flip(r, dim)) if reverse else r
+    return in_rows(np.flip(r, dim) if reverse else r)
 
 
 CUMSUM = linear(
@@ -195,6 +196,7 @@ def _log_jvp(tangents: Any, out: Tensor, input: Tensor, *, dim: int, reverse: bo
 
 LOGCUMSUMEXP = opaque("logcumsumexp", _log_forward, grads=(_log_grad,), params=("dim", "reverse"),
                       widen=True, batch=along_batch, jvp=_log_jvp)
+LOGCUMSUMEXP.in_rows = True
 
 
 @public("torch", "Tensor", out=True)

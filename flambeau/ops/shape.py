@@ -495,9 +495,21 @@ def _stride(self: Tensor, dim: int | None = None) -> Any:
     a = self._a
     if a.size:
         steps = tuple([s // a.itemsize for s in a.strides])
+        if 0 in steps and 1 in a.shape:
+            steps = _with_new_dimensions(a.shape, steps)
     else:
         steps = contiguous_strides(a.shape)
     return steps if dim is None else steps[wrap_dim(dim, a.ndim)]
+
+
+def _with_new_dimensions(shape: tuple[int, ...], steps: Sequence[int]) -> tuple[int, ...]:
+    """The strides with those of dimensions of size 1 that were put in, for which NumPy has 0."""
+    found, beyond = [], 1
+    for n, step in zip(reversed(shape), reversed(steps)):
+        step = beyond if n == 1 and step == 0 else step
+        found.append(step)
+        beyond = n * step
+    return tuple(reversed(found))
 
 
 show(_stride, "stride", "Tensor")

@@ -102,6 +102,7 @@ SOFTMAX = composite(
 LOG_SOFTMAX = composite(
     "log_softmax", _log_softmax_compose, _log_softmax_forward, inputs=("input",), params=("dim",),
     grads=(lambda g, out, dim: quick(LOG_SOFTMAX_BACKWARD, g, out, dim=dim),))
+SOFTMAX.in_rows = LOG_SOFTMAX.in_rows = True
 
 
 def softmax(input: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:

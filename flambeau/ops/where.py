@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import conversions, fused
+from flambeau.backends.memory_order import in_rows
 from flambeau.base.dtypes import category_of, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
@@ -131,6 +132,7 @@ MASKED_FILL = pointwise(
     (lambda g, mask: masked_fill(g, mask, 0), None,
      lambda g, mask: choose(mask, g, 0)),
     inputs=("input", "mask", "value"), places=None).op
+MASKED_FILL.in_rows = True
 
 
 def _fill_value(input: Tensor, value: Any) -> Any:
@@ -184,7 +186,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         return TRANSFORMS.process(MASKED_FILL, operands, {})
     a = input._a
     try:
-        out = _select(mask._a, _plain_array(value, a.dtype), a)
+        out = in_rows(_select(mask._a, _plain_array(value, a.dtype), a))
     except ValueError:
         broadcast(a.shape, mask._a.shape)
         raise

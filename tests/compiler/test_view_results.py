@@ -86,3 +86,13 @@ def test_generated_views_are_traced(function, makers):
     for _ in range(4):
         assert torch.equal(step(x), function(x))
     assert "1 programs" in str(torch.compiler.explain(step))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x.masked_fill(x > 0, 1).view(-1), lambda x: x.softmax(1).view(-1) * 2,
+    lambda x: torch.cat([x, x]).view(-1), lambda x: x.cumsum(0).view(2, -1)])
+def test_results_that_lie_row_by_row_are_seen_flat(function):
+    step = torch.compile(function)
+    for _ in range(3):
+        x = torch.randn(4, 6).t()
+        assert torch.allclose(step(x), function(x))

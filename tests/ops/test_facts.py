@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+import flambeau as torch
 from tests.outcome import assert_same_outcome
 
 FACTS = [
@@ -59,3 +60,17 @@ FACTS = [
 @pytest.mark.parametrize("code", FACTS)
 def test_facts(code: str, torch_oracle: ModuleType) -> None:
     assert_same_outcome(code, torch_oracle)
+
+
+@pytest.mark.parametrize("kind", [int, float, complex])
+@pytest.mark.parametrize("count", [0, 2])
+def test_several_elements_are_no_number(kind, count):
+    with pytest.raises(ValueError, match="only one element tensors can be converted to Python sc"):
+        kind(torch.ones(count))
+
+
+def test_aminmax_of_nothing():
+    with pytest.raises(IndexError, match="aminmax: Expected reduction dim 1 to have non-zero size"):
+        torch.aminmax(torch.ones(2, 0), dim=1)
+    with pytest.raises(RuntimeError, match="operation has no identity"):
+        torch.aminmax(torch.ones(0))
