@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import sort_kernels
+from flambeau.backends.conversions import astype
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
@@ -19,18 +21,22 @@ from flambeau.ops.pick import along_batch, pick, placed_grad, placed_jvp
 from flambeau.ops.reduce_extreme import check_nonempty, selecting, shared_grad
 
 ndarray = np.ndarray
+F32 = np.dtype(np.float32)
 
 
 def ordered(a: ndarray) -> ndarray:
     """``a`` in a dtype that NumPy sorts: half types as float32."""
     if a.dtype.itemsize < 4 and FROM_NUMPY[a.dtype].is_floating_point:
-        return a.astype(np.float32)
+        return astype(a, F32)
     return a
 
 
 def order_of(a: ndarray, dim: int, descending: bool) -> ndarray:
     """The stable order of ``a`` along ``dim``; NaN counts as greatest."""
     a = ordered(a)
+    found = sort_kernels.order(a, dim, descending)
+    if found is not None:
+        return found[1]
     if not descending:
         return np.argsort(a, axis=dim, kind="stable")
     back = np.argsort(np.flip(a, dim), axis=dim, kind="stable")
@@ -40,6 +46,9 @@ def order_of(a: ndarray, dim: int, descending: bool) -> ndarray:
 def _sort_forward(a: ndarray, dim: int, descending: bool) -> tuple:
     if not a.ndim:
         return np.array(a), np.zeros((), np.int64)
+    found = sort_kernels.order(ordered(a), dim, descending)
+    if found is not None:
+        return astype(found[0], a.dtype), found[1]
     order = order_of(a, dim, descending)
     return np.take_along_axis(a, order, dim), np.ascontiguousarray(order)
 
@@ -81,6 +90,9 @@ def msort(input: Tensor) -> Tensor:
 def _first_places(a: ndarray, k: int, dim: int, largest: bool) -> ndarray:
     """The places of the ``k`` first elements in order, where sorting all of them is too much."""
     n = a.shape[dim]
+    found = sort_kernels.first(ordered(a), dim, k, largest)
+    if found is not None:
+        return found[1]
     if n < 64 or 8 * k > n or not k:
         order = order_of(a, dim, largest)
         return np.take(order, range(k), dim)
@@ -140,7 +152,7 @@ def _median_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
     if not a.ndim:
         return _number(a)
     key = ordered(a)
-    order = np.argsort(key, axis=dim, kind="stable")
+    order = order_of(key, dim, False)
     n = a.shape[dim]
     places = np.take(order, [(n - 1) // 2], dim)
     if key.dtype.kind == "f":  # NaN wins, the first of them
@@ -154,7 +166,7 @@ def _nanmedian_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
     if not a.ndim:
         return _number(a)
     key = ordered(a)
-    order = np.argsort(key, axis=dim, kind="stable")
+    order = order_of(key, dim, False)
     count = np.sum(key == key, axis=dim, keepdims=True)
     middle = np.maximum(count - 1, 0) // 2
     return _chosen(a, np.take_along_axis(order, middle, dim), dim, keepdim)
@@ -164,7 +176,7 @@ def _mode_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
     if not a.ndim:
         return _number(a)
     key = ordered(a)
-    order = np.argsort(key, axis=dim, kind="stable")
+    order = order_of(key, dim, False)
     s = np.take_along_axis(key, order, dim)
     n = a.shape[dim]
     steps = np.arange(n).reshape([-1 if i == dim else 1 for i in range(a.ndim)])
@@ -184,14 +196,20 @@ MEDIAN.node_type.__name__ = "MedianBackward1"
 NANMEDIAN.node_type.__name__ = "NanmedianBackward1"
 
 
-def _flat(forward: Any) -> Any:
-    def whole(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
-        if not a.size:
-            return np.asarray(np.nan if a.dtype.kind not in "biu" else np.iinfo(a.dtype).min,
-                              a.dtype)
-        return forward(a.reshape(-1), 0, False)[0]
+def _whole(a: ndarray, dims: tuple[int, ...], keepdim: bool, passes: bool = False) -> ndarray:
+    """The lower median of all elements: NaN where one is, unless it ``passes`` over them."""
+    if not a.size:
+        return np.asarray(np.nan if a.dtype.kind not in "biu" else np.iinfo(a.dtype).min, a.dtype)
+    key = ordered(a.reshape(-1))
+    missing = np.count_nonzero(key != key) if key.dtype.kind == "f" else 0
+    if missing and not passes or missing == a.size:
+        return np.asarray(np.nan, a.dtype)
+    at = (a.size - missing - 1) // 2
+    return np.asarray(np.partition(key, at)[at], a.dtype)
 
-    return whole
+
+def _passing(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    return _whole(a, dims, keepdim, True)
 
 
 def _flat_batch(op: Op, inputs: Any, at: Any, **params: Any) -> tuple:
@@ -201,9 +219,9 @@ def _flat_batch(op: Op, inputs: Any, at: Any, **params: Any) -> tuple:
     return apply(along, (rows,), {"dim": 1, "keepdim": False})[0], 0
 
 
-MEDIAN_ALL = reduction("median_all", _flat(_median_forward), shared_grad, node="Median",
+MEDIAN_ALL = reduction("median_all", _whole, shared_grad, node="Median",
                        widen=False, batch=_flat_batch)
-NANMEDIAN_ALL = reduction("nanmedian_all", _flat(_nanmedian_forward), shared_grad,
+NANMEDIAN_ALL = reduction("nanmedian_all", _passing, shared_grad,
                           node="Nanmedian", widen=False, batch=_flat_batch)
 
 

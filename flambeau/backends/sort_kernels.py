@@ -1,0 +1,70 @@
+"""Sorting along an axis of large arrays, and its first few items, by kernels; or None for NumPy."""
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends import large, memory
+from flambeau.backends.conversions import dense
+
+# shorter rows NumPy sorts sooner; places travel in 32 bits
+LEAST, MOST = 128, 1 << 31
+# how many times as long as what is kept of it a row is, where finding that beats sorting all of it
+LONGER = 16
+_I64 = np.dtype(np.int64)
+
+
+def _rows(a: np.ndarray, dim: int) -> np.ndarray | None:
+    """The rows along a dimension as a dense matrix; None where kernels do not sort them."""
+    n = a.shape[dim]
+    if a.size < large.MIN_ITEMS or not LEAST <= n < MOST or a.dtype.type not in large.NUMBERS:
+        return None
+    if not (a.flags.aligned and a.dtype.isnative) or large.load() is None:
+        return None
+    moved = np.moveaxis(a, dim, -1)
+    return (moved if moved.flags.c_contiguous else dense(moved)).reshape(-1, n)
+
+
+def _back(found: np.ndarray, a: np.ndarray, dim: int) -> np.ndarray:
+    """Rows of results in the shape of what they are of, C-contiguous."""
+    shape = [n for axis, n in enumerate(a.shape) if axis != dim % a.ndim]
+    moved = np.moveaxis(found.reshape(*shape, found.shape[1]), -1, dim)
+    return moved if moved.flags.c_contiguous else dense(moved)
+
+
+def _sorts() -> Any:
+    # with llvmlite, once kernels are there
+    from flambeau.backends.llvm import sorts
+
+    return sorts
+
+
+def order(a: np.ndarray, dim: int, descending: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """The items in order along a dimension, stably, and the places they had; NaN is greatest.
+
+    >>> found = order(np.ones((200, 300)), 1, True)
+    >>> found is None or found[1][0].tolist() == list(range(300))
+    True
+    """
+    rows = _rows(a, dim)
+    if rows is None:
+        return None
+    values, places = memory.empty(rows.shape, a.dtype), memory.empty(rows.shape, _I64)
+    _sorts().order(values, places, rows, descending)
+    return _back(values, a, dim), _back(places, a, dim)
+
+
+def first(
+    a: np.ndarray, dim: int, k: int, largest: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The k greatest or least items along a dimension in order, and their places; few of many."""
+    rows = _rows(a, dim) if 0 < k and k * LONGER <= a.shape[dim] else None
+    if rows is None:
+        return None
+    sorts = _sorts()
+    if k > sorts.MOST_KEPT:
+        return None
+    shape = (rows.shape[0], k)
+    values, places = np.empty(shape, a.dtype), np.empty(shape, _I64)
+    sorts.first(values, places, rows, largest)
+    return _back(values, a, dim), _back(places, a, dim)
