@@ -6,7 +6,13 @@ import struct
 
 import numpy as np
 
+from . import memory, random_kernels
+
 BLOCK = 624
+# Uniforms that are made together, and numbers from which kernels may make them.
+GROUP = 16
+MANY = 1 << 15
+_U32 = np.dtype(np.uint32)
 STATE_SIZE = 5056
 _HEAD = struct.Struct("<QiiQ")
 _TAIL = struct.Struct("<dddi4x8s")
@@ -34,13 +40,12 @@ class Engine:
     """
 
     __slots__ = (
-        "_bits", "_bulk", "_block", "_ints", "_floats", "_pos", "_fresh", "_float_cache",
+        "_bits", "_block", "_ints", "_floats", "_pos", "_fresh", "_float_cache",
         "_seed", "cached_normal",
     )  # fmt: skip
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._bits = np.random.MT19937(0)
-        self._bulk = np.random.Generator(self._bits)
         self.seed(seed)
 
     def seed(self, n: int) -> None:
@@ -67,22 +72,28 @@ class Engine:
         self._set_block(self._bits.random_raw(BLOCK).astype(np.uint32), 0)
         self._fresh = False
 
-    def words(self, n: int) -> np.ndarray:
-        """The next `n` 32-bit words, shape (n,), uint32; a new array the caller may overwrite."""
+    def words(self, n: int, out: np.ndarray | None = None) -> np.ndarray:
+        """The next `n` 32-bit words, shape (n,), uint32; a new array the caller may overwrite.
+
+        Where `out` is given, a dense array of that shape, they are written there.
+        """
         end = self._pos + n
         if end <= BLOCK:
-            taken = self._block[self._pos : end].copy()
+            taken = self._block[self._pos : end]
             self._pos = end
-            return taken
+            if out is None:
+                return taken.copy()
+            out[...] = taken
+            return out
         left = BLOCK - self._pos
         missing = n - left
         whole = missing - missing % BLOCK
-        out = np.empty(n, np.uint32)
+        if out is None:
+            out = memory.empty((n,), _U32)
         out[:left] = self._block[self._pos :]
         if whole:
-            # Unlike random_raw, integers() delivers 32-bit words, but costs 20 us to start.
-            drawn = self._bulk.integers(0, 2**32, size=whole, dtype=np.uint32)
-            out[left : left + whole] = drawn
+            drawn = out[left : left + whole]
+            random_kernels.more_words(self._bits, drawn)
             self._set_block(drawn[-BLOCK:].copy(), BLOCK)
             self._fresh = False
         if missing > whole:
@@ -99,21 +110,26 @@ class Engine:
         out |= pairs[1::2]
         return out
 
-    def floats(self, n: int) -> np.ndarray:
-        """The next `n` uniforms of [0, 1), shape (n,), float32; one word each."""
+    def floats(self, n: int, out: np.ndarray | None = None) -> np.ndarray:
+        """The next `n` uniforms of [0, 1), shape (n,), float32; one word each.
+
+        More than a block of them may be written to `out`, a dense float32 array of that shape.
+        """
         end = self._pos + n
         if end > BLOCK:
-            return _unit_floats(self.words(n))
+            return unit_floats(self.words(n, None if out is None else out.view(_U32)))
         found = self._floats
         if found is None:
             # All of a block at once: then small draws only copy.
-            found = self._floats = _unit_floats(self._block.copy())
+            found = self._floats = unit_floats(self._block.copy())
         out = found[self._pos : end].copy()
         self._pos = end
         return out
 
     def doubles(self, n: int) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float64; two words each."""
+        if n >= MANY:
+            return unit_doubles(self.words(2 * n))
         bits = self.random64(n)
         bits &= _DOUBLE_BITS
         out = bits.view(np.int64).astype(np.float64)
@@ -176,9 +192,29 @@ class Engine:
         return other
 
 
-def _unit_floats(words: np.ndarray) -> np.ndarray:
-    """Words, which are spoiled, as float32 uniforms of [0, 1)."""
+def unit_doubles(words: np.ndarray) -> np.ndarray:
+    """Pairs of words as float64 uniforms of [0, 1)."""
+    out = random_kernels.doubles(words)
+    rest = 0 if out is None else out.size - out.size % GROUP
+    pairs = words[2 * rest :]
+    bits = pairs[0::2].astype(np.uint64) << _HALF_WORD | pairs[1::2]
+    made = (bits & _DOUBLE_BITS).view(np.int64) * _UNIT_DOUBLE
+    if out is None:
+        return made
+    out[rest:] = made
+    return out
+
+
+def unit_floats(words: np.ndarray) -> np.ndarray:
+    """Words, which are spoiled, as float32 uniforms of [0, 1); many of them in their place."""
+    if words.size >= MANY and random_kernels.floats(words):
+        rest = words[words.size - words.size % GROUP :]
+        rest.view(np.float32)[...] = unit_floats(rest.copy())
+        return words.view(np.float32)
     words &= _FLOAT_BITS
     out = words.view(np.int32).astype(np.float32)
     out *= _UNIT_FLOAT
-    return out
+    if words.size < MANY:
+        return out
+    words.view(np.float32)[...] = out
+    return words.view(np.float32)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import libm
+from . import libm, random_kernels
 from .memory_order import elements, is_reduced_float, store
-from .mt19937 import Engine
+from .mt19937 import MANY, Engine, unit_floats
 
 _GROUP = 16  # elements that PyTorch fills together: 8 cosines, then 8 sines
 _CHUNK = 512  # groups per pass over the float32 kernel, so that its arrays stay in cache
@@ -157,6 +157,8 @@ def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> 
         mean, std = _constants(mean, std)
     n = a.size
     whole = n - n % _GROUP
+    if n >= MANY and a.dtype != np.float64:
+        return _many_normals(n, engine, mean, std, 0 if is_reduced_float(a.dtype) else n - whole)
     if whole == n:
         flat = draw(n)
         _transform(flat, mean, std)
@@ -168,6 +170,22 @@ def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> 
     flat = np.concatenate([uniforms[:whole], uniforms[-_GROUP:]])
     _transform(flat, mean, std)
     return np.concatenate([flat[: n - _GROUP], flat[whole:]])
+
+
+def _many_normals(n: int, engine: Engine, mean: float, std: float, unused: int,
+                  out: np.ndarray | None = None) -> np.ndarray:
+    """As `_grouped_normals`, float32 and by kernels; into `out` where `n` is whole groups."""
+    whole = n - n % _GROUP
+    if whole == n:
+        words = engine.words(n, None if out is None else out.view(np.uint32))
+    else:
+        drawn = engine.words(whole + unused + _GROUP)
+        words = np.concatenate([drawn[:whole], drawn[-_GROUP:]])
+    if not random_kernels.normals(words, mean, std):
+        flat = unit_floats(words)
+        _transform(flat, mean, std)
+    flat = words.view(np.float32)
+    return flat if whole == n else np.concatenate([flat[: n - _GROUP], flat[whole:]])
 
 
 def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -> None:
@@ -188,6 +206,10 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     if a.dtype.kind == "c":
         std /= math.sqrt(2)
     a = elements(a)
+    if a.size >= MANY and a.dtype == _F32 and a.flags.c_contiguous and a.size % _GROUP == 0:
+        mean, std = _constants(mean, std)
+        _many_normals(a.size, engine, mean, std, 0, a.reshape(-1))
+        return
     if a.size >= _GROUP and a.flags.c_contiguous:
         store(a, _grouped_normals(a, engine, mean, std))
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .mt19937 import Engine
+from . import random_kernels
+from .mt19937 import MANY, Engine
 from .random_fill import exponential
 
 _SHUFFLE_END = (2**32 - 1) // 20  # from here on PyTorch takes 64-bit numbers
@@ -23,8 +24,13 @@ def randperm(n: int, engine: Engine, dtype: np.dtype | type = np.int64) -> np.nd
     if n < 2:
         return np.arange(n).astype(dtype)
     # Step i swaps the values at i and at its target, one of the n - i places from i on.
+    words = engine.words(n - 1)
+    if n > MANY:
+        order = np.arange(n)
+        if random_kernels.shuffle(order, words):
+            return order.astype(dtype, copy=False)
     steps = np.arange(n - 1, dtype=np.uint32)
-    targets = engine.words(n - 1) % (np.uint32(n) - steps) + steps
+    targets = words % (np.uint32(n) - steps) + steps
     if n <= _LOOP_MAX:
         return np.array(_swap(targets.tolist()), dtype)
     return _swap_all(targets.astype(np.int64)).astype(dtype, copy=False)

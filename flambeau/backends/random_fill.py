@@ -17,7 +17,7 @@ from .memory_order import (
     memory_axes,
     store,
 )
-from .mt19937 import Engine
+from .mt19937 import MANY, Engine
 from .normal_fill import normal, standard_normals
 
 __all__ = [
@@ -51,7 +51,11 @@ def uniform(a: np.ndarray, engine: Engine, low: float = 0.0, high: float = 1.0) 
     array([0.4962566, 0.7682218], dtype=float32)
     """
     if a.dtype is _F32 and low == 0 and high == 1 and a.flags.c_contiguous:
-        a.reshape(-1)[...] = engine.floats(a.size)
+        flat = a.reshape(-1)
+        if a.size >= MANY:
+            engine.floats(a.size, flat)
+        else:
+            flat[...] = engine.floats(a.size)
         return
     a = elements(a)
     if a.dtype == np.float64:

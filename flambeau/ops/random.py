@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import random_choice, random_fill
+from flambeau.backends import memory, random_choice, random_fill
 from flambeau.base import dtypes
 from flambeau.base.dtypes import as_dtype, dtype, get_default_dtype
 from flambeau.base.shapes import Size
@@ -32,6 +32,7 @@ from flambeau.ops.random_inplace import (
 
 __all__ = ["drawn", "rand", "randint", "randn", "randperm"]
 
+LARGE = 1 << 15
 FACES["torch"].update(Generator=Generator, default_generator=default_generator)
 _SEQUENCES = (tuple, list, Size)
 
@@ -70,6 +71,11 @@ def get_rng_state() -> Tensor:
 def set_rng_state(new_state: Tensor) -> None:
     """Let the default generator go on from ``new_state``."""
     default_generator.set_state(new_state)
+
+
+def room(shape: tuple[int, ...], held: np.dtype) -> np.ndarray:
+    """Memory for random numbers; a small array's is NumPy's own."""
+    return memory.empty(shape, held) if math.prod(shape) >= LARGE else np.empty(shape, held)
 
 
 def drawn(array: np.ndarray, draw: Callable, name: str, generator: Generator | None = None,
@@ -158,7 +164,7 @@ def _declare(name: str, draw: Callable, fits: Callable, text: str) -> Callable:
         if held is None:
             held = get_default_dtype()
         fits(held)
-        return drawn(np.empty(shape, held.np), draw, name, generator, device, requires_grad)
+        return drawn(room(shape, held.np), draw, name, generator, device, requires_grad)
 
     def like(input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None,
              layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -232,7 +238,7 @@ def randint(*bounds: Any, size: Any = None, low: int | None = None, high: int | 
         of = out.dtype if isinstance(out, Tensor) else dtypes.int64
         return into(out, shape, draw_integers(of, low, high), "randint", generator, held)
     held = held or dtypes.int64
-    return drawn(np.empty(shape, held.np), draw_integers(held, low, high), "randint", generator,
+    return drawn(room(shape, held.np), draw_integers(held, low, high), "randint", generator,
                  device, requires_grad)
 
 

@@ -1,0 +1,55 @@
+"""Random numbers on the pool: MT19937's words, one thread's work, and what is made of them."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.backends.llvm import calls, host, jit, random_text
+
+BLOCK, GROUP, LANES = random_text.BLOCK, random_text.GROUP, random_text.LANES
+# groups in one piece of work
+PIECE = 1 << 10
+_TEXTS: dict[str, Callable[[], str]] = {
+    "words": random_text.words_text, "floats": random_text.floats_text,
+    "doubles": random_text.doubles_text, "normals": random_text.normals_text,
+    "shuffle": random_text.shuffle_text}
+
+
+@functools.cache
+def _address(name: str) -> int:
+    return jit.load(_TEXTS[name](), ("kernel",)).address("kernel")
+
+
+@functools.cache
+def fuses() -> bool:
+    """Whether the machine rounds sums of products once."""
+    found = host.host()
+    return "+fma" in found.features.split(",") or found.triple.startswith(("aarch64", "arm64"))
+
+
+def words(state: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, whole blocks, with the words that follow a state; the state goes on."""
+    blocks = out.size // BLOCK
+    calls.launch(_address("words"), blocks, blocks, state, out)
+
+
+def floats(words: np.ndarray) -> None:
+    """Make words, whole groups of them, float32 uniforms in their place."""
+    calls.launch(_address("floats"), words.size // GROUP, PIECE, words)
+
+
+def doubles(out: np.ndarray, words: np.ndarray) -> None:
+    """Make float64 uniforms, LANES at a time, of pairs of words."""
+    calls.launch(_address("doubles"), out.size // LANES, PIECE, out, words)
+
+
+def shuffle(order: np.ndarray, words: np.ndarray) -> None:
+    """Let every int64 item but the last change places with one that its word chooses."""
+    calls.launch(_address("shuffle"), words.size, words.size, order, words)
+
+
+def normals(words: np.ndarray, mean: float, deviation: float) -> None:
+    """Make words, whole groups of them, float32 normals in their place."""
+    line = np.array([mean, deviation], np.float32)
+    calls.launch(_address("normals"), words.size // GROUP, PIECE, words, line)
