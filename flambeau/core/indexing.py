@@ -34,7 +34,7 @@ from flambeau.core.levels import values_of
 from flambeau.core.modes import MODES
 from flambeau.core.node import InferenceVersion
 from flambeau.core.op import OPS
-from flambeau.core.promote import number_array
+from flambeau.core.promote import check_held, fits_all, scalar_array
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["checked_indices", "gathered", "index_error", "parse", "put"]
@@ -162,7 +162,7 @@ def _is_plain(t: Tensor, index: Any, value: Any) -> bool:
     if kind is Tensor:
         v = value._a
         return value._node is None and type(v) is ndarray and v.dtype is a.dtype
-    return (kind is float or kind is int) and a.dtype.kind == "f"
+    return (kind is float or kind is int) and a.dtype.kind == "f" and fits_all(value)
 
 
 def _write_plain(t: Tensor, index: Any, value: Any) -> bool:
@@ -196,11 +196,9 @@ def _value(t: Tensor, value: Any) -> Tensor:
         name = type(value).__name__
         shown = f"numpy.{name}" if type(value).__module__ == "numpy" else name
         raise TypeError(f"can't assign a {shown} to a torch.{t.dtype.title}Tensor")
-    held = FROM_NUMPY[t._a.dtype]
-    if isinstance(value, complex) and not held.is_complex:
-        kind = held.title.lower() if held.is_floating_point else "int64_t"
-        raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
-    return wrap(number_array(value, held.np))
+    if isinstance(value, int) and not -2**63 <= value < 2**63:
+        raise ValueError("Overflow when unpacking long long")
+    return wrap(scalar_array(value, FROM_NUMPY[t._a.dtype]))
 
 
 def _expanded(value: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -208,7 +206,19 @@ def _expanded(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     surplus = value._a.ndim - len(shape)
     if surplus > 0 and all(n == 1 for n in value._a.shape[:surplus]):
         value = basic(value, (*(0,) * surplus, ...))
-    return value if value._a.shape == shape else value.expand(shape)  # type: ignore
+    if value._a.shape == shape:
+        return value
+    try:
+        return value.expand(shape)  # type: ignore[attr-defined, no-any-return]
+    except RuntimeError:
+        _stripped(value).expand(shape)  # type: ignore[attr-defined]
+        raise
+
+
+def _stripped(value: Tensor) -> Tensor:
+    """``value`` without its leading dimensions of size 1, which errors do not tell."""
+    ones = next((d for d, n in enumerate(value._a.shape) if n != 1), value._a.ndim)
+    return basic(value, (*(0,) * ones, ...)) if ones else value
 
 
 def copy_into(target: Tensor, value: Tensor) -> None:
@@ -230,6 +240,7 @@ def put(t: Tensor, value: Tensor, indices: Sequence[Tensor], dims: Sequence[int]
             raise RuntimeError("Index put requires the source and destination dtypes match, got "
                                f"{t.dtype.title} for the destination and {value.dtype.title} for "
                                "the source.")
+        check_held(value, t.dtype)
         value = apply(OPS["to_dtype"], (value,), {"dtype": t.dtype})
     value = _without_ones(t, value, indices, dims)
     plain = type(t._a) is ndarray and type(value._a) is ndarray and all(
@@ -245,7 +256,7 @@ def put(t: Tensor, value: Tensor, indices: Sequence[Tensor], dims: Sequence[int]
         return overwrite(t, lambda s: put_index(s, value, indices, dims, accumulate), (value,),
                          reads=False)
     except (IndexError, ValueError, TypeError) as error:
-        raise index_error(error, t._a.shape, indices, dims, value) from None
+        raise index_error(error, t._a.shape, indices, dims, _stripped(value)) from None
 
 
 def _without_ones(t: Tensor, value: Tensor, indices: Sequence[Tensor],

@@ -21,6 +21,7 @@ from flambeau.core.kinds import composite, pointwise
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
 from flambeau.core.pointwise import unary_entry
+from flambeau.core.promote import checked_number, number_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.where import where
@@ -210,7 +211,15 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     """``input`` where it is greater than ``threshold``, else ``value``."""
     if require_tensor("threshold", input).dtype.kind in "bc":
         raise not_implemented("threshold_cpu", input)
-    return run(THRESHOLD, input, {"threshold": threshold, "value": value}, inplace)
+    numbers = {"threshold": _held_number(threshold, input), "value": _held_number(value, input)}
+    return run(THRESHOLD, input, numbers, inplace)
+
+
+def _held_number(x: Any, like: Tensor) -> Any:
+    """The number ``x`` (which may be in a tensor) as the dtype of ``like`` holds it."""
+    number = checked_number(x.item() if isinstance(x, Tensor) else x, like.dtype)
+    whole = like.dtype.category == dtypes.INT
+    return number_array(number, like.dtype.np).item() if whole else number
 
 
 in_place(threshold, "threshold_", "torch", FUNCTIONAL)

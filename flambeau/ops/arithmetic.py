@@ -195,7 +195,10 @@ def _trunc_quotient(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
 def _remainder(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
         _refuse_zero(y)
-    return np.remainder(x, y, out=out)
+        return np.remainder(x, y, out=out)
+    found = np.remainder(x, y, out=out)
+    # a zero has the sign of x, where NumPy's has that of y
+    return np.copysign(found, x, out=found, where=found == 0)
 
 
 def _fmod(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.base import naming
 from flambeau.core.face import public
 from flambeau.core.inplace import store
-from flambeau.core.promote import NUMBERS
+from flambeau.core.promote import NUMBERS, check_held
 from flambeau.core.tensor import Tensor
 from flambeau.ops.views import as_strided
 
@@ -97,6 +97,8 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
             or isinstance(fill_value, Tensor) and not fill_value.ndim):
         raise TypeError("fill_diagonal_(): argument 'fill_value' (position 1) must be Number, not "
                         f"{type(fill_value).__name__}")
+    if isinstance(fill_value, Tensor):
+        check_held(fill_value, self.dtype)
     if len(shape) > 2 and len(set(shape)) > 1:
         raise RuntimeError("all dimensions of input must be of equal length")
     step, start = sum(steps), self.storage_offset()

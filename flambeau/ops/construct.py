@@ -53,8 +53,18 @@ def array_of(data: Any, to: dtype | None) -> np.ndarray:
     except OverflowError:
         raise ValueError("Overflow when unpacking long long") from None
     if array.dtype.kind in "OUSV" or array.dtype == np.uint64:
-        raise _not_numbers(data)
+        array = _wide_integers(array, data, to)
     return _in_dtype(array, data, to)
+
+
+def _wide_integers(array: np.ndarray, data: Any, to: dtype | None) -> np.ndarray:
+    """Integers of more than 63 bits, as those dtypes take them that hold them, or about."""
+    if array.dtype == np.uint64 or all([isinstance(x, (int, float)) for x in array.flat]):
+        if to is dtypes.uint64 and array.dtype == np.uint64:
+            return array
+        if to is not None and to.category != dtypes.INT:
+            return array.astype(np.float64)
+    raise _not_numbers(data)
 
 
 def _in_dtype(array: np.ndarray, data: Any, to: dtype | None) -> np.ndarray:
@@ -139,19 +149,19 @@ def _not_numbers(data: Any) -> Exception:
 
 
 def _converted(array: np.ndarray, to: dtype) -> np.ndarray:
+    kind = array.dtype.kind
+    if kind == "c" and not to.is_complex and to.category != dtypes.BOOL:
+        wanted = "must be real number, not complex" if to.is_floating_point else (
+            "'complex' object cannot be interpreted as an integer")
+        raise TypeError(wanted)
     if to.category == dtypes.INT and array.size:
         info = np.iinfo(to.np)
-        bad = ~((array.real >= info.min) & (array.real <= info.max))
+        # negative integers wrap around in unsigned dtypes
+        low = -int(info.max) if kind in "iu" and not to.is_signed else int(info.min)
+        bad = ~((array >= low) & (array <= info.max))
         if bad.any():
-            raise RuntimeError(f"value cannot be converted to type {_c_name(to)} without "
-                               "overflow")
-    if array.dtype.kind == "c" and not to.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {_c_name(to)} without overflow")
+            raise RuntimeError(f"value cannot be converted to type {to.name} without overflow")
     return array.astype(to.np, copy=False)
-
-
-def _c_name(to: dtype) -> str:
-    return {"float32": "float", "float64": "double", "int64": "int64_t"}.get(to.name, to.name)
 
 
 def sizes_from(name: str, size: tuple) -> tuple[int, ...]:

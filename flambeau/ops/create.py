@@ -18,7 +18,7 @@ from flambeau.base.dtypes import as_dtype, category_of, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
 from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import public, show
-from flambeau.core.promote import number_array
+from flambeau.core.promote import check_held, checked_array, scalar_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import array_of, finish_new, sizes_from
 from flambeau.ops.copy import cast
@@ -246,12 +246,21 @@ def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> n
         to = dtypes.default_for(category_of(value if not isinstance(value, np.ndarray)
                                             else value.item()))
     shape = sizes_from(name, (size,))
-    number = value if isinstance(value, np.ndarray) else number_array(value, to.np)
+    number = _filling(fill_value, to)
     if math.prod(shape) >= LARGE and number.dtype == to.np:
         return fills.full(shape, to.np, number)
     array = np.empty(shape, to.np)
     array[...] = number
     return array
+
+
+def _filling(value: Any, to: dtype) -> Any:
+    """What ``value``, a number or a tensor, fills an array of ``to`` with."""
+    if not isinstance(value, Tensor):
+        return checked_array(value, to)
+    if not value._a.ndim:
+        check_held(value, to)
+    return value._a
 
 
 @public("torch", out=True)
@@ -272,8 +281,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, lay
               pin_memory: bool = False) -> Tensor:
     """``full`` of the shape and dtype of ``input``."""
     array = array_like("full_like", input, dtype, memory_format)
-    value = fill_value._a if isinstance(fill_value, Tensor) else fill_value
-    number = value if isinstance(value, np.ndarray) else number_array(value, array.dtype)
+    number = _filling(fill_value, dtypes.FROM_NUMPY[array.dtype])
     if array.size < LARGE or not write(array, number):
         array[...] = number
     return finish_new(array, device, requires_grad)
@@ -344,7 +352,7 @@ def scalar_tensor(s: Any, *, dtype: dtype | None = None, layout: Any = None, dev
                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """A 0-dim tensor of a number, in the default dtype."""
     held = as_dtype(dtype, "scalar_tensor") or get_default_dtype()
-    return finish_new(number_array(s, held.np), device, requires_grad)
+    return finish_new(scalar_array(_number(s), held), device, requires_grad)
 
 
 def _number(x: Any) -> Any:

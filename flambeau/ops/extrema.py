@@ -14,7 +14,7 @@ from flambeau.core import return_types
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import opaque, pointwise
-from flambeau.core.promote import NUMBERS
+from flambeau.core.promote import NUMBERS, check_numbers
 from flambeau.core.tensor import Tensor
 from flambeau.ops.arithmetic import PAIR, zero_slope
 from flambeau.ops.where import choose
@@ -102,6 +102,12 @@ def _is_bound(x: Any) -> bool:
     return x is None or isinstance(x, (Tensor, *NUMBERS))
 
 
+def _check_bounds(input: Tensor, low: Any, high: Any) -> None:
+    if isinstance(low, complex) or isinstance(high, complex):
+        raise NotImplementedError(*_NO_COMPLEX["c"].args)
+    check_numbers((low, high), (input, low, high))
+
+
 @public("torch", "Tensor", out=True, inplace=True, aliases=("clip",))
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """``input`` with smaller values raised to ``min`` and larger ones lowered to ``max``.
@@ -123,6 +129,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input._a.dtype.kind == "c":
         raise NotImplementedError(*_NO_COMPLEX["c"].args)
+    _check_bounds(input, min, max)
     if max is None:
         return _clamp_min(input, min)
     if min is None:
@@ -133,12 +140,14 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 @public("torch", "Tensor", out=True, inplace=True)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """``input`` with smaller values raised to ``min``."""
+    _check_bounds(input, min, None)
     return _clamp_min(input, min)
 
 
 @public("torch", "Tensor", out=True, inplace=True)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """``input`` with larger values lowered to ``max``."""
+    _check_bounds(input, None, max)
     return _clamp_max(input, max)
 
 

@@ -13,7 +13,7 @@ from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import linear
 from flambeau.core.op import Op
-from flambeau.core.promote import number_array
+from flambeau.core.promote import checked_number, number_array
 from flambeau.core.tensor import Tensor
 from flambeau.ops.window_args import (
     batch_leading,
@@ -365,7 +365,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant",
                            f"dimension but got padding length {len(amounts)} and input of "
                            f"dimension {rank}")
     if mode == "constant":
-        return constant_pad_nd(input, amounts, 0 if value is None else value)
+        fill = checked_number(float(value), input.dtype) if value else 0
+        return constant_pad_nd(input, amounts, fill)
     if value:
         raise RuntimeError(f"Padding mode \"{mode}\" doesn't take in value argument")
     n = len(amounts) // 2

@@ -17,7 +17,7 @@ from flambeau.core.index_ops import PLACE, linear_jvp
 from flambeau.core.kinds import opaque
 from flambeau.core.levels import front, integers_in
 from flambeau.core.op import Op
-from flambeau.core.promote import number_array
+from flambeau.core.promote import check_held, checked_array, checked_number, number_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
 from flambeau.ops.index import check_range, gather, index_array, index_select, looked_at
@@ -239,7 +239,7 @@ SCATTER_REDUCE = opaque(
 
 
 def _value_like(input: Tensor, index: Tensor, value: Any) -> Tensor:
-    number = wrap(number_array(value, input.dtype.np))
+    number = wrap(checked_array(value, input.dtype))
     return expand(number, index._a.shape)
 
 
@@ -294,8 +294,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if reduce is None:
         if is_tensor:
             return _scattered(SCATTER, input, dim, index, given, "put", {"dim": dim})
+        number = checked_number(given, input.dtype)
         return _scattered(SCATTER_VALUE, input, dim, index, None, "put",
-                          {"dim": dim, "value": given})
+                          {"dim": dim, "value": number})
     _check_scatter(input, dim, index, given if is_tensor else None)
     if is_tensor:
         warnings.warn("The reduce argument of torch.scatter with Tensor src is deprecated and "
@@ -503,12 +504,13 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         if value._a.ndim:
             raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got "
                                f"tensor with {value._a.ndim} dimension(s).")
+        check_held(value, input.dtype)
         value = cast(value, input.dtype)
     else:
         if isinstance(value, complex) and not input.dtype.is_complex:
             raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is "
                                "not supported")
-        value = wrap(number_array(value, input.dtype.np))
+        value = wrap(checked_array(value, input.dtype))
     n = _limit(input, dim)
     i = integers_in(index, -n, n)
     if i is not None and i.size and (i.min() < -n or i.max() >= n):

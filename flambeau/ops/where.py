@@ -9,7 +9,6 @@ import numpy as np
 
 from flambeau.backends import conversions, fused
 from flambeau.backends.memory_order import in_rows
-from flambeau.base.dtypes import category_of, dtype
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
 from flambeau.core.face import public, show, with_out
@@ -17,7 +16,16 @@ from flambeau.core.inplace import bump, overwrite, store
 from flambeau.core.kinds import pointwise
 from flambeau.core.modes import MODES
 from flambeau.core.pointwise import is_plain
-from flambeau.core.promote import NUMBERS, number_array, result_type
+from flambeau.core.promote import (
+    NUMBERS,
+    check_held,
+    check_scalars,
+    checked_array,
+    checked_number,
+    fits_all,
+    number_array,
+    result_type,
+)
 from flambeau.core.tensor import Tensor
 from flambeau.ops.arithmetic import zero_slope
 from flambeau.ops.copy import cast
@@ -110,6 +118,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     _check_where(condition, input, other)
+    check_scalars((input, other), (input, other))
     return choose(condition, input, other)
 
 
@@ -117,6 +126,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """This tensor's elements where ``condition`` holds, else those of ``other``."""
     _check_where(condition, self, other)
+    check_scalars((other,), (self, other))
     return choose(condition, self, other)
 
 
@@ -141,29 +151,9 @@ def _fill_value(input: Tensor, value: Any) -> Any:
         if value._a.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got "
                                f"tensor with {value._a.ndim} dimension(s).")
-        if value._a.dtype.kind == "c" and input._a.dtype.kind != "c":
-            raise _overflow(input.dtype)
+        check_held(value, input.dtype)
         return cast(value, input.dtype)
-    return _converted(value, input.dtype)
-
-
-def _converted(value: Any, to: dtype) -> Any:
-    """The number ``value`` as one of the category of ``to``."""
-    if not isinstance(value, NUMBERS):
-        raise TypeError(f"value must be a number or a tensor, not {type(value).__name__}")
-    if category_of(value) <= to.category:
-        return value
-    if isinstance(value, (complex, np.complexfloating)):
-        raise _overflow(to)
-    return bool(value) if to.category == 0 else int(value)
-
-
-_C_NAMES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t"}
-
-
-def _overflow(to: dtype) -> RuntimeError:
-    return RuntimeError(f"value cannot be converted to type {_C_NAMES.get(to.name, to.name)} "
-                        "without overflow")
+    return checked_number(value, input.dtype)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -226,7 +216,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
                                f"{value._a.ndim} dimensions.")
         return _fill_with_tensor(input, cast(value, input.dtype))
     held = input.dtype
-    return _fill_with_number(input, value=number_array(_converted(value, held), held.np))
+    return _fill_with_number(input, value=checked_array(value, held))
 
 
 def _quiet(t: Tensor) -> bool:
@@ -237,7 +227,7 @@ def _quiet(t: Tensor) -> bool:
 @public("Tensor", "torch")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Put ``value``, a number or 0-dim tensor, everywhere; in place."""
-    if type(value) is float and _quiet(self) and self._a.dtype.kind == "f":
+    if type(value) is float and self._a.dtype.kind == "f" and fits_all(value) and _quiet(self):
         store(self, value)
         return self
     return overwrite(self, lambda t: fill(t, value), (value,), reads=False)
