@@ -13,10 +13,11 @@ from typing import Any
 
 from flambeau.amp import policy
 from flambeau.amp.state import ON_ENABLE, STATE
-from flambeau.autograd.record_code import Exchange
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype
+from flambeau.core.exchange import Exchange
 from flambeau.core.face import FACES
+from flambeau.core.function_modes import methods_as_they_are
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
@@ -193,8 +194,17 @@ _exchanged: list[tuple[FunctionType, CodeType]] = []
 
 def install() -> None:
     """Have the operators look at the state from here on; again, where that was undone."""
-    if _exchanged and _exchanged[0][0].__code__ is _exchanged[0][1]:
-        return
+    if not _is_installed():
+        with methods_as_they_are():
+            if not _is_installed():
+                _exchange_all()
+
+
+def _is_installed() -> bool:
+    return bool(_exchanged) and _exchanged[0][0].__code__ is _exchanged[0][1]
+
+
+def _exchange_all() -> None:
     _exchanged.clear()
     seen: set[int] = set()
     for name, replace in _plan():

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.record_code import Exchange
+from flambeau.core.exchange import Exchange
 from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.tensor import Tensor
 

@@ -27,7 +27,7 @@ from flambeau.compiler.words import (
     word,
 )
 from flambeau.core.dispatch import saved_hooks
-from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Meta, Tensor
 
@@ -188,6 +188,7 @@ class Gate:
     def _environment(self, program: Any) -> Iterator[list[int]]:
         grad, _, anomaly, lower, default, devices, filling = program.env
         yield [LIST, self._keep(INFERENCE), 0]
+        yield [LIST, self._keep(FUNCTION_MODES), 0]
         yield [LIST, self._keep(saved_hooks), 0]
         yield [LIST, self._keep(CHOSEN), len(devices), *map(self._keep, devices)]
         yield [LIST, self._keep(FILLING), int(filling), *[id(True)] * filling]

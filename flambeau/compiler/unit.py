@@ -37,7 +37,7 @@ from flambeau.compiler.trace import Made, Trace, traced
 from flambeau.compiler.tracer import Break
 from flambeau.compiler.watch import WATCH
 from flambeau.core.dispatch import saved_hooks
-from flambeau.core.modes import MODES
+from flambeau.core.modes import FUNCTION_MODES, MODES
 from flambeau.core.node import LEAF
 from flambeau.core.tensor import Tensor
 
@@ -110,7 +110,7 @@ class Unit:
             result = self._run_quickly(args)
             if result is not MISSED:
                 return self._undoable(args, kwargs) if result is FAILED else result
-        if MODES.tracer is not None or MODES.depth or saved_hooks:
+        if MODES.tracer is not None or MODES.depth or saved_hooks or FUNCTION_MODES:
             return self._as_it_is(args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         if kwargs or len(leaves) != len(args):

@@ -23,3 +23,5 @@ MODES = _Modes()
 # Not empty while any thread is in inference mode or runs a transform: then new tensors are
 # marked as made there, and otherwise nobody need look.
 INFERENCE: list[bool] = []
+# The modes of all threads that are asked about functions of tensors.
+FUNCTION_MODES: list[object] = []

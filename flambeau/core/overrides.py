@@ -1,7 +1,7 @@
 """Classes that override functions of tensors: ``__torch_function__`` and what it is given.
 
 Nothing here runs before a program derives a class from Tensor; then methods of that class, and
-the public functions, ask first whether an argument overrides them.
+the public functions, ask first whether an argument overrides them, or a mode that is on.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from flambeau.base import naming
 from flambeau.core.face import FACES
 from flambeau.core.tensor import Tensor
 
-__all__ = ["convert", "default_torch_function", "handle", "install", "overriding"]
+__all__ = ["BESIDE", "OPERATORS", "STATE", "Accessor", "all_disabled", "answer", "asking",
+           "convert", "default_torch_function", "disabled", "handle", "install",
+           "install_functions", "iterate", "overriding", "refusal"]
 
 # The method that Python's operator stands for, where PyTorch passes another than the operator's.
-_OPERATORS = {
+OPERATORS = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add_", "__sub__": "sub", "__isub__": "sub_",
     "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul_", "__truediv__": "div",
     "__itruediv__": "div_", "__ifloordiv__": "floor_divide_", "__mod__": "remainder",
     "__imod__": "remainder_", "__pow__": "pow", "__ipow__": "pow_", "__matmul__": "matmul",
     "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge",
     "__neg__": "neg", "__abs__": "abs", "__pos__": "positive", "__rand__": "bitwise_and"}
-_BINARY = frozenset((*_OPERATORS, "__rsub__", "__rtruediv__", "__floordiv__", "__rfloordiv__",
+_BINARY = frozenset((*OPERATORS, "__rsub__", "__rtruediv__", "__floordiv__", "__rfloordiv__",
                      "__rmod__", "__rpow__", "__rmatmul__", "__eq__", "__and__", "__or__",
                      "__xor__", "__lshift__", "__rshift__")) - {"__neg__", "__abs__", "__pos__"}
 # What a class keeps from Tensor as it is.
@@ -41,12 +43,44 @@ __reduce_ex__ requires_grad_
 # Properties whose value stays a plain tensor.
 _UNCONVERTED = frozenset(("grad", "_base", "_grad"))
 # The modules of public functions that must be there to be changed.
-_LOADED = ("nn", "linalg", "special", "fft")
+_LOADED = ("autograd", "nn", "nn.init", "linalg", "special", "fft")
 _PUBLIC = ("", "nn.functional", "linalg", "fft", "special", "sparse", "masked")
 
 
+# Public functions that are on no face.
+BESIDE = {"nn.init": ("uniform_", "normal_", "constant_", "kaiming_uniform_"),
+           "autograd": ("grad",)}
+# Functions that are asked about by no mode.
+_UNSEEN = frozenset("""
+autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache from_numpy frombuffer
+from_file get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype get_rng_state
+initial_seed is_anomaly_check_nan_enabled is_anomaly_enabled is_autocast_cache_enabled
+is_autocast_cpu_enabled is_autocast_enabled is_grad_enabled is_inference_mode_enabled is_storage
+is_tensor manual_seed seed set_anomaly_enabled set_autocast_cache_enabled set_autocast_cpu_dtype
+set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype
+set_default_tensor_type set_rng_state compile save load fork typename
+""".split())
+
+
 class _State(threading.local):
+    """What of overriding is on in this thread."""
+
+    # how many blocks keep classes, and modes as well, from being asked
     disabled = 0
+    muted = 0
+
+    def __init__(self) -> None:
+        # modes that are on, the innermost last
+        self.modes: list[Any] = []
+
+    @property
+    def asks_modes(self) -> bool:
+        """Whether there is a mode to be asked."""
+        return bool(self.modes) and not self.muted
+
+    def relevant(self, values: Sequence[Any]) -> list[Any]:
+        """The arguments whose classes are to be asked."""
+        return [] if self.disabled else overriding(values)
 
 
 STATE = _State()
@@ -55,13 +89,25 @@ _installed: list[bool] = []
 
 
 class disabled:
-    """Functions run without asking for overrides in this block."""
+    """Functions run without asking the classes of arguments in this block."""
 
     def __enter__(self) -> None:
         STATE.disabled += 1
 
     def __exit__(self, *exc: object) -> None:
         STATE.disabled -= 1
+
+
+class all_disabled(disabled):
+    """Functions run without asking classes or modes in this block."""
+
+    def __enter__(self) -> None:
+        STATE.muted += 1
+        super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.muted -= 1
+        super().__exit__()
 
 
 def _override_of(kind: type) -> Any:
@@ -80,8 +126,8 @@ def _is_parameter(kind: type) -> bool:
 
 
 def _is_own(kind: type) -> bool:
-    """Whether a class is flambeau's."""
-    return getattr(kind, "__module__", "").startswith("flambeau.")
+    """Whether a class is flambeau's, which may go by the name of torch."""
+    return getattr(kind, "__module__", "").partition(".")[0] in ("flambeau", naming.prefix())
 
 
 def _leaves(values: Sequence[Any]) -> Iterator[Any]:
@@ -106,11 +152,15 @@ def overriding(values: Sequence[Any]) -> list[Any]:
 
 def handle(func: Callable, args: Sequence[Any], kwargs: dict[str, Any],
            relevant: Sequence[Any]) -> Any:
-    """What the first override that answers returns for ``func(*args, **kwargs)``.
+    """What the mode that is on, or the first override that answers, returns for a call.
 
     NotImplemented where none answers.
     """
     types = tuple([type(x) for x in relevant])
+    if STATE.asks_modes:
+        result = _ask_mode(func, types, tuple(args), kwargs)
+        if result is not NotImplemented:
+            return result
     for kind in types:
         result = _override_of(kind)(func, types, tuple(args), kwargs)
         if result is not NotImplemented:
@@ -118,11 +168,24 @@ def handle(func: Callable, args: Sequence[Any], kwargs: dict[str, Any],
     return NotImplemented
 
 
+def _ask_mode(func: Callable, types: tuple, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What the innermost mode returns; what it calls is for the modes around it."""
+    modes = STATE.modes
+    mode = modes.pop()
+    try:
+        return mode.__torch_function__(func, types, args, kwargs or None)
+    finally:
+        modes.append(mode)
+
+
 def refusal(name: str, relevant: Sequence[Any]) -> TypeError:
     """The error where no override answered."""
-    kinds = "\n".join([f"  - tensor subclass {type(x)}" for x in relevant])
+    asked = [f"mode object {x}" for x in STATE.modes[-1:] if STATE.asks_modes]
+    asked += [f"tensor subclass {type(x)}" for x in relevant]
+    kinds = "\n".join([f"  - {x}" for x in asked])
     return TypeError(f"Multiple dispatch failed for '{name}'; all __torch_function__ handlers "
-                     f"returned NotImplemented:\n\n{kinds}")
+                     f"returned NotImplemented:\n\n{kinds}\n\nFor more information, try "
+                     "re-running with TORCH_LOGS=not_implemented")
 
 
 def convert(result: Any, cls: type) -> Any:
@@ -159,12 +222,15 @@ def asking(func: Callable) -> Callable:
     if found is not None:
         return found
 
+    seen = func.__name__ not in _UNSEEN
+
     @functools.wraps(func)
     def ask(*args: Any, **kwargs: Any) -> Any:
-        if STATE.disabled:
+        moded = seen and STATE.modes and not STATE.muted
+        if STATE.disabled and not moded:
             return func(*args, **kwargs)
-        relevant = overriding((*args, *kwargs.values()) if kwargs else args)
-        if not relevant:
+        relevant = STATE.relevant((*args, *kwargs.values()) if kwargs else args)
+        if not relevant and not moded:
             return func(*args, **kwargs)
         result = handle(ask, args, kwargs, relevant)
         if result is NotImplemented:
@@ -178,7 +244,7 @@ def asking(func: Callable) -> Callable:
 
 
 def _asking_method(name: str) -> Callable:
-    shown = _OPERATORS.get(name, name)
+    shown = OPERATORS.get(name, name)
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         own = getattr(Tensor, name)
@@ -188,34 +254,53 @@ def _asking_method(name: str) -> Callable:
         relevant = overriding((*given, *kwargs.values()))
         if not relevant:
             return own(self, *args, **kwargs)
-        result = handle(getattr(Tensor, shown), given, kwargs, relevant)
-        if result is NotImplemented and name not in _BINARY:
-            raise refusal(f"{naming.prefix()}.Tensor.{shown}", relevant)
-        return result
+        return answer(name, shown, given, kwargs, relevant)
 
     method.__name__ = method.__qualname__ = name
     return method
 
 
-def _iterate(self: Any) -> Iterator:
+def answer(name: str, shown: str, args: tuple, kwargs: dict[str, Any],
+           relevant: Sequence[Any]) -> Any:
+    """What modes and overrides make of the method ``name`` of Tensor, told them as ``shown``."""
+    result = handle(getattr(Tensor, shown), args, kwargs, relevant)
+    if result is NotImplemented and name not in _BINARY:
+        raise refusal(f"{naming.prefix()}.Tensor.{shown}", relevant)
+    return result
+
+
+def iterate(self: Any) -> Iterator:
     return iter(self.unbind(0)) if self.dim() else Tensor.__iter__(self)
 
 
-class _Getter:
-    """``Tensor.name.__get__``, as an override sees the reading of a property."""
+class Accessor:
+    """``Tensor.name.__get__`` (or ``__set__``, ``__delete__``), as an override sees it."""
 
-    __name__ = "__get__"
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, access: str = "__get__") -> None:
         self.name = name
+        self.__name__ = access
         self.unconverted = name in _UNCONVERTED
 
-    def __call__(self, t: Any, owner: Any = None) -> Any:
-        return Tensor.__dict__[self.name].__get__(t, type(t))
+    @property
+    def __self__(self) -> property:
+        return Tensor.__dict__[self.name]  # type: ignore[no-any-return]
+
+    def _own(self) -> Callable:
+        return getattr(self.__self__, self.__name__)  # type: ignore[no-any-return]
+
+    def __call__(self, t: Any, *args: Any) -> Any:
+        return self._own()(t, *args) if self.__name__ != "__get__" else self._own()(t, type(t))
+
+    def __eq__(self, other: object) -> bool:
+        return other == self._own() if not isinstance(other, Accessor) else (
+            (self.name, self.__name__) == (other.name, other.__name__))
+
+    def __hash__(self) -> int:
+        return hash(self._own())
 
 
 def _asking_property(name: str) -> property:
-    getter = _Getter(name)
+    getter = Accessor(name)
 
     def read(self: Any) -> Any:
         if STATE.disabled or _override_of(type(self)) is None:
@@ -239,7 +324,7 @@ def install(cls: type) -> None:
         if isinstance(value, property):
             setattr(cls, name, _asking_property(name))
         elif name == "__iter__":
-            setattr(cls, name, _iterate)
+            setattr(cls, name, iterate)
         elif callable(value) or hasattr(value, "__get__"):
             if isinstance(value, FunctionType) and f"__{value.__name__}__" == name:
                 value.__name__ = name  # as an override is told it
@@ -264,8 +349,11 @@ def install_functions() -> None:
                 asking(value)
                 if module is not None:
                     vars(module).setdefault(name, value)
+    for place, names in BESIDE.items():
+        for name in names:
+            asking(getattr(sys.modules[f"flambeau.{place}"], name))
     for name, module in list(sys.modules.items()):
-        if name == "flambeau" or name.removeprefix("flambeau.") in _PUBLIC or (
+        if name == "flambeau" or name.removeprefix("flambeau.") in (*_PUBLIC, "autograd") or (
                 name.startswith("flambeau.nn.")):
             _replace_in(module)
 

@@ -275,7 +275,12 @@ class Tensor:
     is_cpu = property(lambda self: True, doc="Whether the data lives on the CPU.")
     is_meta = property(lambda self: False, doc="Whether there is no data at all.")
     is_quantized = property(lambda self: False, doc="Whether elements are quantized.")
-    is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_quantized
+    # functions of their own, which what is put in their place can tell apart
+    is_mps = property(lambda self: False, doc=is_quantized.__doc__)
+    is_xpu = property(lambda self: False, doc=is_quantized.__doc__)
+    is_mkldnn = property(lambda self: False, doc=is_quantized.__doc__)
+    is_nested = property(lambda self: False, doc=is_quantized.__doc__)
+    is_vulkan = property(lambda self: False, doc=is_quantized.__doc__)
 
     @property
     def layout(self) -> layout:

@@ -14,9 +14,9 @@ import pytest
 import flambeau as fl
 from flambeau import nn
 from flambeau.autograd.profiler import EventList, profile, record_function
-from flambeau.autograd.record_code import Exchange
 from flambeau.autograd.record_session import active
 from flambeau.core import dispatch, engine
+from flambeau.core.exchange import Exchange
 from flambeau.core.face import FACES
 from flambeau.core.tensor import Tensor
 from tests.ops import checks

@@ -20,20 +20,41 @@ _VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 class Exchange:
-    """``function`` runs what ``replace(original)`` returns, until ``undo``."""
+    """``function`` runs what ``replace(original)`` returns, until ``undo``.
 
-    def __init__(self, function: FunctionType,
-                 replace: Callable[[Callable], Callable]) -> None:
+    It is given all arguments, also those left out; ``as_given`` it gets what the caller wrote.
+    """
+
+    def __init__(self, function: FunctionType, replace: Callable[[Callable], Callable],
+                 as_given: bool = False) -> None:
         self.function = function
+        self.replace = replace
+        self.make = _passing if as_given else _calling
+        self._exchange()
+
+    def _exchange(self) -> None:
+        function = self.function
         self.code = function.__code__
         original = FunctionType(self.code, function.__globals__, function.__name__,
                                 function.__defaults__, function.__closure__)
         original.__kwdefaults__ = function.__kwdefaults__
-        function.__code__ = _calling(self.code, replace(original))
+        self.new = self.make(self.code, self.replace(original))
+        function.__code__ = self.new
 
     def undo(self) -> None:
         """Give the function its own code back."""
         self.function.__code__ = self.code
+
+    def is_outermost(self) -> bool:
+        """Whether the function's code is the one that was put here."""
+        return self.function.__code__ is self.new
+
+    def redo(self) -> None:
+        """Exchange the code once more, which may be another now."""
+        if self.function.__code__ is self.code:
+            self.function.__code__ = self.new
+        elif not self.is_outermost():
+            self._exchange()
 
 
 def _calling(code: CodeType, call: Callable) -> CodeType:
@@ -48,6 +69,14 @@ def _calling(code: CodeType, call: Callable) -> CodeType:
     constants = tuple([call if value == _CALL else value for value in template.co_consts])
     return template.replace(co_consts=constants, co_names=(*template.co_names, *code.co_names),
                             co_name=code.co_name, co_qualname=code.co_qualname)
+
+
+def _passing(code: CodeType, call: Callable) -> CodeType:
+    """Code that hands on to ``call`` whatever it is called with."""
+    template = _template(("args", "kwargs"), 0, 0, 0, _VARIADIC, code.co_freevars)
+    constants = tuple([call if value == _CALL else value for value in template.co_consts])
+    return template.replace(co_consts=constants, co_name=code.co_name,
+                            co_qualname=code.co_qualname)
 
 
 @functools.cache
