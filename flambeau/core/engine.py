@@ -17,7 +17,7 @@ from flambeau.base import naming
 from flambeau.base.device import contiguous_format
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core import bare  # noqa: F401 (makes nodes run on arrays)
-from flambeau.core.dispatch import TRANSFORMS, apply
+from flambeau.core.dispatch import TRANSFORMS, apply, run_forward
 from flambeau.core.modes import MODES
 from flambeau.core.node import F32, F64, Node, Output
 from flambeau.core.op import OPS
@@ -459,8 +459,8 @@ def _sum_to(g: Tensor, have: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
         if prod(shape) == 1:
             # PyTorch adds up what gives one number in the order of a whole sum.
             every = tuple(range(len(have)))
-            return wrap(OPS["sum"].forward(g._a, every, False, None).reshape(shape))
-        return wrap(OPS["sum"].forward(g._a, tuple(range(lead)), False, None))
+            return wrap(_summed(g._a, every).reshape(shape))
+        return wrap(_summed(g._a, tuple(range(lead))))
     fits = lead >= 0 and all(n in (1, m) for n, m in zip(shape, have[lead:]))
     if not fits:
         if g._a.size == 1 and not shape or not have:
@@ -470,10 +470,16 @@ def _sum_to(g: Tensor, have: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
     dims = (*range(lead), *(i + lead for i, n in enumerate(shape)
                             if n == 1 and have[i + lead] != 1))
     if dims and not MODES.grad and type(g._a) is np.ndarray:
-        return wrap(OPS["sum"].forward(g._a, dims, False, None).reshape(shape))
+        return wrap(_summed(g._a, dims).reshape(shape))
     if dims:
         g = apply(OPS["sum"], (g,), {"dims": dims, "keepdim": False, "dtype": None})
     return g if g._a.shape == shape else g.reshape(shape)
+
+
+def _summed(a: ndarray, dims: tuple[int, ...]) -> ndarray:
+    """``a`` summed over ``dims``, half types in float32."""
+    params = {"dims": dims, "keepdim": False, "dtype": None}
+    return run_forward(OPS["sum"], (a,), params)  # type: ignore[no-any-return]
 
 
 def run_hooks(hooks: dict, g: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from flambeau.core.op import Op
 from flambeau.core.pointwise import unary_entry
 from flambeau.core.promote import checked_number, number_array
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.arithmetic import conj_of
+from flambeau.ops.arithmetic import conj_of, zero_slope
 from flambeau.ops.where import where
 
 ndarray = np.ndarray
@@ -100,22 +100,41 @@ def declare(
     return pointwise(name, forward, (grad,), params=params, node=node, places=None).op
 
 
+TIED = pointwise("tied", lambda a, x: a.copy(), (lambda g: g, zero_slope), inputs=("grad", "input"),
+                 places=None).op
+
+
+def _of_curved(slope: Callable, g: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return slope(ON_TENSORS, g, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _of_straight(slope: Callable, g: Tensor, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return _tied(slope(ON_TENSORS, g, input, *args, **kwargs), input)
+
+
+def _tied(found: Tensor, input: Tensor) -> Tensor:
+    """``found``, with zeros for ``input`` as its gradient where that is recorded."""
+    return apply(TIED, (found, input)) if MODES.grad and input._node is not None else found
+
+
 def activation(
     name: str,
     value: Callable,
     slope: Callable,
     params: tuple[str, ...] = (),
     node: str | None = None,
+    straight: bool = False,
 ) -> Op:
     """A pointwise operator of one input from two formulas that serve arrays, kernels and tensors.
 
-    ``value(on, x, *params)``; ``slope(on, g, ...)`` names what it needs as other formulas do.
+    ``value(on, x, *params)``; ``slope(on, g, ...)`` names what it needs as other formulas do. One
+    that is ``straight`` is made of straight lines: the slope of its slope is zero, not missing.
     """
-    tensors = functools.partial(slope, ON_TENSORS)
-    arrays = fused.forward(slope)
+    tensors: Any = functools.partial(_of_straight if straight else _of_curved, slope)
+    arrays: Any = fused.forward(slope)
     code = slope.__code__
     for formula in (tensors, arrays):
-        formula.names = code.co_varnames[2 : code.co_argcount]  # type: ignore[attr-defined]
+        formula.names = code.co_varnames[2 : code.co_argcount]
     op = declare(name, fused.forward(value), tensors, params, node)
     op.on_arrays(arrays)
     return op
@@ -151,7 +170,8 @@ def _zero_below(on: Any, g: Any, x: Any, threshold: Any) -> Any:
 THRESHOLD_BACKWARD: Op = pointwise(
     "threshold_backward",
     _zero_where_low,
-    (lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold), None),
+    (lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold),
+     zero_slope),
     inputs=("grad", "input"),
     params=("threshold",),
     places=None,
@@ -229,6 +249,7 @@ LEAKY_RELU = activation(
     lambda on, x, negative_slope: on.where(x > 0, x, x * negative_slope),
     lambda on, g, input, negative_slope: on.where(input > 0, g, g * negative_slope),
     ("negative_slope",),
+    straight=True,
 )
 
 
@@ -249,7 +270,7 @@ def _prelu_slope(g: Tensor, input: Tensor) -> Tensor:
 PRELU = pointwise(
     "prelu",
     lambda x, w: np.where(x > 0, x, x * w),
-    (lambda g, input, weight: where(input > 0, g, g * weight), _prelu_slope),
+    (lambda g, input, weight: _tied(where(input > 0, g, g * weight), input), _prelu_slope),
     inputs=("input", "weight"),
     node="PreluKernel",
     places=None,

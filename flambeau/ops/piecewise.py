@@ -39,7 +39,7 @@ def _inside(on: Any, g: Any, input: Any, low: Any, high: Any) -> Any:
 HARDTANH = activation(
     "hardtanh", lambda on, x, min_val, max_val: on.clip(x, min_val, max_val),
     lambda on, g, input, min_val, max_val: _inside(on, g, input, min_val, max_val),
-    ("min_val", "max_val"))
+    ("min_val", "max_val"), straight=True)
 
 
 @public(FUNCTIONAL, out=True)
@@ -101,10 +101,10 @@ def _outside(on: Any, g: Any, input: Any, lambd: Any) -> Any:
 
 # x minus its clipped self keeps NaN, as PyTorch does.
 SOFTSHRINK = activation("softshrink", lambda on, x, lambd: x - on.clip(x, -lambd, lambd),
-                        _outside, ("lambd",))
+                        _outside, ("lambd",), straight=True)
 HARDSHRINK = activation(
     "hardshrink", lambda on, x, lambd: on.where((x >= -lambd) & (x <= lambd), 0.0, x),
-    _outside, ("lambd",))
+    _outside, ("lambd",), straight=True)
 
 
 @public(FUNCTIONAL, out=True)
@@ -189,7 +189,7 @@ RRELU = pointwise(
 RRELU_EVAL = activation(
     "rrelu_eval", lambda on, x, slope: on.where(x > 0, x, x * slope),
     lambda on, g, input, slope: on.where(input > 0, g, g * slope), ("slope",),
-    node="RreluWithNoise")
+    node="RreluWithNoise", straight=True)
 
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:

@@ -11,6 +11,7 @@ from flambeau.backends import axis_kernels
 from flambeau.backends.memory_order import in_rows
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
+from flambeau.base.limits import finfo
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
@@ -171,7 +172,7 @@ def _log_grad(g: Tensor, input: Tensor, out: Tensor, dim: int, reverse: bool) ->
     back = not reverse
     if input._a.dtype.kind == "c":
         return (_log_scan(g.log() - out.conj(), dim, back) + input.conj()).exp()
-    rest = float(np.finfo(np.float32 if input._a.dtype.itemsize < 8 else np.float64).min)
+    rest = finfo(input.dtype).min
     above = g.log().masked_fill(g.detach().le(0), rest)
     below = g.neg().log().masked_fill(g.detach().ge(0), rest)
     parts = [(_log_scan(p - out, dim, back) + input).exp() for p in (above, below)]
