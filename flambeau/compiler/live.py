@@ -41,6 +41,10 @@ class Place:
         """What tells it from others."""
         return self.kind, id(self.owner), self.key
 
+    def is_float(self, leaves: Sequence[Any]) -> bool:
+        """Whether there is a float at a call with these arguments, which may be fewer."""
+        return now((self,), leaves) is not None
+
     def read(self) -> Any:
         """What is there now."""
         return self.owner.cell_contents if self.kind == "cell" else self.owner[self.key]

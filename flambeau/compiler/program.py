@@ -14,7 +14,7 @@ from flambeau.backends.conversions import copied, write
 from flambeau.base.config import debug_level
 from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import get_default_dtype
-from flambeau.base.pytree import tree_unflatten
+from flambeau.base.pytree import TreeSpec, tree_flatten, tree_unflatten
 from flambeau.base.settings import FILLING
 from flambeau.compiler import stages
 from flambeau.compiler.access import dense, overlapping
@@ -87,6 +87,11 @@ def _node_kind(node: Any) -> int:
     return 0 if node is None else 1 if node is LEAF else 2
 
 
+def _plain_spec(count: int) -> TreeSpec:
+    """The nesting of a call's arguments where all are leaves and none comes by name."""
+    return tree_flatten(((None,) * count, {}), lambda x: x is None)[1]
+
+
 class Program:
     """One trace of a step, ready to run on calls that look like the one it was made from."""
 
@@ -107,6 +112,8 @@ class Program:
         self._place_lives()
         self.env = env
         self.spec = spec
+        # Whether every argument is a leaf, given by its place.
+        self.plain = spec == _plain_spec(len(leaves))
         self.constants = [None if isinstance(x, Tensor) else x for x in leaves]
         self.slots = self._find_slots(leaves)
         self.mutated = [m.captures[0].at for m in trace.written]

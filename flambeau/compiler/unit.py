@@ -147,7 +147,7 @@ class Unit:
         for at, program in enumerate(self.programs):
             if program.fast is None or len(leaves) != len(program.constants):
                 continue
-            if spec is not None and program.spec != spec:
+            if not program.plain if spec is None else program.spec != spec:
                 continue
             result = program.fast(*leaves)
             if result is not MISSED:
@@ -170,7 +170,7 @@ class Unit:
     def _choose(self) -> None:
         """Try the first program first from now on."""
         program = self.programs[0] if self.programs else None
-        fast = None if program is None else program.fast
+        fast = None if program is None or not program.plain else program.fast
         self.fast = _missed if fast is None else fast
         self.count = -1 if fast is None or program is None else len(program.constants)
 
@@ -234,20 +234,21 @@ class Unit:
             if type(a) is float and type(b) is float and a != b and place.mark not in self.fixed:
                 self.live.setdefault(place.mark, place)
 
-    def _stays_live(self, trace: Trace, watched: Watched, observer: Observer) -> bool:
+    def _stays_live(self, trace: Trace, watched: Watched, observer: Observer,
+                    places: Sequence[Place]) -> bool:
         """Whether the numbers that change are inputs now; else they are constants from here on."""
         same = [p for p in self.programs if not p.places and agrees(
-            p.print, signature(trace.graph), _values_of(p, self.live.values()))]
+            p.print, signature(trace.graph), _values_of(p, places))]
         if watched.leaked or observer.maths or trace.ends is not None:
             self.fixed.update(self.live)
             self.live.clear()
             return False
-        return bool(same) or self._has_live(trace)
+        return bool(same) or self._has_live(trace, places)
 
-    def _has_live(self, trace: Trace) -> bool:
+    def _has_live(self, trace: Trace, places: Sequence[Place]) -> bool:
         """Whether an earlier program with the same inputs was traced alike."""
         print_ = signature(trace.graph)
-        marks = [p.mark for p in self.live.values()]
+        marks = [p.mark for p in places]
         return any([[x.mark for x in p.places] == marks and _same_kinds(p.print, print_)
                     for p in self.programs])
 
@@ -266,7 +267,7 @@ class Unit:
         before = None if known is None else state_of(known, self.function, objects)
         env = environment()
         observer = Observer(self.body)
-        places, watched = list(self.live.values()), Watched()
+        places, watched = [p for p in self.live.values() if p.is_float(leaves)], Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
         passed = tree_flatten((args, kwargs))[0].copy()
         with observer, in_place(places, watched):
@@ -281,7 +282,7 @@ class Unit:
             for made in trace.objects.values():
                 vars(made).update({k: tree_map(settled, v) for k, v in vars(made).items()})
         print_ = None
-        if places and not self._stays_live(trace, watched, observer):
+        if places and not self._stays_live(trace, watched, observer, places):
             # A program for the numbers as they are: a later trace may be compared with it.
             print_ = frozen(trace, [float(leaves[p.key] if p.kind == "argument" else p.read())
                                     for p in places])
@@ -381,9 +382,13 @@ def _values_of(program: Program, places: Iterable[Place]) -> list[float]:
             for i, value in enumerate(entry.held) for place in [place_of(entry, i)]
             if place is not None}
     found = []
+    missing = float("nan")
     for p in places:
-        found.append(program.constants[p.key] if p.kind == "argument" else
-                     held.get(p.mark, float("nan")))
+        if p.kind != "argument":
+            found.append(held.get(p.mark, missing))
+        else:
+            # calls of other arguments have something else there
+            found.append(program.constants[p.key] if p.is_float(program.constants) else missing)
     return found
 
 

@@ -137,3 +137,39 @@ def test_numbers_computed_from_ones_that_change_are_returned() -> None:
         return lambda i: step(torch.ones(2), i / 10), list
 
     check(build, compiled=False, warns=True)
+
+
+def test_calls_with_other_arguments_where_a_number_changes() -> None:
+    def build(wrap: Any) -> tuple:
+        step = wrap(lambda *tensors, **scales: sum(tensors) * sum(scales.values()))
+        tensors, number = [torch.ones(2), torch.arange(2.0)], iter(range(100))
+        calls = [lambda: step(*tensors, x=1.0), lambda: step(tensors[0], y=tensors[1]),
+                 lambda: step(tensors[0], y=float(next(number))), lambda: step(*tensors)]
+        return lambda i: calls[i % 4 if i > 7 else 2](), list
+
+    check(build, compiled=False, warns=None)
+
+
+def test_a_number_that_changed_and_is_there_no_more() -> None:
+    def build(wrap: Any) -> tuple:
+        rates, named = [1.0], {"rate": 1.0}
+
+        @wrap
+        def step(x: Any) -> Any:
+            return x * (rates[0] if rates else 7) + named.get("rate", 3)
+
+        def call(i: int) -> Any:
+            if i in (1, 2, 3, 10, 11):
+                rates[:1] = [1.5 * i]
+                named["rate"] = 0.5 * i
+            elif i == 5:
+                rates.clear()
+            elif i == 7:
+                del named["rate"]
+            elif i == 14:
+                rates[0] = torch.ones(2)
+            return step(torch.ones(2))
+
+        return call, list
+
+    check(build, compiled=False, warns=None)

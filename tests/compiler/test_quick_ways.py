@@ -11,6 +11,7 @@ import pytest
 import flambeau as torch
 from flambeau.backends import large
 from flambeau.compiler.entry import unit_of
+from tests.compiler.harness import check
 
 pytestmark = pytest.mark.skipif(not large.available(), reason="needs llvmlite")
 Pair = namedtuple("Pair", "left right")
@@ -136,3 +137,18 @@ def test_a_large_transposed_result_and_a_third_power() -> None:
         for _ in range(4):
             found = compiled()
             assert torch.equal(found, expected) and found.stride() == expected.stride()
+
+
+def test_arguments_by_place_by_name_and_nested_are_told_apart() -> None:
+    def build(wrap: Any) -> tuple:
+        def count(a: Any, b: Any = None, c: Any = None) -> Any:
+            first, second = a if isinstance(a, tuple) else (a, 0)
+            return first + 10 * second + (0 if b is None else 2 * b) + (0 if c is None else 3 * c)
+
+        step, x, y = wrap(count), torch.ones(2), torch.arange(2.0)
+        calls = [lambda: step(x, c=y), lambda: step(x, y), lambda: step(c=y, a=x),
+                 lambda: step((x, y)), lambda: step(x, b=y), lambda: step(y, None, x)]
+        # each way until it is quick, and then all in turns
+        return lambda i: calls[i // 4 if i < 24 else i % 6](), list
+
+    check(build, 48)
