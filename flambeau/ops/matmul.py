@@ -566,7 +566,7 @@ def check_added(x: Any, y: Any, added: Any, shape: tuple[int, ...]) -> None:
 def check_expands(have: tuple[int, ...], shape: tuple[int, ...]) -> None:
     """Raise where a tensor of shape ``have`` does not broadcast to ``shape``."""
     lead = len(shape) - len(have)
-    for i, n in enumerate(have):
+    for i, n in reversed(list(enumerate(have))):
         if lead < 0 or n not in (1, shape[i + lead]):
             want = shape[max(i + lead, 0)]
             raise RuntimeError(

@@ -345,7 +345,7 @@ def _check_expands(have: tuple, want: tuple) -> None:
                            f"provided ({len(want)}) must be greater or equal to the number of "
                            f"dimensions in the tensor ({len(have)})")
     extra = len(want) - len(have)
-    for at, n in enumerate(have):
+    for at, n in reversed(list(enumerate(have))):
         if n not in (1, want[at + extra]):
             raise RuntimeError(
                 f"The expanded size of the tensor ({want[at + extra]}) must match the existing "

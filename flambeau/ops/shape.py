@@ -116,9 +116,10 @@ def _full_shape(t: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
                            f"size={list(shape)}): the number of sizes provided ({len(shape)}) "
                            "must be greater or equal to the number of dimensions in the tensor "
                            f"({len(have)})")
-    full = []
-    for i, n in enumerate(shape):
-        m = have[i - lead] if i >= lead else None
+    full = list(shape)
+    # the last dimension is the first that errors tell of
+    for i in reversed(range(len(shape))):
+        n, m = shape[i], have[i - lead] if i >= lead else None
         if n == -1:
             if m is None:
                 raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed in a "
@@ -128,7 +129,7 @@ def _full_shape(t: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
             raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing "
                                f"size ({m}) at non-singleton dimension {i}.  Target sizes: "
                                f"{list(shape)}.  Tensor sizes: {list(have)}")
-        full.append(n)
+        full[i] = n
     return tuple(full)
 
 
