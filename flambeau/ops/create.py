@@ -18,7 +18,7 @@ from flambeau.base.dtypes import as_dtype, category_of, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
 from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import public, show
-from flambeau.core.promote import check_held, checked_array, scalar_array
+from flambeau.core.promote import NUMBERS, check_held, checked_array, scalar_array
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.construct import array_of, finish_new, sizes_from
 from flambeau.ops.copy import cast
@@ -246,7 +246,7 @@ def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> n
         to = dtypes.default_for(category_of(value if not isinstance(value, np.ndarray)
                                             else value.item()))
     shape = sizes_from(name, (size,))
-    number = _filling(fill_value, to)
+    number = _filling(fill_value, to, name)
     if math.prod(shape) >= LARGE and number.dtype == to.np:
         return fills.full(shape, to.np, number)
     array = np.empty(shape, to.np)
@@ -254,8 +254,11 @@ def _full_array(size: Any, fill_value: Any, dtype: Any, name: str = "full") -> n
     return array
 
 
-def _filling(value: Any, to: dtype) -> Any:
+def _filling(value: Any, to: dtype, name: str) -> Any:
     """What ``value``, a number or a tensor, fills an array of ``to`` with."""
+    if not isinstance(value, (Tensor, *NUMBERS)):
+        raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not "
+                        f"{type(value).__name__}")
     if not isinstance(value, Tensor):
         return checked_array(value, to)
     if not value._a.ndim:
@@ -281,7 +284,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, lay
               pin_memory: bool = False) -> Tensor:
     """``full`` of the shape and dtype of ``input``."""
     array = array_like("full_like", input, dtype, memory_format)
-    number = _filling(fill_value, dtypes.FROM_NUMPY[array.dtype])
+    number = _filling(fill_value, dtypes.FROM_NUMPY[array.dtype], "full_like")
     if array.size < LARGE or not write(array, number):
         array[...] = number
     return finish_new(array, device, requires_grad)
@@ -292,7 +295,8 @@ def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: dtype | None = 
              device: Any = None, requires_grad: bool = False, layout: Any = None,
              pin_memory: bool = False) -> Tensor:
     """``full`` of this tensor's dtype."""
-    return finish_new(_full_array(size, fill_value, dtype or self.dtype), device, requires_grad)
+    return finish_new(_full_array(size, fill_value, dtype or self.dtype, "new_full"), device,
+                      requires_grad)
 
 
 @public("Tensor")

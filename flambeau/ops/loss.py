@@ -73,11 +73,11 @@ def reduced_array(loss: ndarray, reduction: str) -> Any:
 def warn_of_sizes(input: Tensor, target: Tensor) -> None:
     """Warn where two tensors that should be of one shape will be broadcast."""
     if input._a.shape != target._a.shape:
-        broadcast(input._a.shape, target._a.shape)
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.", stacklevel=3)
+        broadcast(input._a.shape, target._a.shape)
 
 
 # Losses of the difference input - target, one node each

@@ -178,7 +178,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     try:
         out = in_rows(_select(mask._a, _plain_array(value, a.dtype), a))
     except ValueError:
-        broadcast(a.shape, mask._a.shape)
+        broadcast(mask._a.shape, a.shape)
         raise
     wrapped = (input, mask, value if isinstance(value, Tensor) else Number(value))
     return finish(MASKED_FILL, wrapped, {}, out)
@@ -191,6 +191,8 @@ show(masked_fill, "masked_fill", "Tensor")
 @public("Tensor")
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Put ``value`` where ``mask``, broadcast to this tensor's shape, holds; in place."""
+    if self._a.shape != mask._a.shape:
+        broadcast(self._a.shape, mask._a.shape)
     return overwrite(self, lambda t: masked_fill(t, mask, value), (value,))
 
 

@@ -60,3 +60,12 @@ def test_what_is_refused_changes_nothing(code: str) -> None:
 def test_a_remainder_of_zero_has_the_sign_of_the_dividend(code: str,
                                                           torch_oracle: ModuleType) -> None:
     assert_same_outcome(code, torch_oracle)
+
+
+@pytest.mark.parametrize("code", [
+    "t.full((2,), 'a')", "t.full_like(t.ones(2), 'a')", "t.ones(2).new_full((2,), 'a')",
+    "t.ones(2, 3).masked_fill(t.ones(2, 4, dtype=t.bool), 0)",
+    "t.ones(2, 3).masked_fill_(t.ones(2, 4, dtype=t.bool), 0)",
+    "t.ones(2, 3).masked_fill_(t.ones(2, 2, 3, dtype=t.bool), 0)"])
+def test_what_fills_nothing(code: str, torch_oracle: ModuleType) -> None:
+    assert_same_outcome(code, torch_oracle)
