@@ -210,6 +210,10 @@ TEXTS: dict[str, dict[str, str]] = {
     "compile_sizes": {
         "en": "the sizes of its tensors depend on the values of others, which keep changing",
         "zh": "其张量的大小取决于其他张量的值，而这些值一直在变化"},
+    "compile_data": {
+        "en": "Set x.data before the compiled step, or after backward(); or take backward() into "
+              "the step.",
+        "zh": "请在编译的步骤之前或 backward() 之后设置 x.data，或把 backward() 放进该步骤里。"},
     "compile_print": {
         "en": "a tensor is printed; return it, and print it after the step",
         "zh": "打印了张量；请返回它，在这一步之后再打印"},

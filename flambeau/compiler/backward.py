@@ -32,6 +32,8 @@ ndarray = np.ndarray
 # Elementwise operators that are cheaper read from memory than computed again.
 _DEAR = frozenset(
     "exp expm1 log log1p tanh sigmoid erf pow sqrt rsqrt silu mish elu softplus sin cos".split())
+REPLACED = ("the data of a tensor that a compiled step used was replaced (x.data = ...) before "
+            "backward(), which has to read what is there now")
 DOUBLE = "torch.compile with aot_autograd does not currently support double backward"
 
 
@@ -48,6 +50,8 @@ class Ends:
         # Per start: which captures and which nodes a backward pass from there would look at.
         self.looked_at: list[set[int]] = []
         self.met: list[frozenset[int]] = []
+        # The captures that are saved themselves, so that their data of later is looked at.
+        self.read_late: set[int] = set()
 
 
 def follow(tracer: Any, outputs: Iterable[Tensor], first: int) -> Ends | None:
@@ -91,12 +95,25 @@ def _note_saved(ends: Ends, tracer: Any, edges: list) -> None:
             op = getattr(node, "op", None)
             if node.saved and (op is None or op.saved_tensors):
                 met.add(node.seq)
+            ends.read_late |= _saved_themselves(op, node.saved)
             for x in _flat(node.saved):
                 handle = x._a if isinstance(x, Tensor) else x
                 if type(handle) is Traced:
                     captures.update([c.at for c in handle.memory.captures])
         ends.looked_at.append(captures)
         ends.met.append(frozenset(met))
+
+
+def _saved_themselves(op: Any, saved: Any) -> set[int]:
+    """The captures that an operator saves as they are, not as views of them."""
+    found = set()
+    for slot, x in zip(op.slots if op is not None and saved else (), saved or ()):
+        if not isinstance(x, Tensor) or type(x._a) is not Traced:
+            continue
+        # A linear layer saves its transposed weight, and a matrix of rows for its input.
+        if op.name != "linear" or slot != "weight" and x.ndim == 2:
+            found.update([c.at for c in x._a.memory.captures if c.tensor is x])
+    return found
 
 
 def _flat(saved: Any) -> Iterator[Any]:
@@ -276,6 +293,7 @@ class Backward:
         # How the second program expects what is kept row by row.
         self.strides = [blank(v.shape, v.strides, v.dtype).strides for v in parts.kept]
         self.looked_at, self.met = ends.looked_at, ends.met
+        self.read_late = ends.read_late
         self.all_met = frozenset().union(*self.met)
         self.ends = [at for at, _ in ends.ends]
         self.grads = parts.grads
@@ -284,9 +302,10 @@ class Backward:
         names = {type(e.node if type(e) is Output else e).__name__ for e, _ in ends.starts}
         name = names.pop() if len(names) == 1 else "CompiledFunctionBackward"
         self.node_type = type(name, (CompiledBackward,), {"program": self})
-        self.used = sorted({n.params["at"] for n in parts.back.nodes
-                            if n.kind == "input" and n.params["at"] < inputs
-                            and any([n.outputs[0] in m.inputs for m in parts.back.nodes])})
+        self.read = {n.params["at"] for n in parts.back.nodes
+                     if n.kind == "input" and n.params["at"] < inputs
+                     and any([n.outputs[0] in m.inputs for m in parts.back.nodes])}
+        self.used = sorted(self.read | self.read_late)
         wanted = [g for g in self.grads if g is not None]
         self.first = inputs + len(self.kept)
         self.count = self.first + len(self.shapes)
@@ -371,8 +390,11 @@ class CompiledBackward(History):
             raise RuntimeError(DOUBLE)
         looked_at = set().union(*[c for c, g in zip(program.looked_at, there) if g])
         for at, t, version in self.inputs:
-            if at in looked_at and _version(t) != version:
+            if at in program.read & looked_at and _version(t) != version:
                 raise changed_in_place(t, self, _version(t), version)
+            replaced = type(t._a) is ndarray and t._a is not self.saved[0][at]
+            if replaced and at in looked_at and at in program.read_late:
+                raise RuntimeError(told(REPLACED, "compile_data"))
         executor, wanted = program.variant(there)
         return self._run(executor, wanted, grads)
 

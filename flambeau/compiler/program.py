@@ -311,7 +311,7 @@ class Program:
     def _check_arguments(self, leaves: Sequence[Any], tensors: list[Any]) -> None:
         """Arguments that the trace never read, and which arguments are one tensor."""
         for t, look in zip(leaves, self.looks):
-            if look is not None and (type(t), _node_kind(t._node)) != look:
+            if look is not None and (type(t) is not look[0] or _node_kind(t._node) != look[1]):
                 raise Mismatch("an argument has another class or history")
         if _same(leaves) != self.same:
             raise Mismatch("other arguments are one tensor")

@@ -9,6 +9,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiler import compile
+from flambeau.compiler.entry import unit_of
 from tests.compiler.harness import check
 
 F = nn.functional
@@ -192,3 +193,36 @@ def test_what_is_kept_for_backward_may_lie_in_any_order(name: str) -> None:
         return step, lambda: [*layer.parameters()]
 
     check(build, steps=6, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("used", [lambda x, w: x * w, lambda x, w: w.sin() + x,
+                                  lambda x, w: torch.nn.functional.layer_norm(x, (3,), w)])
+def test_data_replaced_before_going_back_is_not_taken_for_what_it_was(used: Any) -> None:
+    x, w = torch.ones(4, 3, requires_grad=True), torch.ones(3, requires_grad=True)
+    step = torch.compile(lambda: used(x, w).sum())
+    for _ in range(2):
+        step().backward()
+    found = step()
+    w.data = w.data * 2
+    with pytest.raises(RuntimeError, match="data of a tensor that a compiled step used was repl"):
+        found.backward()
+    w.grad = None
+    step().backward()
+    assert w.grad is not None
+
+
+def test_data_replaced_that_backward_does_not_look_at() -> None:
+    layer, x = torch.nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True)
+    step = torch.compile(lambda: (layer(x) + 1).sum())
+    unit = unit_of(step)
+    while unit is not None and not unit.runs:
+        step()
+    for factor in (1.0, 2.0, 3.0):
+        x.grad = None
+        before = layer.weight.detach().sum(0)
+        found = step()
+        # what is saved is the transposed weight, which keeps its memory
+        layer.weight.data = layer.weight.data * factor
+        layer.bias.data = torch.zeros(2)
+        found.backward()
+        assert x.grad is not None and torch.allclose(x.grad[0], before)

@@ -152,3 +152,13 @@ def test_arguments_by_place_by_name_and_nested_are_told_apart() -> None:
         return lambda i: calls[i // 4 if i < 24 else i % 6](), list
 
     check(build, 48)
+
+
+def test_an_unused_argument_is_a_tensor_or_none() -> None:
+    def build(wrap: Any) -> tuple:
+        step, x, y = wrap(lambda a, b=None, c=None: a * 2), torch.ones(3), torch.ones(2)
+        calls = [lambda: step(x, y), lambda: step(x, None), lambda: step(x, y, None),
+                 lambda: step(x, c=y, b=None), lambda: step(x, x, x)]
+        return lambda i: calls[(i // 2) % 5](), list
+
+    check(build)
