@@ -68,6 +68,17 @@ def dense(array: np.ndarray) -> np.ndarray:
     return np.array(array, order="C")
 
 
+def dense_copy(array: np.ndarray) -> np.ndarray:
+    """Return a C-contiguous copy; a small one by NumPy.
+
+    >>> dense_copy(np.zeros((2, 3)).T).flags.c_contiguous
+    True
+    """
+    if array.size < large.MIN_ITEMS:
+        return np.array(array, order="C")
+    return copied(array) if array.flags.c_contiguous else dense(array)
+
+
 def write(out: np.ndarray, values: Any) -> bool:
     """``out[...] = values`` by a kernel, for an array of its dtype or a number; False if not.
 
@@ -76,7 +87,9 @@ def write(out: np.ndarray, values: Any) -> bool:
     False
     """
     flags = out.flags
-    if out.size < large.MIN_ITEMS or not (flags.c_contiguous and flags.aligned and flags.writeable):
+    if out.size < large.MIN_ITEMS or not (flags.aligned and flags.writeable):
+        return False
+    if not flags.c_contiguous and (not out.strides[-1] == out.itemsize or 0 in out.strides):
         return False
     llvm = large.load()
     if llvm is None or out.dtype not in llvm.calls.KINDS:
@@ -86,7 +99,8 @@ def write(out: np.ndarray, values: Any) -> bool:
             values = np.array(values, out.dtype)
     if values.dtype != out.dtype or not values.flags.aligned or np.may_share_memory(out, values):
         return False
-    if values.size == 1 or values.shape == out.shape and values.flags.c_contiguous:
+    whole = values.shape == out.shape and values.flags.c_contiguous
+    if flags.c_contiguous and (values.size == 1 or whole):
         _copier(out.dtype, "scalar" if values.size == 1 else "array").run((out,), (values,))
         return True
     fits = values.ndim <= out.ndim and all(

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large, memory
-from flambeau.backends.conversions import HALVES, astype, half_pointwise, write
+from flambeau.backends.conversions import (
+    HALVES,
+    astype,
+    copied,
+    half_pointwise,
+    write,
+)
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.core.dispatch import run_forward
 from flambeau.core.op import Op
@@ -150,12 +156,13 @@ def _write(node: Node) -> Step:
     number, chain = node.outputs[0].number, node.params["chain"]
 
     def step(values: list) -> None:
-        whole = np.array(values[base], order="K")
+        whole = copied(values[base])
         part = whole
         for op, params, nr in chain:
             part = op.forward(part, **params)
             part = part[nr] if op.multiple else part
-        part[...] = values[new]
+        if not write(part, values[new]):
+            part[...] = values[new]
         values[number] = whole
 
     return step

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau.backends.llvm import strided
 from flambeau.backends.llvm.expressions import Builder
-from flambeau.compiler.access import Access, broadcast_access
+from flambeau.compiler.access import Access, broadcast_access, dense
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import steps_of
 from flambeau.compiler.formulas import KINDS
@@ -20,11 +21,15 @@ _COPIES = frozenset(("clone", "contiguous", "reshape_copy", "view"))
 
 
 class Strided(NamedTuple):
-    """A node as a kernel: its result, its operands as they lie, and how it is walked."""
+    """A node as a kernel: its result, its operands as they lie, and how it is walked.
+
+    ``turns`` has the kernels that first copy operands that are transposed, by operand.
+    """
 
     out: Value
     ins: list[Access]
     route: strided.Route
+    turns: dict[int, strided.Route]
 
     @property
     def nbytes(self) -> int:
@@ -33,14 +38,22 @@ class Strided(NamedTuple):
 
     @property
     def scratch(self) -> list[int]:
-        """No memory beside its result's."""
-        return []
+        """Copies of operands that are transposed."""
+        return [math.prod(self.ins[at].shape) * self.ins[at].root.dtype.itemsize
+                for at in self.turns]
 
     def calls(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
-        """The call of its kernel on the result and the operands."""
+        """The call of its kernel on the result and the operands, once these are turned."""
+        first = []
+        for (at, turn), place, size in zip(self.turns.items(), scratch, self.scratch):
+            word: Word = place, 0
+            first.append(Call(turn.address, turn.rows, turn.chunk,
+                              [word, words[at + 1], *turn.numbers], 2 * size, turn.chunk))
+            words[at + 1] = word
         route = self.route
-        return [[Call(route.address, route.rows, route.chunk, [*words, *route.numbers],
-                      self.nbytes, route.chunk)]]
+        own = Call(route.address, route.rows, route.chunk, [*words, *route.numbers], self.nbytes,
+                   route.chunk)
+        return [first, [own]] if first else [[own]]
 
 
 def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
@@ -72,5 +85,11 @@ def _kernel(node: Node, out: Value, ins: list[Access]) -> Strided | None:
         program = b.pointwise(found)
     except ValueError:
         return None
-    route = strided.route_of(program, ins[0].shape, [a.strides for a in ins], out.dtype.itemsize)
-    return None if route is None else Strided(out, ins, route)
+    turns = {}
+    for at, a in enumerate(ins if program.steps else ()):
+        turn = strided.turn_of(a.shape, a.strides, a.root.dtype.itemsize)
+        if turn is not None and math.prod(a.shape) >= strided.TURNED_ITEMS:
+            turns[at] = turn
+    strides = [dense(a.shape) if at in turns else a.strides for at, a in enumerate(ins)]
+    route = strided.route_of(program, ins[0].shape, strides, out.dtype.itemsize)
+    return None if route is None else Strided(out, ins, route, turns)

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import astype
+from flambeau.backends.conversions import astype, dense_copy
 from flambeau.backends.memory_order import in_rows
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
@@ -94,7 +94,7 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
         if type(out) is not ndarray:
             out = np.asarray(out)
         if op.in_rows and not out.flags.c_contiguous:
-            out = out.copy()
+            out = dense_copy(out)
     else:
         out = run_forward(op, (a,), params)
     t = new_tensor(Tensor)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import large
+from flambeau.backends.conversions import dense_copy
 from flambeau.backends.memory import is_owner
 from flambeau.backends.small import ORDERED, sum_of
 from flambeau.base import naming
@@ -315,7 +317,8 @@ def gather(leaf: Tensor, meta: Any, g: Tensor, shared: bool, create_graph: bool)
                 TRANSFORMS.store(old, add(old, g))
                 count_gathered(meta, old)
         else:
-            np.add(old._a, array, out=old._a)
+            if array.size < LARGE or large.pointwise("add", old._a, array, out=old._a) is None:
+                np.add(old._a, array, out=old._a)
             count_gathered(meta, old)
     if meta.post_hooks:
         for hook in list(meta.post_hooks.values()):
@@ -334,7 +337,9 @@ def recorded_copy(g: Tensor, like: Any) -> Tensor:
 def copy_like(array: ndarray, like: Any) -> ndarray:
     """A copy that lies in memory as ``like`` does; row by row where that has gaps or no array."""
     if type(like) is not ndarray:
-        return np.array(array, order="C")
+        return dense_copy(array)
+    if like.flags.c_contiguous:
+        return dense_copy(array)
     made = np.empty_like(like, array.dtype)
     if made.strides != like.strides:
         return np.array(array, order="C")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import axis_kernels, fused
+from flambeau.backends import axis_kernels, conversions, fills, fused
 from flambeau.backends.numpy import scatter
 from flambeau.core import dispatch
 from flambeau.core.dispatch import apply, record
@@ -54,8 +54,14 @@ PLAIN = frozenset((int, type(None)))
 
 
 def _place_forward(a: ndarray, shape: tuple, index: tuple) -> ndarray:
-    whole = np.zeros(shape, a.dtype)
-    whole[index] = a
+    if a.size < LARGE:
+        whole = np.zeros(shape, a.dtype)
+        whole[index] = a
+        return whole
+    whole = fills.full(shape, a.dtype, 0)
+    part = whole[index]
+    if type(part) is not ndarray or not conversions.write(part, a):
+        whole[index] = a
     return whole
 
 

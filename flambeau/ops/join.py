@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
+from flambeau.backends.conversions import write
 from flambeau.backends.memory_order import in_format_of
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
@@ -22,6 +23,8 @@ from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.copy import cast
 from flambeau.ops.shape import reshape
 from flambeau.ops.split import split_parts, unbind
+
+LARGE = 1 << 15
 
 
 def _cat_grads(g: Tensor, inputs_shape: tuple, dim: int) -> list:
@@ -68,7 +71,18 @@ def _joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
         return found if found.flags.c_contiguous else in_format_of(found, arrays[0])
     shape = list(first.shape)
     shape[dim] = sum([a.shape[dim] for a in arrays])
-    return np.concatenate(arrays, dim, out=memory.empty(tuple(shape), first.dtype))
+    out = memory.empty(tuple(shape), first.dtype)
+    if first.size < LARGE:
+        return np.concatenate(arrays, dim, out=out)
+    start, before = 0, (slice(None),) * (dim % first.ndim)
+    for a in arrays:
+        part = out[(*before, slice(start, start + a.shape[dim]))]
+        start += a.shape[dim]
+        if a.shape != part.shape:
+            return np.concatenate(arrays, dim)
+        if not write(part, a):
+            part[...] = a
+    return out
 
 
 CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, params=("dim",),

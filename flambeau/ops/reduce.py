@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import reductions
+from flambeau.backends import fills, reductions
 from flambeau.backends.small import ORDERED, mean_of, sum_of
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
@@ -93,9 +93,12 @@ def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     """A gradient of ``shape`` that is ``g / n``, a number, everywhere."""
     if type(g) is not ndarray:
         return (g if n == 1 else g / n).expand(shape)
+    number = g if n == 1 else g.item() / n
+    if prod_of(shape) >= LARGE:
+        return fills.full(shape, g.dtype, number)
     r = np.empty(shape, g.dtype)
     if r.size:
-        r.fill(g if n == 1 else g.item() / n)
+        r.fill(number)
     return r
 
 

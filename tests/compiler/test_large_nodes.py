@@ -89,3 +89,30 @@ def test_values_are_written_where_they_are_read() -> None:
     for _ in range(3):
         move(a, b)
     assert torch.equal(a, second) and torch.equal(b, second) and a.data_ptr() != b.data_ptr()
+
+
+@pytest.mark.parametrize("step", [
+    lambda a, b: a + b.t(), lambda a, b: (a.t() * b).t() - 1, lambda a, b: a.t() < b[:1],
+    lambda a, b: a.t().exp() + b.t(), lambda a, b: a[:, 1:].t() * b[1:]])
+def test_transposed_operands(step: Any) -> None:
+    a, b = matrix(), matrix(2)
+    compiled, want = torch.compile(step), step(a, b)
+    for _ in range(4):
+        found = compiled(a, b)
+        torch.testing.assert_close(found, want)
+    assert torch.equal(a, matrix()) and torch.equal(b, matrix(2))
+
+
+def test_parts_are_written_in_place() -> None:
+    @torch.compile
+    def write(a: Any, b: Any) -> None:
+        a[:, 3:].copy_(b[:, 3:])
+        a[1:] = a[:-1] * 2
+
+    a, b = matrix(), matrix(2)
+    want = a.clone()
+    for _ in range(4):
+        write(a, b)
+        want[:, 3:] = b[:, 3:]
+        want[1:] = want[:-1] * 2
+    torch.testing.assert_close(a, want)

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flambeau.backends import memory
 from flambeau.backends.llvm import calls, jit, printer, strided_printer, transposes
 from flambeau.backends.llvm.program import Pointwise
 
 # bytes of outputs in one piece of work
 CHUNK_BYTES = 1 << 16
 MAX_RANK = 6
+# items from which a transposed operand is copied first
+TURNED_ITEMS = 1 << 15
 # fewer rows than this are cut into pieces, of columns between these
 FEW_ROWS = 32
 LEAST_PIECE, MOST_PIECE = 1 << 8, 1 << 13
@@ -20,6 +23,15 @@ LEAST_PIECE, MOST_PIECE = 1 << 8, 1 << 13
 MIN_COLUMNS = 8
 
 Dims = tuple[int, ...]
+
+
+class Route(NamedTuple):
+    """A kernel, how many rows it walks, how many at a time, and what follows the pointers."""
+
+    address: int
+    rows: int
+    chunk: int
+    numbers: tuple[int, ...]
 
 
 def collapse(shape: Dims, strides: Sequence[Dims]) -> tuple[Dims, list[Dims]]:
@@ -49,42 +61,63 @@ def collapse(shape: Dims, strides: Sequence[Dims]) -> tuple[Dims, list[Dims]]:
 
 
 def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> bool:
-    """Compute `outs`, C-contiguous and of one shape that all inputs broadcast to.
+    """Compute `outs`, of one shape that all inputs broadcast to, and C-contiguous.
 
-    False, with nothing done, where there are too many dimensions, rows too short, or strides that
-    are no whole items. No output overlaps an input.
+    A single one may have other strides, where items of its last dimension lie side by side. False,
+    with nothing done, where there are too many dimensions, rows too short, or strides that are no
+    whole items. No output overlaps an input.
     """
     shape = outs[0].shape
     if outs[0].size == 0:
         return True
     if any(step % a.itemsize for a in ins for step in a.strides):
         return False
+    if program.steps or len(ins) > 1:
+        ins = [turned(a) for a in ins]
     views = [np.broadcast_to(a, shape) if a.shape != shape else a for a in ins]
     steps = [tuple([s // a.itemsize for s in a.strides]) for a in views]
-    route = route_of(program, shape, steps, outs[0].itemsize)
+    item, target = outs[0].itemsize, None
+    if not outs[0].flags.c_contiguous:
+        target = tuple([s // item for s in outs[0].strides])
+        if len(outs) > 1 or target[-1] != 1 or any(s % item for s in outs[0].strides):
+            return False
+    route = route_of(program, shape, steps, item, target)
     if route is None:
         return False
     places = [a.__array_interface__["data"][0] for a in views]
-    calls.launch(route.address, route.rows, route.chunk, *outs, *places, *route.numbers)
+    written = [a.__array_interface__["data"][0] for a in outs] if target else outs
+    calls.launch(route.address, route.rows, route.chunk, *written, *places, *route.numbers)
     return True
 
 
-class Route(NamedTuple):
-    """A kernel, how many rows it walks, how many at a time, and what follows the pointers."""
+def turned(a: np.ndarray) -> np.ndarray:
+    """A transposed array's C-contiguous copy, which is read sooner; others as they are."""
+    if a.flags.c_contiguous or a.size < TURNED_ITEMS or 0 in a.strides:
+        return a
+    route = turn_of(a.shape, tuple([s // a.itemsize for s in a.strides]), a.itemsize)
+    if route is None:
+        return a
+    out = memory.empty(a.shape, a.dtype)
+    place = a.__array_interface__["data"][0]
+    calls.launch(route.address, route.rows, route.chunk, out, place, *route.numbers)
+    return out
 
-    address: int
-    rows: int
-    chunk: int
-    numbers: tuple[int, ...]
+
+def turn_of(shape: Dims, steps: Dims, item_bytes: int) -> Route | None:
+    """The kernel that copies a transposed array row by row; None where it is none."""
+    sizes, (kept,) = collapse(shape or (1,), [steps or (0,)])
+    return _turned(sizes, kept, item_bytes)
 
 
-def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
-             item_bytes: int) -> Route | None:
+def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims], item_bytes: int,
+             target: Dims | None = None) -> Route | None:
     """How `program` runs over inputs of these strides, in items; None where it cannot.
 
-    item_bytes: those of an item of the first output.
+    item_bytes: those of an item of the first output. target: the outputs' strides, where they are
+    not C-contiguous.
     """
-    sizes, kept = collapse(shape or (1,), [s or (0,) for s in strides])
+    spread = [] if target is None else [target]
+    sizes, kept = collapse(shape or (1,), [s or (0,) for s in (*strides, *spread)])
     if not program.steps and len(kept) == 1:
         turned = _turned(sizes, kept[0], item_bytes)
         if turned is not None:
@@ -96,7 +129,8 @@ def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims],
     columns = sizes[-1]
     # no more than a row has
     lanes = min(1 << (columns.bit_length() - 1), strided_printer.MOST_LANES)
-    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept]), lanes)
+    walk = strided_printer.Walk(len(sizes), tuple([_step(s[-1]) for s in kept[: len(strides)]]),
+                                lanes, target is not None)
     chunk = max(1, CHUNK_BYTES // (item_bytes * columns))
     if "many" in walk.steps:
         chunk = -(-chunk // strided_printer.ROWS) * strided_printer.ROWS

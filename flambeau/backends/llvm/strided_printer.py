@@ -1,8 +1,9 @@
 """Prints pointwise programs over arrays of any strides as LLVM text.
 
 The kernel's unit of work is a row: the elements that differ in the last index alone. Its context
-holds a pointer for every output (C-contiguous), then for every input, then the sizes of the
-dimensions, then for every input its strides, counted in items. Where an input's items of a row lie
+holds a pointer for every output, then for every input, then the sizes of the dimensions, then for
+every input its strides, counted in items, then, unless outputs are C-contiguous, theirs, of which
+the last one is 1. Where an input's items of a row lie
 apart, rows are taken several at a time in strips of columns, so that cache lines serve them all.
 """
 
@@ -24,12 +25,13 @@ class Walk(NamedTuple):
     """The number of dimensions, and how far apart an input's items of a row lie.
 
     0, 1, -1 (they lie side by side, the first one last) or "many". `lanes` is the most items that
-    are processed at once.
+    are processed at once; `spread` says that outputs have strides.
     """
 
     rank: int
     steps: tuple[int | str, ...]
     lanes: int = MOST_LANES
+    spread: bool = False
 
 
 class StridedPrinter:
@@ -40,7 +42,7 @@ class StridedPrinter:
         self.e = e
         self.walk = walk
         outs, ins = len(program.outputs), len(program.inputs)
-        words = printer.load_pointers(e, outs + ins + walk.rank * (1 + ins))
+        words = printer.load_pointers(e, outs + ins + walk.rank * (1 + ins + walk.spread))
         self.outs, self.ins = words[:outs], words[outs : outs + ins]
         numbers = [e.assign(f"ptrtoint ptr {word} to i64") for word in words[outs + ins :]]
         self.sizes = numbers[: walk.rank]
@@ -52,12 +54,20 @@ class StridedPrinter:
     def print_rows(self, row: str, first: str, last: str) -> None:
         """The columns from `first` to `last` of one row."""
         e, kinds = self.e, self.program.kinds
-        bases = self._row_bases(row)
-        start = e.assign(f"mul i64 {row}, {self.sizes[-1]}")
-        outs = [
-            e.assign(f"getelementptr {STORED[kinds[number]]}, ptr {base}, i64 {start}")
-            for base, number in zip(self.outs, self.program.outputs, strict=True)
+        places = self._places(row)
+        bases = [
+            self._base(base, item.kind, places, strides)
+            for base, item, strides in zip(self.ins, self.program.inputs, self.strides)
         ]
+        if self.walk.spread:
+            outs = [self._base(base, kinds[number], places, self.strides[-1])
+                    for base, number in zip(self.outs, self.program.outputs, strict=True)]
+        else:
+            start = e.assign(f"mul i64 {row}, {self.sizes[-1]}")
+            outs = [
+                e.assign(f"getelementptr {STORED[kinds[number]]}, ptr {base}, i64 {start}")
+                for base, number in zip(self.outs, self.program.outputs, strict=True)
+            ]
         fixed = {
             number: splat_item(e, item.kind, bases[number])
             for number, item in enumerate(self.program.inputs)
@@ -70,8 +80,8 @@ class StridedPrinter:
         self._print_step(outs, bases, fixed, span.stop, mask)
         span.leave()
 
-    def _row_bases(self, row: str) -> list[str]:
-        """Where every input's items of this row start."""
+    def _places(self, row: str) -> list[tuple[int, str]]:
+        """The place of a row along every axis but the last."""
         e, rank = self.e, self.walk.rank
         places = []
         left = row
@@ -81,14 +91,16 @@ class StridedPrinter:
                 place = e.assign(f"urem i64 {left}, {self.sizes[axis]}")
                 left = e.assign(f"udiv i64 {left}, {self.sizes[axis]}")
             places.append((axis, place))
-        bases = []
-        for number, item in enumerate(self.program.inputs):
-            base = self.ins[number]
-            for axis, place in places:
-                offset = e.assign(f"mul i64 {place}, {self.strides[number][axis]}")
-                base = e.assign(f"getelementptr {STORED[item.kind]}, ptr {base}, i64 {offset}")
-            bases.append(base)
-        return bases
+        return places
+
+    def _base(
+        self, base: str, kind: str, places: list[tuple[int, str]], strides: list[str]
+    ) -> str:
+        """Where an operand's items of a row start."""
+        for axis, place in places:
+            offset = self.e.assign(f"mul i64 {place}, {strides[axis]}")
+            base = self.e.assign(f"getelementptr {STORED[kind]}, ptr {base}, i64 {offset}")
+        return base
 
     def _print_step(
         self,

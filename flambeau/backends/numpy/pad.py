@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from flambeau.backends.conversions import dense_copy
 from flambeau.backends.numpy.axis_map import AxisMap, apply_maps, apply_transposed
 from flambeau.backends.numpy.windows import Pairs, pad_last
 
@@ -22,7 +23,7 @@ def pad(x: np.ndarray, pads: Pairs, mode: str = "constant", value: object = 0) -
     """
     if mode == "constant":
         out = pad_last(x, pads, value)
-        return out.copy() if np.may_share_memory(out, x) else out
+        return dense_copy(out) if np.may_share_memory(out, x) else out
     return apply_maps(x, _maps(x.shape[x.ndim - len(pads) :], pads, mode))
 
 

@@ -6,6 +6,9 @@ import ml_dtypes
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from flambeau.backends import conversions, fills
+
+LARGE = 1 << 15
 Pairs = Sequence[tuple[int, int]]
 
 HALF = frozenset((np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)))
@@ -56,8 +59,13 @@ def pad_last(x: np.ndarray, pads: Pairs, value: object = 0) -> np.ndarray:
         shape.append(max(size + before + after, 0))
     if all(before <= 0 and after <= 0 for before, after in pads):
         return x[tuple(crop)]
-    out = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
-    out[tuple(inner)] = x[tuple(crop)]
+    if x.size < LARGE:
+        out = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
+    else:
+        out = fills.full(tuple(shape), x.dtype, value)
+    part, kept = out[tuple(inner)], x[tuple(crop)]
+    if x.size < LARGE or not conversions.write(part, kept):
+        part[...] = kept
     return out
 
 
