@@ -10,7 +10,7 @@ from types import ModuleType
 
 from flambeau.base.missing import missing_attribute
 
-_SWITCHES = ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum")
+_SWITCHES = ("cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -15,7 +15,8 @@ import numpy as np
 
 from flambeau.base.errors import told
 from flambeau.compiler.access import is_view
-from flambeau.compiler.graph import Graph, Node, Value
+from flambeau.compiler.elementwise import is_cheap
+from flambeau.compiler.graph import Graph, Value
 from flambeau.compiler.interpreter import blank, laid_out
 from flambeau.compiler.simplify import trimmed
 from flambeau.compiler.stand_ins import Traced
@@ -29,9 +30,6 @@ from flambeau.core.tensor import Tensor, wrap
 __all__ = ["Backward", "CompiledBackward", "Ends", "Split", "follow", "split"]
 
 ndarray = np.ndarray
-# Elementwise operators that are cheaper read from memory than computed again.
-_DEAR = frozenset(
-    "exp expm1 log log1p tanh sigmoid erf pow sqrt rsqrt silu mish elu softplus sin cos".split())
 REPLACED = ("the data of a tensor that a compiled step used was replaced (x.data = ...) before "
             "backward(), which has to read what is there now")
 DOUBLE = "torch.compile with aot_autograd does not currently support double backward"
@@ -212,7 +210,7 @@ def split(graph: Graph, inputs: int, tangents: Sequence[Value], outputs: Iterabl
         if node.kind == "input":
             if node.params["at"] in written or node.params["at"] in loose:
                 kept[v.number] = v
-        elif is_view(v) or _is_cheap(node) and v.number not in stored and not any(
+        elif is_view(v) or is_cheap(node) and v.number not in stored and not any(
                 [x.node.kind == "input" and x.node.params["at"] in loose
                  for x in node.values()]):
             again.add(id(node))
@@ -250,16 +248,10 @@ def _stored(graph: Graph, late: set[int], wanted: set[int]) -> set[int]:
     for node in graph.nodes:
         if any([v.number in late for v in node.outputs]):
             continue
-        if not _is_cheap(node) and not (node.op is not None and node.op.kind == "pointwise"):
+        if not is_cheap(node) and not (node.op is not None and node.op.kind == "pointwise"):
             for x in node.values():
                 found.add(x.number)
     return found
-
-
-def _is_cheap(node: Node) -> bool:
-    op = node.op
-    return op is not None and (op.kind == "pointwise" or op.name == "to_dtype") and (
-        op.name not in _DEAR)
 
 
 def _back_graph(graph: Graph, inputs: int, tangents: Sequence[Value], kept: list[Value],

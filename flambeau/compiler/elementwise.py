@@ -15,10 +15,13 @@ from flambeau.core.pointwise import computing_dtypes
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import wrap
 
-__all__ = ["has_instructions", "likeness_of", "steps_of"]
+__all__ = ["has_instructions", "is_cheap", "likeness_of", "steps_of"]
 
 # How many answers are remembered.
 MOST_KNOWN = 1 << 12
+# Operators that are cheaper read from memory than computed again.
+_DEAR = frozenset(
+    "exp expm1 log log1p tanh sigmoid erf pow sqrt rsqrt silu mish elu softplus sin cos".split())
 _ATOMS = (bool, int, float, complex, str, type(None))
 
 # Per likeness what nodes compute in, and whether kernels have instructions for them.
@@ -56,6 +59,13 @@ def _settled(value: Any) -> Hashable | None:
         parts = [_settled(v) for v in value]
         return None if None in parts else (kind.__name__, *parts)
     return value if isinstance(value, (dtype, np.dtype)) else None
+
+
+def is_cheap(node: Node) -> bool:
+    """Whether a node is elementwise, and no slower than reading its result."""
+    op = node.op
+    return op is not None and (op.kind == "pointwise" or op.name == "to_dtype") and (
+        op.name not in _DEAR)
 
 
 def has_instructions(node: Node) -> bool:

@@ -106,6 +106,8 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.count = 0
+        # Nodes that make again what another one makes, by id: their kernel is another one.
+        self.again: set[int] = set()
 
     def add(self, kind: str, op: Op | None, inputs: Sequence[Any], params: dict[str, Any],
             arrays: Sequence[Any]) -> Node:

@@ -173,6 +173,8 @@ class _Grouping:
             return False
         values = list(node.values())
         candidates = self._candidates(values)
+        if id(node) in self.graph.again:
+            candidates = [g for g in candidates if self._is_again(g, values)]
         for group in candidates:
             placed = wanted.placed(group)
             if placed is not None and self._can_join(group, values):
@@ -188,6 +190,11 @@ class _Grouping:
         self._new_unit(group)
         self._join(group, node, placed, values)
         return True
+
+    def _is_again(self, group: Group, values: Iterable[Value]) -> bool:
+        """Whether a group makes operands, and all that it makes is made once more."""
+        return group in self._producers(values) and all(
+            [id(n) in self.graph.again for n in group.nodes])
 
     def _candidates(self, values: Sequence[Value]) -> list[Group]:
         """Groups that make an operand, the latest first, and then those that read one."""

@@ -22,6 +22,7 @@ from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
 from flambeau.compiler.order import waves_of
 from flambeau.compiler.products import Product, product_of
+from flambeau.compiler.recompute import recompute
 from flambeau.compiler.singles import chore_of
 from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
@@ -46,13 +47,17 @@ class Target(NamedTuple):
 class Plan:
     """``run(arrays)`` computes the targets; ``fresh`` are those that are new arrays."""
 
-    def __init__(self, graph: Graph, inputs: int, targets: Sequence[Target]) -> None:
+    def __init__(self, graph: Graph, inputs: int, targets: Sequence[Target],
+                 recomputes: bool = False) -> None:
         self.graph = graph
         self.targets = targets
         self.lock = threading.Lock()
         self.known: dict[int, Access] = {}
         self.consts: dict[int, ndarray] = {}
         self.units, self.known = grouped(graph)
+        if recomputes and recompute(graph, self.units, [t.value for t in targets],
+                                    {t.input for t in targets}):
+            self.units, self.known = grouped(graph)
         self.inputs = self.slots = inputs
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []

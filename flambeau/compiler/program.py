@@ -126,7 +126,8 @@ class Program:
         stages.show_graph(stages.GRAPH, trace.graph)
         targets = [(m.value, m.captures[0].at if m.captures else -1, m.strides) for m in memories]
         targets += [(v, -1, dense_strides(v)) for v in kept]
-        self.executor = _executor(trace.graph, len(trace.captures) + len(self.lives), targets)
+        self.executor = _executor(trace.graph, len(trace.captures) + len(self.lives), targets,
+                                  recomputes=True)
         stages.show_kernels(self.executor)
         self.lock = threading.Lock()
         self.stale = False
@@ -352,13 +353,17 @@ def dense_strides(v: Value) -> tuple[int, ...]:
     return tuple([s * v.dtype.itemsize for s in dense(v.shape)])
 
 
-def _executor(graph: Graph, inputs: int, targets: Sequence[tuple]) -> Any:
-    """What computes a graph: native code where there can be any, else NumPy."""
+def _executor(graph: Graph, inputs: int, targets: Sequence[tuple],
+              recomputes: bool = False) -> Any:
+    """What computes a graph: native code where there can be any, else NumPy.
+
+    With ``recomputes`` nodes may be put into the graph that make values once more.
+    """
     if not large.available():
         return Interpreter(graph, [value for value, _, _ in targets])
     from flambeau.compiler.plan import Plan, Target  # loads llvmlite
     try:
-        return Plan(graph, inputs, [Target(*t) for t in targets])
+        return Plan(graph, inputs, [Target(*t) for t in targets], recomputes)
     except (ValueError, RuntimeError, ArithmeticError, LookupError):
         # A kernel that cannot be made is no reason for the program to fail.
         if debug_level():

@@ -13,7 +13,7 @@ from flambeau.backends import conversions
 from flambeau.base.dtypes import FROM_NUMPY, can_cast
 from flambeau.base.errors import told
 from flambeau.core.dispatch import TRANSFORMS, apply, edge_of, views_of
-from flambeau.core.modes import MODES
+from flambeau.core.modes import MODES, TRACED
 from flambeau.core.node import LEAF, TWICE, InferenceVersion, Node, Output, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.out_dtypes import wrong_out
@@ -157,7 +157,10 @@ def store(t: Tensor, values: Any) -> None:
 
 
 def _share_out(result: Tensor, t: Tensor) -> None:
-    """Let a node that saved its output hold ``t``'s memory, so that later changes show."""
+    """Let a node that saved its output hold ``t``'s memory, so that later changes show.
+
+    What stands in for an array does not change; that there was a change shows all the same.
+    """
     node: Any = result._node
     node = node.node if type(node) is Output else node
     if getattr(node, "op", None) is None or not node.op.saves_out or node.out_version is None:
@@ -167,9 +170,11 @@ def _share_out(result: Tensor, t: Tensor) -> None:
     at = node.op.slots.index("out")
     if type(node.saved[at]) is ndarray:
         node.saved = (*node.saved[:at], t._a, *node.saved[at + 1:])
-        counter: Any = t._v
-        node.out_version = counter
-        node.out_at = counter[0]
+    elif type(t._a) is ndarray or t._a.level != TRACED:
+        return
+    counter: Any = t._v
+    node.out_version = counter
+    node.out_at = counter[0]
 
 
 def _cast_edge(t: Tensor, result: Tensor) -> Any:
@@ -288,6 +293,7 @@ def _store_transformed(t: Tensor, result: Tensor) -> None:
     TRANSFORMS.store(t, result)
     bump(t)
     if result._node is not None:
+        _share_out(result, t)
         rebase(t, edge_of(result))
     elif MODES.grad and t._node is not None:
         rebase(t, None)

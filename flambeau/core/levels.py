@@ -19,7 +19,7 @@ from flambeau.core import engine
 from flambeau.core.derive import stand_in
 from flambeau.core.dispatch import TRANSFORMS, Number, apply, edge_of, record, views_of
 from flambeau.core.inplace import replay_view
-from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.modes import INFERENCE, MODES, TRACED
 from flambeau.core.node import LEAF
 from flambeau.core.op import OPS, Op
 from flambeau.core.pointwise import apply_pointwise
@@ -30,8 +30,6 @@ __all__ = ["Batched", "Dual", "Handle", "Level", "MANY_DIMS", "RULES", "SPARSE",
            "Tracked", "integers_in", "lower", "mark", "rerun", "standing", "tested", "values_of"]
 
 ndarray = np.ndarray
-# The level of what is traced for compilation: below every transform.
-TRACED = 0.25
 # The level of sparse tensors, which any transform stands above.
 SPARSE = 0.125
 # The level of tensors of more dimensions than an array can have.

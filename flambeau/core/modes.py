@@ -20,6 +20,8 @@ class _Modes(threading.local):
 
 
 MODES = _Modes()
+# The level of what stands in for arrays while it is traced: below every transform.
+TRACED = 0.25
 # Not empty while any thread is in inference mode or runs a transform: then new tensors are
 # marked as made there, and otherwise nobody need look.
 INFERENCE: list[bool] = []

@@ -114,7 +114,7 @@ def single(array: np.ndarray) -> Any:
 
 @pytest.fixture
 def by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def executor(graph: Any, inputs: int, targets: Any) -> Any:
+    def executor(graph: Any, inputs: int, targets: Any, recomputes: bool = False) -> Any:
         return Interpreter(graph, [value for value, _, _ in targets])
 
     monkeypatch.setattr(programs, "_executor", executor)

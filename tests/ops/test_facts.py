@@ -74,3 +74,9 @@ def test_aminmax_of_nothing():
         torch.aminmax(torch.ones(2, 0), dim=1)
     with pytest.raises(RuntimeError, match="operation has no identity"):
         torch.aminmax(torch.ones(0))
+
+
+def test_what_the_processor_can():
+    assert torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX2", "DEFAULT")
+    with pytest.raises(AttributeError, match="nothing"):
+        getattr(torch.backends.cpu, "nothing")  # noqa: B009
