@@ -15,6 +15,7 @@ import numpy as np
 
 from flambeau.backends import large, memory
 from flambeau.backends.numpy.erf import erf
+from flambeau.backends.replay import replayed
 
 # fewer items than this are sooner done by NumPy's own loops
 MIN_ITEMS = 1 << 12
@@ -67,12 +68,19 @@ def forward(formula: Formula) -> Callable[..., Any]:
     array([0., 0., 0.])
     """
 
+    on_small = replayed(functools.partial(formula, ON_ARRAYS))
+    names = formula.__code__.co_varnames[1 : formula.__code__.co_argcount]
+
     def run(*arrays: Any, **params: Any) -> Any:
         if arrays[0].size >= MIN_ITEMS:
             found = pointwise(formula, arrays, params)
             if found is not None:
                 return found
-        return formula(ON_ARRAYS, *arrays, **params)
+        if type(arrays[-1]) is not np.ndarray:
+            count = next(k for k, a in enumerate(arrays) if type(a) is not np.ndarray)
+            params = {**dict(zip(names[count:], arrays[count:])), **params}
+            arrays = arrays[:count]
+        return on_small(*arrays, **params)
 
     run.formula = formula  # type: ignore[attr-defined]
     return run

@@ -14,14 +14,16 @@ import numpy as np
 from flambeau.backends import large
 from flambeau.backends.numpy.total import ORDERED, total
 
-__all__ = ["ORDERED", "mean_of", "sum_of"]
+__all__ = ["ORDERED", "mean_of", "note", "sum_of"]
 
 # As many calls take about as long as loading llvmlite.
-OFTEN = 10_000
+OFTEN = 5_000
 
 _F32 = np.dtype(np.float32)
 _calls = 0
 _native: dict[np.dtype, Callable[[np.ndarray, np.ndarray, int], None]] = {}
+# What runs plans of `backends.replay`, once it is loaded.
+replay: Any = None
 
 
 def sum_of(a: np.ndarray) -> np.ndarray:
@@ -35,7 +37,7 @@ def sum_of(a: np.ndarray) -> np.ndarray:
         out = np.empty((), a.dtype)
         native(out, a, 1)
         return out
-    _count()
+    note()
     return np.asarray(total(a))
 
 
@@ -46,25 +48,30 @@ def mean_of(a: np.ndarray) -> np.ndarray:
         out = np.empty((), a.dtype)
         native(out, a, a.size)
         return out
-    _count()
+    note()
     return np.asarray(total(a) / a.size)
 
 
-def _count() -> None:
+def note(cost: int = 1) -> None:
+    """Count a call that generated code would be quicker at, as so many."""
     global _calls
-    _calls += 1
-    if _calls == OFTEN:
+    before = _calls
+    _calls = before + cost
+    if before < OFTEN <= _calls:
         load()
 
 
 def load() -> None:
     """Use generated code from now on, where there is any."""
+    global replay
     if not large.available():
         return
     # llvmlite is slow to import, and may be absent
     from flambeau.backends.llvm.ordered_sum import ordered_sum
+    from flambeau.backends.llvm.replay_text import replayer
 
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         function: Any = ordered_sum(dtype is _F32)
         if function is not None:
             _native[dtype] = function
+    replay = replayer()

@@ -8,8 +8,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
-
 from flambeau.backends.llvm import calls
 from flambeau.backends.llvm.object_text import FUNCTIONS
 from flambeau.backends.llvm.view_makers_text import EXPORTS, makers_text
@@ -27,9 +25,6 @@ _NAMES = ("anomaly", "custom_view", "differentiable", "dtype", "grad", "inferenc
           "seq", "shape", "view_plan")
 # PyType_GetSlot's number of what makes an instance
 _TP_NEW = 65
-# NumPy's table of functions for C: the number of its layout, and places in that
-_TABLE_VERSION = 0x02000000
-_ARRAY_FUNCTIONS = {"PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
 # What generated code refers to must live as long as it.
 _held: list[Any] = []
 
@@ -41,7 +36,7 @@ def view_makers(in_python: dict[str, Callable], forget_dead: Callable) -> dict[s
     with a long list of a version counter and of views.
     """
     places = _places()
-    array_functions = None if places is None else _array_functions()
+    array_functions = None if places is None else calls.array_functions()
     if places is None or array_functions is None:
         return {}
     sequence = next_sequence.__self__  # type: ignore[attr-defined]
@@ -82,18 +77,6 @@ def _dead_references_hold_none() -> bool:
     alive = ctypes.c_int64.from_address(at).value == id(probe)
     del probe
     return alive and ctypes.c_int64.from_address(at).value == id(None)
-
-
-def _array_functions() -> dict[str, int] | None:
-    """Addresses in the table of functions that NumPy has for C; None where it is another table."""
-    get = ctypes.pythonapi["PyCapsule_GetPointer"]
-    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    table = get(_multiarray_umath._ARRAY_API, None)
-    version = ctypes.CFUNCTYPE(ctypes.c_uint)(ctypes.c_size_t.from_address(table).value)
-    if version() != _TABLE_VERSION:
-        return None
-    return {name: ctypes.c_void_p.from_address(table + 8 * at).value or 0
-            for name, at in _ARRAY_FUNCTIONS.items()}
 
 
 def _maker() -> int:

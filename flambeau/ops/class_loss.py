@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
+from flambeau.backends.replay import replayed
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -16,13 +17,15 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.activation import FUNCTIONAL, logsigmoid, not_implemented
 from flambeau.ops.class_kernels import declare_cross_entropy, is_large
-from flambeau.ops.loss import chosen_reduction, reduced, reduced_array
-from flambeau.ops.softmax import log_softmax
+from flambeau.ops.loss import REDUCTIONS, chosen_reduction, reduced, reduced_array
+from flambeau.ops.softmax import LOG_SOFTMAX, log_softmax
 from flambeau.ops.where import where
 
 __all__ = ["cross_entropy", "nll_loss"]
 
 ndarray = np.ndarray
+F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
+SMALL = 1 << 12
 _NLL_PARAMS = ("reduction", "ignore_index")
 
 
@@ -63,6 +66,21 @@ def _plain(t: ndarray, ignore_index: int) -> bool:
 
 def _nll_forward(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
                  ignore_index: int) -> Any:
+    if w is None and x.ndim == 2 and ignore_index < 0 and x.size < SMALL:
+        return _small_nll(x, t, reduction=reduction, ignore_index=ignore_index)
+    return _any_nll(x, t, w, reduction, ignore_index)
+
+
+@replayed
+def _small_nll(x: ndarray, t: ndarray, reduction: str, ignore_index: int) -> Any:
+    # a replay fails where a class is not in range
+    if type(t) is ndarray:
+        return _any_nll(x, t, None, reduction, ignore_index)
+    return reduced_array(np.negative(x[_cells(t)]), reduction)
+
+
+def _any_nll(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
+             ignore_index: int) -> Any:
     if w is None and _plain(t, ignore_index):
         try:
             return reduced_array(np.negative(x[_cells(t)], out=...), reduction)
@@ -81,6 +99,24 @@ def _nll_forward(x: ndarray, t: ndarray, w: ndarray | None, reduction: str,
 
 def _nll_transpose(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, ...],
                    reduction: str, ignore_index: int) -> ndarray:
+    if w is None and len(shape) == 2 and ignore_index < 0 and shape[0] * shape[1] < SMALL:
+        return _small_slope(g, t, shape=shape, reduction=reduction, ignore_index=ignore_index)
+    return _any_slope(g, t, w, shape, reduction, ignore_index)
+
+
+@replayed
+def _small_slope(g: ndarray, t: ndarray, shape: tuple[int, ...], reduction: str,
+                 ignore_index: int) -> ndarray:
+    # a replay fails where a class is not in range
+    if type(t) is ndarray:
+        return _any_slope(g, t, None, shape, reduction, ignore_index)
+    out = np.zeros_like(g, shape=shape)
+    out[_cells(t)] = g / -t.size if reduction == "mean" else -g
+    return out
+
+
+def _any_slope(g: ndarray, t: ndarray, w: ndarray | None, shape: tuple[int, ...],
+               reduction: str, ignore_index: int) -> ndarray:
     weights, given = None, t
     if w is not None or not _plain(t, ignore_index):
         t, weights = _class_weights(t, w, ignore_index, shape[min(1, len(shape) - 1)], g.dtype)
@@ -151,6 +187,13 @@ NLL = _declare_nll("nll_loss", "NllLoss")
 NLL_2D = _declare_nll("nll_loss2d", "NllLoss2D")
 
 
+def _fits(input: Tensor, target: Tensor) -> bool:
+    """Whether these are floats (N, C) and classes (N,), of which there is nothing to check."""
+    x, t = input._a, target._a
+    return type(x) is type(t) is ndarray and x.dtype is F32 and t.dtype is I64 and (
+        x.ndim == 2 and t.shape == x.shape[:1])
+
+
 def _check_nll(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     shape, wanted = input._a.shape, target._a.shape
     if not shape:
@@ -215,8 +258,10 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
     do not count.
     """
     reduction = chosen_reduction(size_average, reduce, reduction)
-    _check_nll(input, target, weight)
     params = {"reduction": reduction, "ignore_index": ignore_index}
+    if weight is None and _fits(input, target):
+        return apply(NLL, (input, target, None), params)
+    _check_nll(input, target, weight)
     if input._a.ndim <= 2:
         if input._a.ndim == 1 and target._a.ndim == 1:
             target = target.reshape(()) if target._a.size == 1 else target
@@ -237,6 +282,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
     >>> torch.nn.functional.cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
     tensor(0.6931)
     """
+    if weight is None and label_smoothing == 0.0 and size_average is None and reduce is None and (
+            _fits(input, target) and input._a.size < SMALL and reduction in REDUCTIONS):
+        logs = apply(LOG_SOFTMAX, (input,), {"dim": 1})
+        return apply(NLL, (logs, target, None),
+                     {"reduction": reduction, "ignore_index": ignore_index})
     reduction = chosen_reduction(size_average, reduce, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError("label_smoothing must be between 0.0 and 1.0. Got: "

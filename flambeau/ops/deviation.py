@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import spread_kernels
+from flambeau.backends.replay import replayed
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
 from flambeau.core.derive import vjp_of
@@ -45,21 +46,26 @@ def _moments(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float
     return np.divide(found, spare), np.reshape(middle, shape)
 
 
-def _variance(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float) -> Any:
-    """As ``_moments``, of the variance alone: of small real arrays in the fewest steps."""
-    if a.size >= LARGE or a.dtype.kind == "c":
-        return _moments(a, dims, keepdim, correction)[0]
+@replayed
+def _small_spread(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float,
+                  root: bool) -> Any:
+    """The variance, or its root, in the fewest steps."""
     n = count_of(a.shape, dims)
-    if len(dims) == a.ndim and not keepdim and a.dtype is F32:
-        off = a.astype(np.float64).reshape(-1)
-        off -= _total(off) / n
-        return off.dot(off) / max(n - correction, 0.0)
     wide = a.astype(np.float64, copy=False)
-    middle = _total(wide, axis=dims, keepdims=True, out=...)
-    middle /= n
-    off = np.subtract(wide, middle, out=... if wide is a else wide)
-    square = np.multiply(off, off, out=off)
-    return _total(square, axis=dims, keepdims=keepdim) / max(n - correction, 0.0)
+    off = wide - _total(wide, axis=dims, keepdims=True) / n
+    square = np.multiply(off, off, out=off) if dims else off * off
+    found = _total(square, axis=dims, keepdims=keepdim) / max(n - correction, 0.0)
+    return (np.sqrt(found) if root else found).astype(a.dtype)
+
+
+def _variance(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float,
+              root: bool) -> ndarray:
+    """As ``_moments``, of the variance alone or its root."""
+    if a.size >= LARGE or a.dtype.kind == "c":
+        found = _moments(a, dims, keepdim, correction)[0]
+        return np.asarray(np.sqrt(found) if root else found, _real_type(a))
+    return np.asarray(_small_spread(a, dims=dims, keepdim=keepdim, correction=correction,
+                                    root=root))
 
 
 def _real_type(a: ndarray) -> np.dtype:
@@ -67,11 +73,11 @@ def _real_type(a: ndarray) -> np.dtype:
 
 
 def _var_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float) -> ndarray:
-    return np.asarray(_variance(a, dims, keepdim, correction), _real_type(a))
+    return _variance(a, dims, keepdim, correction, False)
 
 
 def _std_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float) -> ndarray:
-    return np.asarray(np.sqrt(_variance(a, dims, keepdim, correction)), _real_type(a))
+    return _variance(a, dims, keepdim, correction, True)
 
 
 def _var_mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
@@ -178,6 +184,14 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
     return _spread(STD_MEAN, input, dim, unbiased, keepdim, correction)
 
 
+@replayed
+def _small_logsumexp(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> Any:
+    top = np.maximum.reduce(a, axis=dims, keepdims=True)
+    top = np.where(np.isinf(top), 0, top)
+    found = np.log(np.add.reduce(np.exp(a - top), axis=dims, keepdims=True)) + top
+    return found if keepdim else np.squeeze(found, dims)
+
+
 def _logsumexp_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
     if a.size >= LARGE:
         large_sum = spread_kernels.logsumexp(a, dims, keepdim)
@@ -185,6 +199,8 @@ def _logsumexp_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndar
             return large_sum.astype(a.dtype)
     if not a.size:
         return np.log(np.add.reduce(np.exp(a), axis=dims, keepdims=keepdim, out=...))
+    if a.dtype.kind == "f":
+        return np.asarray(_small_logsumexp(a, dims=dims, keepdim=keepdim))
     top = np.maximum.reduce(a.real, axis=dims, keepdims=True)
     top = np.where(np.isinf(top), 0, top).astype(top.dtype)
     found = np.log(np.add.reduce(np.exp(a - top), axis=dims, keepdims=True)) + top

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import fused, spread_kernels
+from flambeau.backends.replay import replayed
 from flambeau.base import dtypes
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, finish
@@ -97,12 +99,23 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
     def weighed(on: Any, g: Any, x: Any, t: Any, norm: Any, **more: Any) -> Any:
         return slope(x - t, norm, on, **more) * g
 
+    @replayed
+    def small_loss(x: ndarray, t: ndarray, reduction: str, **more: Any) -> Any:
+        return reduced_array(loss(ON_ARRAYS, x, t, **more), reduction)
+
     def on_arrays(x: ndarray, t: ndarray, reduction: str, **more: Any) -> Any:
         if x.size >= LARGE:
             found = _large_loss(loss, x, t, reduction, more)
             if found is not None:
                 return found
-        return reduced_array(loss(ON_ARRAYS, x, t, **more), reduction)
+        return small_loss(x, t, reduction=reduction, **more)
+
+    def slope_of(on: Any, x: Any, t: Any, reduction: str, **more: Any) -> Any:
+        d = x - t
+        norm = 1 / max(math.prod(d.shape), 1) if reduction == "mean" else 1.0
+        return slope(d, norm, on, **more)
+
+    small_slope = replayed(partial(slope_of, ON_ARRAYS))
 
     def backward(on: SimpleNamespace) -> Callable:
         def run(g: Any, x: Any, t: Any, reduction: str, **more: Any) -> Any:
@@ -111,9 +124,10 @@ def _difference_loss(name: str, value: Callable, slope: Callable,
                 found = fused.pointwise(weighed, (g, x, t, norm), more)
                 if found is not None:
                     return found
-            d = x - t
-            norm = 1 / max(math.prod(d.shape), 1) if reduction == "mean" else 1.0
-            found = slope(d, norm, on, **more)
+            if type(x) is ndarray and type(t) is ndarray:
+                found = small_slope(x, t, reduction=reduction, **more)
+            else:
+                found = slope_of(on, x, t, reduction, **more)
             if type(g) is ndarray and not g.ndim and g.item() == 1.0:
                 return found  # as in most programs: the loss is what backward() starts from
             return found * g
@@ -251,6 +265,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 # Cross entropy of probabilities
 
 
+@replayed
 def _bce_value(x: ndarray, t: ndarray, w: ndarray | None, reduction: str) -> Any:
     loss = (t - 1) * np.maximum(np.log1p(-x), -100) - t * np.maximum(np.log(x), -100)
     return reduced_array(loss if w is None else loss * w, reduction)
@@ -284,7 +299,9 @@ BCE = composite("binary_cross_entropy", _bce_compose, _bce_value,
 
 def _outside(a: ndarray) -> bool:
     """Whether anything is not in [0, 1]."""
-    return not ((a >= 0) & (a <= 1)).all()
+    if not a.size:
+        return False
+    return not (np.minimum.reduce(a, axis=None) >= 0 and np.maximum.reduce(a, axis=None) <= 1)
 
 
 def _any_negative(a: ndarray) -> bool:
@@ -313,6 +330,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     return apply(BCE, (input, target, weight), {"reduction": reduction})
 
 
+@replayed
 def _logits_value(x: ndarray, t: ndarray, w: ndarray | None, p: ndarray | None,
                   reduction: str) -> Any:
     soft = np.log1p(np.exp(-abs(x))) + np.maximum(-x, 0)
@@ -374,6 +392,7 @@ def binary_cross_entropy_with_logits(
     return apply(BCE_LOGITS, (input, target, *factors), {"reduction": reduction})
 
 
+@replayed
 def _margin_value(x: ndarray, t: ndarray, reduction: str) -> Any:
     return reduced_array(np.log1p(np.exp(-t * x)), reduction)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.backends import norm_kernels
 from flambeau.backends.memory_order import in_format_of
+from flambeau.backends.replay import replayed
 from flambeau.backends.row_kernels import MIN_ITEMS
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
@@ -25,6 +26,7 @@ from flambeau.ops.copy import clone
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm"]
 
 ndarray = np.ndarray
+F32 = np.dtype(np.float32)
 LARGE = MIN_ITEMS
 
 # Every kind normalises the input seen in the shape `view` over its dimensions `axes`, then
@@ -37,6 +39,13 @@ def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes
     """The normalised values, the mean and 1 / sqrt(variance + eps)."""
     if x.size >= LARGE and (found := norm_kernels.norm(x, w, b, view, axes, eps)) is not None:
         return found
+    y, mean, rstd = _small_forward(x, w, b, view=view, axes=axes, affine=affine, eps=eps)
+    return in_format_of(y, x), mean, rstd
+
+
+@replayed
+def _small_forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes: tuple,
+                   affine: tuple, eps: float) -> tuple[ndarray, ndarray, ndarray]:
     v = x.reshape(view)
     count = math.prod([view[i] for i in axes])
     mean = np.add.reduce(v, axis=axes, keepdims=True) / count
@@ -48,7 +57,7 @@ def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes
         y *= w.reshape(affine)
     if b is not None:
         y += b.reshape(affine)
-    return in_format_of(y.reshape(x.shape), x), mean, rstd
+    return y.reshape(x.shape), mean, rstd
 
 
 def _moments(v: Tensor, axes: tuple, eps: float) -> tuple[Tensor, Tensor]:
@@ -80,6 +89,13 @@ def _backward(g: ndarray, x: ndarray, w: ndarray | None, mean: ndarray, rstd: nd
         grads = norm_kernels.norm_backward(g, x, w, mean, rstd, wanted, view, axes)
         if grads is not None:
             return grads
+    return list(_small_backward(g, x, w, mean, rstd, wanted=wanted, view=view, axes=axes,
+                                affine=affine))
+
+
+@replayed
+def _small_backward(g: ndarray, x: ndarray, w: ndarray | None, mean: ndarray, rstd: ndarray,
+                    wanted: tuple, view: tuple, axes: tuple, affine: tuple) -> list:
     g = g.reshape(view)
     xhat = (x.reshape(view) - mean) * rstd
     shared = _over(affine)
@@ -235,6 +251,11 @@ def check_normalized(name: str, star: str, have: tuple, normalized_shape: Sequen
     return shape
 
 
+def _is_row(p: Tensor | None, a: ndarray) -> bool:
+    """Whether a parameter is absent, or of the last dimension of ``a`` and its dtype."""
+    return p is None or p._a.dtype is a.dtype and p._a.shape == a.shape[-1:]
+
+
 @public("torch", FUNCTIONAL)
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5,
@@ -246,6 +267,13 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     tensor([-1.0000,  1.0000])
     """
     a = require_tensor("layer_norm", input)
+    if type(a) is ndarray and a.dtype is F32 and isinstance(normalized_shape, tuple) and (
+            a.size and normalized_shape == a.shape[-1:] and _is_row(weight, a)
+            and _is_row(bias, a)):
+        n = a.shape[-1]
+        rows = a.size // n
+        return apply(NATIVE_LAYER_NORM, (input, weight, bias), {
+            "view": (rows, n), "axes": (1,), "affine": (1, n), "eps": eps})[0]
     shape = check_normalized("layer_norm", "*, ", a.shape, normalized_shape, weight, bias)
     _check_float(input, "LayerNormKernelImpl")
     _check_parameters(input, weight, bias)
@@ -260,13 +288,23 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
 
 def _eval_forward(x: ndarray, w: ndarray | None, b: ndarray | None, mean: ndarray, var: ndarray,
                   affine: tuple, eps: float) -> ndarray:
-    scale = 1 / np.sqrt(var + eps)
-    scale = scale if w is None else scale * w
     if x.size >= LARGE:
+        scale = _scale(var, w, eps)
         shift = -mean * scale if b is None else b - mean * scale
         if (found := norm_kernels.scale_channels(x, scale, shift)) is not None:
             return found
-    y = in_format_of((x - mean.reshape(affine)) * scale.reshape(affine), x)
+    return in_format_of(_small_eval(x, w, b, mean, var, affine=affine, eps=eps), x)
+
+
+def _scale(var: ndarray, w: ndarray | None, eps: float) -> ndarray:
+    scale = 1 / np.sqrt(var + eps)
+    return scale if w is None else scale * w
+
+
+@replayed
+def _small_eval(x: ndarray, w: ndarray | None, b: ndarray | None, mean: ndarray, var: ndarray,
+                affine: tuple, eps: float) -> ndarray:
+    y = (x - mean.reshape(affine)) * _scale(var, w, eps).reshape(affine)
     return y if b is None else y + b.reshape(affine)
 
 
@@ -305,11 +343,25 @@ def _check_channels(input: Tensor, tensors: dict[str, Tensor | None]) -> int:
     return channels
 
 
-def _update(running: Tensor | None, value: ndarray, momentum: float) -> None:
-    if running is not None:
-        old = running._a
-        wide = old.astype(np.float32) if old.dtype.itemsize < 4 else old
-        store(running, (1 - momentum) * wide + momentum * value.reshape(-1))
+def _running(t: Tensor | None) -> Any:
+    if t is None:
+        return None
+    a = t._a
+    return a.astype(np.float32) if a.dtype.itemsize < 4 else a
+
+
+@replayed
+def _moved(mean: ndarray | None, var: ndarray | None, batch: ndarray, rstd: ndarray,
+           momentum: float, eps: float, grow: float) -> list:
+    """The running mean and variance after a batch; ``grow`` is n / (n - 1)."""
+    found = []
+    if mean is not None:
+        found.append((1 - momentum) * mean + momentum * batch.reshape(-1))
+    if var is not None:
+        wide = rstd.astype(np.float64)
+        spread = ((1 / (wide * wide) - eps) * grow).reshape(-1)
+        found.append(((1 - momentum) * var + momentum * spread).astype(var.dtype))
+    return found
 
 
 def _update_tensors(mean: Tensor | None, var: Tensor | None, results: tuple, momentum: float,
@@ -338,9 +390,11 @@ def _train(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tens
         if type(results[1]._a) is not ndarray:
             _update_tensors(mean, var, results, momentum, eps, count)
             return results
-        rstd = results[2]._a.astype(np.float64)
-        _update(mean, results[1]._a, momentum)
-        _update(var, (1 / (rstd * rstd) - eps) * (count / max(count - 1, 1)), momentum)
+        grow = count / max(count - 1, 1)
+        found = _moved(_running(mean), _running(var), results[1]._a, results[2]._a,
+                       momentum=momentum, eps=eps, grow=grow)
+        for t, values in zip([t for t in (mean, var) if t is not None], found):
+            store(t, values)
     return results
 
 

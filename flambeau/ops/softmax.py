@@ -7,11 +7,13 @@ import warnings
 import numpy as np
 
 from flambeau.backends import row_kernels
+from flambeau.backends.replay import replayed
 from flambeau.base.dtypes import dtype
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show, with_out
 from flambeau.core.kinds import composite
+from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.activation import FUNCTIONAL, quick, require_float, require_tensor
 from flambeau.ops.copy import cast
@@ -20,6 +22,7 @@ __all__ = ["log_softmax", "softmax", "softmin"]
 
 ndarray = np.ndarray
 LARGE = row_kernels.MIN_ITEMS
+F32 = np.dtype(np.float32)
 
 
 def _shifted(x: ndarray, dim: int) -> ndarray:
@@ -31,6 +34,11 @@ def _softmax_forward(x: ndarray, dim: int) -> ndarray:
         return _softmax_forward(x.reshape(1), 0).reshape(())
     if x.size >= LARGE and (found := row_kernels.softmax(x, dim)) is not None:
         return found
+    return _small_softmax(x, dim)
+
+
+@replayed
+def _small_softmax(x: ndarray, dim: int) -> ndarray:
     e = _shifted(x, dim)
     np.exp(e, out=e)
     e /= np.add.reduce(e, axis=dim, keepdims=True)
@@ -42,6 +50,11 @@ def _log_softmax_forward(x: ndarray, dim: int) -> ndarray:
         return _log_softmax_forward(x.reshape(1), 0).reshape(())
     if x.size >= LARGE and (found := row_kernels.log_softmax(x, dim)) is not None:
         return found
+    return _small_log_softmax(x, dim)
+
+
+@replayed
+def _small_log_softmax(x: ndarray, dim: int) -> ndarray:
     z = _shifted(x, dim)
     total = np.add.reduce(np.exp(z), axis=dim, keepdims=True)
     z -= np.log(total, out=total)
@@ -67,6 +80,11 @@ def _softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
         return np.zeros_like(g)
     if g.size >= LARGE and (found := row_kernels.softmax_backward(g, out, dim)) is not None:
         return found
+    return _small_softmax_slope(g, out, dim=dim)
+
+
+@replayed
+def _small_softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
     r = g * out
     r -= out * np.add.reduce(r, axis=dim, keepdims=True)
     return r
@@ -77,6 +95,11 @@ def _log_softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
         return np.zeros_like(g)
     if g.size >= LARGE and (found := row_kernels.log_softmax_backward(g, out, dim)) is not None:
         return found
+    return _small_log_softmax_slope(g, out, dim=dim)
+
+
+@replayed
+def _small_log_softmax_slope(g: ndarray, out: ndarray, dim: int) -> ndarray:
     r = np.exp(out)
     r *= np.add.reduce(g, axis=dim, keepdims=True)
     return np.subtract(g, r, out=r)
@@ -105,6 +128,15 @@ LOG_SOFTMAX = composite(
 SOFTMAX.in_rows = LOG_SOFTMAX.in_rows = True
 
 
+def _along(op: Op, name: str, input: Tensor, dim: int, dtype: dtype | None) -> Tensor:
+    a = require_tensor(name, input)
+    if dtype is not None:
+        input = cast(input, dtype)
+    if a.dtype is not F32 or dtype is not None:
+        require_float(name, f"{name}_kernel_impl", input)
+    return apply(op, (input,), {"dim": wrap_dim(dim, a.ndim)})
+
+
 def softmax(input: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``, computed in ``dtype`` where given.
 
@@ -112,20 +144,12 @@ def softmax(input: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
     >>> torch.softmax(torch.zeros(4), 0)
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    a = require_tensor("softmax", input)
-    if dtype is not None:
-        input = cast(input, dtype)
-    require_float("softmax", "softmax_kernel_impl", input)
-    return apply(SOFTMAX, (input,), {"dim": wrap_dim(dim, a.ndim)})
+    return _along(SOFTMAX, "softmax", input, dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
     """The logarithm of softmax, without overflow or loss of digits."""
-    a = require_tensor("log_softmax", input)
-    if dtype is not None:
-        input = cast(input, dtype)
-    require_float("log_softmax", "log_softmax_kernel_impl", input)
-    return apply(LOG_SOFTMAX, (input,), {"dim": wrap_dim(dim, a.ndim)})
+    return _along(LOG_SOFTMAX, "log_softmax", input, dim, dtype)
 
 
 for _function in (softmax, log_softmax):

@@ -13,6 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from flambeau.backends.llvm import jit, pool, printer
 from flambeau.backends.llvm.program import Pointwise
@@ -40,6 +41,9 @@ HEAD = object.__basicsize__
 RANK, SIZES, STRIDES, DTYPE, FLAGS = HEAD + 8, HEAD + 16, HEAD + 24, HEAD + 40, HEAD + 48
 # C-contiguous and aligned, as NPY_ARRAY_ flags
 NEEDED_FLAGS = 0x0101
+# NumPy's table of functions for C: the number of its layout, and places in that
+_TABLE_VERSION = 0x02000000
+_ARRAY_FUNCTIONS = {"PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
 
 _ENTRY = f"""
 @type_error = external global ptr
@@ -171,7 +175,7 @@ def slot_offsets(slots: Mapping[str, Any]) -> dict[str, int] | None:
 
     All are slots of one class, whose instances `object.__new__` makes.
     """
-    if not layout_is_known() or not _has_global_lock():
+    if not layout_is_known() or not has_global_lock():
         return None
     found = {}
     for name, descriptor in slots.items():
@@ -186,7 +190,20 @@ def slot_offsets(slots: Mapping[str, Any]) -> dict[str, int] | None:
     return found
 
 
-def _has_global_lock() -> bool:
+def array_functions() -> dict[str, int] | None:
+    """Addresses in the table of functions that NumPy has for C; None where it is another table."""
+    get = ctypes.pythonapi["PyCapsule_GetPointer"]
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = get(_multiarray_umath._ARRAY_API, None)
+    version = ctypes.CFUNCTYPE(ctypes.c_uint)(ctypes.c_size_t.from_address(table).value)
+    if version() != _TABLE_VERSION:
+        return None
+    return {name: ctypes.c_void_p.from_address(table + 8 * at).value or 0
+            for name, at in _ARRAY_FUNCTIONS.items()}
+
+
+def has_global_lock() -> bool:
+    """Whether one thread at a time runs Python here."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
