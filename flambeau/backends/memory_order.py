@@ -52,7 +52,7 @@ def store(a: np.ndarray, values: np.ndarray) -> None:
     Types of 16 bits are reached through float32, as PyTorch's conversions are.
     """
     view = in_memory_order(a)
-    if values.dtype == a.dtype:
+    if values.dtype == a.dtype or values.dtype == bool and a.dtype.kind == "f":
         view[...] = values.reshape(view.shape)
         return
     with np.errstate(over="ignore", invalid="ignore"):

@@ -40,7 +40,7 @@ class Engine:
     """
 
     __slots__ = (
-        "_bits", "_block", "_ints", "_floats", "_pos", "_fresh", "_float_cache",
+        "_bits", "_block", "_ints", "_floats", "_doubles", "_pos", "_fresh", "_float_cache",
         "_seed", "cached_normal",
     )  # fmt: skip
 
@@ -67,6 +67,8 @@ class Engine:
         self._pos = pos
         self._ints: list[int] | None = None
         self._floats: np.ndarray | None = None
+        # from an even and from an odd position on
+        self._doubles: list[np.ndarray | None] = [None, None]
 
     def _next_block(self) -> None:
         self._set_block(self._bits.random_raw(BLOCK).astype(np.uint32), 0)
@@ -104,11 +106,7 @@ class Engine:
 
     def random64(self, n: int) -> np.ndarray:
         """The next `n` 64-bit numbers, shape (n,), uint64; the first word is the high half."""
-        pairs = self.words(2 * n)
-        out = pairs[0::2].astype(np.uint64)
-        out <<= _HALF_WORD
-        out |= pairs[1::2]
-        return out
+        return _pairs(self.words(2 * n))
 
     def floats(self, n: int, out: np.ndarray | None = None) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float32; one word each.
@@ -128,28 +126,36 @@ class Engine:
 
     def doubles(self, n: int) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float64; two words each."""
-        if n >= MANY:
+        pos = self._pos
+        end = pos + 2 * n
+        if end > BLOCK:
             return unit_doubles(self.words(2 * n))
-        bits = self.random64(n)
-        bits &= _DOUBLE_BITS
-        out = bits.view(np.int64).astype(np.float64)
-        out *= _UNIT_DOUBLE
-        return out
+        odd = pos & 1
+        found = self._doubles[odd]
+        if found is None:
+            found = self._doubles[odd] = unit_doubles(self._block[odd : BLOCK - odd])
+        self._pos = end
+        return found[pos >> 1 : end - odd >> 1].copy()
+
+    def ints(self, n: int) -> list[int]:
+        """The next `n` 32-bit words as Python's integers."""
+        end = self._pos + n
+        if end > BLOCK:
+            return self.words(n).tolist()
+        if self._ints is None:
+            self._ints = self._block.tolist()
+        found = self._ints[self._pos : end]
+        self._pos = end
+        return found
 
     def word(self) -> int:
         """The next 32-bit word."""
-        if self._pos == BLOCK:
-            self._next_block()
-        if self._ints is None:
-            self._ints = self._block.tolist()
-        value = self._ints[self._pos]
-        self._pos += 1
-        return value
+        return self.ints(1)[0]
 
     def double(self) -> float:
         """The next uniform of [0, 1); two words."""
-        high = self.word()
-        return ((high & 0x1FFFFF) << 32 | self.word()) * _UNIT_DOUBLE
+        high, low = self.ints(2)
+        return ((high & 0x1FFFFF) << 32 | low) * _UNIT_DOUBLE
 
     def get_state(self) -> np.ndarray:
         """The state as PyTorch's `Generator.get_state()` lays it out: uint8, shape (5056,)."""
@@ -196,12 +202,19 @@ def unit_doubles(words: np.ndarray) -> np.ndarray:
     """Pairs of words as float64 uniforms of [0, 1)."""
     out = random_kernels.doubles(words)
     rest = 0 if out is None else out.size - out.size % GROUP
-    pairs = words[2 * rest :]
-    bits = pairs[0::2].astype(np.uint64) << _HALF_WORD | pairs[1::2]
+    bits = _pairs(words[2 * rest :])
     made = (bits & _DOUBLE_BITS).view(np.int64) * _UNIT_DOUBLE
     if out is None:
         return made
     out[rest:] = made
+    return out
+
+
+def _pairs(words: np.ndarray) -> np.ndarray:
+    """Words, an even number, as 64-bit numbers; the first of each two is the high half."""
+    out = words[0::2].astype(np.uint64)
+    out <<= _HALF_WORD
+    out |= words[1::2]
     return out
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from math import cos, log1p, sin, sqrt
 
 import numpy as np
 
-from . import libm, random_kernels
+from . import large, libm, random_kernels, small
 from .memory_order import elements, is_reduced_float, store
 from .mt19937 import MANY, Engine, unit_floats
 
 _GROUP = 16  # elements that PyTorch fills together: 8 cosines, then 8 sines
 _CHUNK = 512  # groups per pass over the float32 kernel, so that its arrays stay in cache
+_COST = 40  # so many plain functions of small arrays take as long as making a few in NumPy
 _LOOP_MAX = 24  # below this many values a Python loop beats NumPy's fixed costs
 
 _F32 = np.float32
+_TURN = 2 * math.pi
+_UNIT = 2.0**-53
 
 
 def _constants(*values: float) -> tuple[float, ...]:
@@ -52,10 +56,25 @@ def standard_normal(engine: Engine) -> float:
     return radius * math.cos(theta)
 
 
+def _few_normals(n: int, engine: Engine) -> list[float]:
+    """As ``standard_normal``, ``n`` times."""
+    found = [] if engine.cached_normal is None or not n else [standard_normal(engine)]
+    pairs = (n - len(found) + 1) // 2
+    words = iter(engine.ints(4 * pairs))
+    for high, low, high2, low2 in zip(words, words, words, words):
+        theta = _TURN * (((high & 0x1FFFFF) << 32 | low) * _UNIT)
+        radius = sqrt(-2 * log1p(-(((high2 & 0x1FFFFF) << 32 | low2) * _UNIT)))
+        found.append(radius * cos(theta))
+        found.append(radius * sin(theta))
+    if len(found) > n:
+        engine.cached_normal = found.pop()
+    return found
+
+
 def standard_normals(n: int, engine: Engine) -> np.ndarray:
     """`n` float64 normals, shape (n,), drawn one by one: the cache is used and left filled."""
     if n < _LOOP_MAX:
-        return np.array([standard_normal(engine) for _ in range(n)], np.float64)
+        return np.array(_few_normals(n, engine), np.float64)
     out = np.empty(n)
     first = 0
     if engine.cached_normal is not None:
@@ -149,15 +168,25 @@ def _transform(flat: np.ndarray, mean: float, std: float) -> None:
         part[:, 0], part[:, 1] = pairs(u[:, 0], u[:, 1], mean, std)
 
 
+def _is_worth_kernels(n: int) -> bool:
+    """Whether kernels make so many normals sooner: a few, too, once there are any."""
+    if n >= MANY:
+        return True
+    if not large.started():
+        small.note(_COST)
+        return False
+    return large.available()
+
+
 def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> np.ndarray:
     """`a.size` >= 16 normals, flat, as PyTorch fills contiguous memory."""
     draw = engine.doubles
     if a.dtype != np.float64:
         draw = engine.floats
-        mean, std = _constants(mean, std)
+        mean, std = float(_F32(mean)), float(_F32(std))
     n = a.size
     whole = n - n % _GROUP
-    if n >= MANY and a.dtype != np.float64:
+    if a.dtype != np.float64 and _is_worth_kernels(n):
         return _many_normals(n, engine, mean, std, 0 if is_reduced_float(a.dtype) else n - whole)
     if whole == n:
         flat = draw(n)
@@ -184,6 +213,7 @@ def _many_normals(n: int, engine: Engine, mean: float, std: float, unused: int,
     if not random_kernels.normals(words, mean, std):
         flat = unit_floats(words)
         _transform(flat, mean, std)
+        words.view(_F32)[...] = flat
     flat = words.view(np.float32)
     return flat if whole == n else np.concatenate([flat[: n - _GROUP], flat[whole:]])
 
@@ -201,6 +231,9 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     array([ 1.5409961, -0.2934289], dtype=float32)
     """
     if a.size < _GROUP and mean == 0 and std == 1 and a.dtype.kind == "f":
+        if a.flags.c_contiguous and a.dtype.itemsize > 2:
+            a.reshape(-1)[:] = _few_normals(a.size, engine)
+            return
         store(a, standard_normals(a.size, engine))
         return
     if a.dtype.kind == "c":

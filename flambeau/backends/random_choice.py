@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log1p
+
 import numpy as np
 
 from . import random_kernels
@@ -9,6 +11,7 @@ from .mt19937 import MANY, Engine
 from .random_fill import exponential
 
 _SHUFFLE_END = (2**32 - 1) // 20  # from here on PyTorch takes 64-bit numbers
+_FEW = 48  # up to so many numbers a Python loop beats NumPy's fixed costs
 _LOOP_MAX = 700  # up to this many numbers swapping one by one is faster than sorting
 _CHUNK = 2**16
 
@@ -24,6 +27,9 @@ def randperm(n: int, engine: Engine, dtype: np.dtype | type = np.int64) -> np.nd
     if n < 2:
         return np.arange(n).astype(dtype)
     # Step i swaps the values at i and at its target, one of the n - i places from i on.
+    if n <= _FEW:
+        few = engine.ints(n - 1)
+        return np.array(_swap([i + word % (n - i) for i, word in enumerate(few)]), dtype)
     words = engine.words(n - 1)
     if n > MANY:
         order = np.arange(n)
@@ -99,6 +105,10 @@ def multinomial(p: np.ndarray, n: int, replacement: bool, engine: Engine) -> np.
 
 def _largest_ratios(p: np.ndarray, n: int, engine: Engine) -> np.ndarray:
     """The `n` largest of p / Exp(1), the largest first."""
+    if n == 1 and p.size <= _FEW and p.dtype.itemsize > 2:
+        waits = [-log1p(-u) for u in engine.doubles(p.size).tolist()]
+        if all(waits):
+            return (p / np.array(waits, p.dtype).reshape(p.shape)).argmax(-1, keepdims=True)
     ratios = np.empty_like(p)
     exponential(ratios, engine)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

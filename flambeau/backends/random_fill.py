@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _F32 = np.dtype(np.float32)
+_I64 = np.dtype(np.int64)
+_FEW = 24  # up to so many numbers a Python loop beats NumPy's fixed costs
 _WIDE_RANGE = 2**28  # from here on an integer takes two words
 _ALL_64_BITS = 2**64
 
@@ -98,6 +100,9 @@ def _store_offset(a: np.ndarray, draws: np.ndarray, low: int) -> None:
 
 
 def _store_range(a: np.ndarray, engine: Engine, low: int, span: int) -> None:
+    if a.size <= _FEW and span < _WIDE_RANGE and a.dtype is _I64 and a.flags.c_contiguous:
+        a.reshape(-1)[:] = [low + word % span for word in engine.ints(a.size)]
+        return
     if span >= _WIDE_RANGE:
         draws = _modulo(engine.random64(a.size), span)
     else:
@@ -115,7 +120,7 @@ def random_from_to(a: np.ndarray, engine: Engine, low: int, high: int) -> None:
     >>> a
     array([4, 9, 3, 0])
     """
-    digits = _mantissa_digits(a.dtype)
+    digits = None if a.dtype is _I64 else _mantissa_digits(a.dtype)
     if digits is not None:
         low, high = _first_held(low, a.dtype, digits), _end_held(high, a.dtype, digits)
     _store_range(a, engine, low, high - low)
@@ -197,6 +202,9 @@ def bernoulli_array(a: np.ndarray, engine: Engine, p: np.ndarray) -> None:
 
     float64 `p` takes float64 uniforms of two words, narrower `p` float32 ones of one word.
     """
+    if p.shape == a.shape and p.dtype is _F32 and p.flags.c_contiguous and a.flags.c_contiguous:
+        store(a, engine.floats(a.size) < p.reshape(-1))
+        return
     p = np.broadcast_to(p, a.shape).transpose(memory_axes(a)).ravel()
     if p.dtype == np.float64:
         hits = engine.doubles(a.size) < p

@@ -10,9 +10,9 @@ BLOCK = 624
 _U32 = np.dtype(np.uint32)
 
 
-def _kernels(count: int) -> Any:
+def _kernels(count: int, least: int = large.MIN_ITEMS) -> Any:
     """The kernels, for so many numbers; None where they are few, or there are none."""
-    if count < large.MIN_ITEMS or large.load() is None:
+    if count < least or large.load() is None:
         return None
     # with llvmlite, once kernels are there
     from flambeau.backends.llvm import random_words
@@ -75,7 +75,7 @@ def shuffle(order: np.ndarray, words: np.ndarray) -> bool:
 
 def normals(words: np.ndarray, mean: float, deviation: float) -> bool:
     """Make words, dense and whole groups of 16, float32 normals in their place; False if not."""
-    kernels = _kernels(words.size)
+    kernels = _kernels(words.size, 0 if large.started() else large.MIN_ITEMS)
     if kernels is None or not kernels.fuses():
         return False
     kernels.normals(words, mean, deviation)

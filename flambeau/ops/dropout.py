@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,18 @@ from flambeau.backends import random_fill
 from flambeau.base import dtypes
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
+from flambeau.core.generator import default_generator
 from flambeau.core.inplace import overwrite
 from flambeau.core.kinds import opaque
+from flambeau.core.levels import BATCHES
+from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.create import array_like
 from flambeau.ops.random import drawn
 from flambeau.ops.random_inplace import check_probability
 
 FUNCTIONAL = "nn.functional"
+F32 = np.dtype(np.float32)
 SELU_LIMIT = 1.7580993408473766  # minus what selu tends to at minus infinity
 
 
@@ -62,6 +67,7 @@ def _scaled(kept: np.ndarray, scale: float) -> np.ndarray:
     return kept
 
 
+@lru_cache(64)
 def _inverse(p: float, held: np.dtype) -> float:
     """1 / (1 - p) as PyTorch rounds it."""
     wide = np.float64 if held == np.float64 else np.float32
@@ -75,6 +81,11 @@ def _drop(input: Tensor, p: float, train: bool, features: bool = False) -> Tenso
         return input
     if p == 1:
         return input * wrap(np.zeros((), input.dtype.np))
+    a = input._a
+    if type(a) is np.ndarray and a.dtype is F32 and a.flags.c_contiguous and not features and (
+            MODES.tracer is None and not BATCHES.sizes):
+        hits = default_generator.engine.doubles(a.size) < 1 - p
+        return input * wrap(np.multiply(hits.reshape(a.shape), F32.type(_inverse(p, F32))))
     kept = _kept(input, p, features)
     if type(kept) is not np.ndarray:
         return input * (wrap(kept) * _inverse(p, np.dtype(kept.dtype.type)))

@@ -37,6 +37,7 @@ _C_NAMES = {"uint8": "unsigned char", "int8": "signed char", "int16": "short int
             "complex128": "c10::complex<double>"}
 _LARGEST = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max),
         "float16": 65504.0, "bfloat16": float.fromhex("0x1.fep127")}
+_FEW = 64  # up to so many numbers Python's own comparisons beat NumPy's fixed costs
 _DIGITS = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8}
 
 
@@ -125,6 +126,8 @@ def _repeats(a: ndarray) -> bool:
 
 def check_range(held: dtype, low: float, high: float) -> None:
     """Raise where uniforms of [low, high) are not what ``held`` can hold."""
+    if held is dtypes.float32 and -1e9 < low <= high < 1e9:
+        return
     if held not in _DRAWN:
         raise refuse_dtype("check_uniform_bounds", held)
     real = held.to_real() if held.is_complex else held
@@ -215,6 +218,8 @@ def whole(name: str, value: Any) -> int:
 
 def check_integers(held: dtype, low: int, last: int) -> None:
     """Raise where the integers from ``low`` to ``last`` are beyond what ``held`` holds."""
+    if held is dtypes.int64 and -2**63 <= low and last < 2**63:
+        return
     if held.category > dtypes.FLOAT:
         raise RuntimeError("check_random_bounds handles only integral, floating-point and boolean "
                            "types")
@@ -311,7 +316,10 @@ def check_probabilities(p: ndarray, held: dtype) -> None:
         raise refuse_dtype("bernoulli_tensor_cpu_self_", held)
     if FROM_NUMPY[p.dtype] not in PLAIN_FLOATS:
         raise refuse_dtype("bernoulli_tensor_cpu_p_", FROM_NUMPY[p.dtype])
-    if not ((p >= 0) & (p <= 1)).all():
+    if p.size <= _FEW and all([0 <= v <= 1 for v in p.reshape(-1).tolist()]):
+        return
+    if p.size and not (np.minimum.reduce(p, axis=None) >= 0 and
+                       np.maximum.reduce(p, axis=None) <= 1):
         raise RuntimeError(
             "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message "
             "be improved?  If so, please report an enhancement request to PyTorch.)\n\n"

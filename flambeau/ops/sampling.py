@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from flambeau.ops.special import digamma
 ndarray = np.ndarray
 _SERIES_END = 100_000  # terms; about 9 sqrt(shape) are needed
 _SMALL = 1e-17
+_FEW = 64  # up to so many numbers Python's own functions beat NumPy's fixed costs
 
 
 def _no_gradient(g: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
 def _check_std(std: ndarray) -> None:
     if std.dtype.kind == "c":
         raise RuntimeError("normal expects standard deviation to be non-complex")
-    if not (std >= 0).all():
+    if std.size and not np.minimum.reduce(std, axis=None) >= 0:
         raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
@@ -293,6 +295,10 @@ def _check_weights(input: Tensor, n: int, replacement: bool, out: Tensor | None)
                            "replacement")
     if weights.shape[-1] > 2**24:
         raise RuntimeError("number of categories cannot exceed 2^24")
+    if weights.size <= _FEW and type(weights) is ndarray:
+        rows = weights.tolist() if weights.ndim == 2 else [weights.tolist()]
+        if all([any(row) and 0 <= min(row) and sum(row) < inf for row in rows]):
+            return  # NaN would make the sum no number
     one_pass = not replacement or n == 1
     _check_entries(weights, one_pass)
     wide = weights.astype(np.float64)

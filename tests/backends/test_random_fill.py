@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.backends import random_choice, random_fill, random_samplers
+from flambeau.backends import large, normal_fill, random_choice, random_fill, random_samplers
 from flambeau.backends.mt19937 import Engine
 
 DTYPES = {
@@ -253,6 +253,40 @@ def test_golden_values():
         np.array([1.5409960746765137, -0.293428897857666, -2.1787893772125244], "f4")
     )
     assert random_choice.randperm(5, Engine(0)).tolist() == [4, 0, 1, 3, 2]
+
+
+@pytest.mark.parametrize("mean, std", [(0.0, 1.0), (2.0, 3.0)])
+@pytest.mark.parametrize("n", [16, 17, 40, 64, 700])
+def test_few_normals_by_kernels_have_the_bits_of_numpys(n, mean, std, monkeypatch):
+    if not large.available():
+        pytest.skip("there are no generated kernels")
+    made, known = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    engines = Engine(5), Engine(5)
+    random_fill.normal(made, engines[0], mean, std)
+    monkeypatch.setattr(normal_fill, "_is_worth_kernels", lambda n: False)
+    random_fill.normal(known, engines[1], mean, std)
+    assert bits(made) == bits(known)
+    assert bits(engines[0].get_state()) == bits(engines[1].get_state())
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_doubles_go_on_from_any_position(before):
+    engine, other = Engine(3), Engine(3)
+    for n in (1, 2, 300, 7, 5):
+        engine.words(before)
+        other.words(before)
+        numbers = [other.double() for _ in range(n)]
+        assert engine.doubles(n).tolist() == numbers
+
+
+def test_few_numbers_are_those_of_many():
+    for n in (1, 2, 15, 23, 24, 47, 48, 49):
+        engine, other = Engine(n), Engine(n)
+        a, b = np.zeros(n, np.int64), np.zeros(n, np.int32)
+        random_fill.random_from_to(a, engine, -5, 12)
+        random_fill.random_from_to(b, other, -5, 12)
+        assert a.tolist() == b.tolist()
+        assert sorted(random_choice.randperm(n, engine).tolist()) == list(range(n))
 
 
 @pytest.mark.parametrize("before", [0, 1, 3, 623, 624, 625, 1300])
