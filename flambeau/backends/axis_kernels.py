@@ -13,6 +13,8 @@ import numpy as np
 from flambeau.backends import large, memory
 from flambeau.backends.conversions import dense
 
+# Up to so many numbers Python's own functions beat NumPy's fixed costs.
+_FEW = 32
 _I64, _U64 = np.dtype(np.int64), np.dtype(np.uint64)
 _SUMMED = (np.float32, np.float64, np.int64)
 # columns from which strips of them are worth a kernel
@@ -125,6 +127,9 @@ def are_in_front(index: np.ndarray, size: int) -> bool:
 
 def are_inside(index: np.ndarray, size: int) -> bool:
     """Whether integers, at least one, are all in [0, size)."""
+    if index.size <= _FEW:
+        numbers = index.reshape(-1).tolist()
+        return 0 <= min(numbers) and max(numbers) < size
     if index.size < large.MIN_ITEMS and index.dtype is _I64:
         # what is negative is very large without its sign
         return bool(np.maximum.reduce(index.view(_U64), axis=None) < size)

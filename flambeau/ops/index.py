@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
+from flambeau.backends.numpy.flat import take_along
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.dtypes import int64
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import indexing
-from flambeau.core.dispatch import apply
+from flambeau.core.dispatch import apply, finish
 from flambeau.core.face import FACES, public
 from flambeau.core.index_ops import linear_jvp, put_index
 from flambeau.core.kinds import linear, opaque
@@ -22,6 +23,7 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
 
+I64 = np.dtype(np.int64)
 LARGE = 1 << 15
 OUT_OF_RANGE = "index {} is out of bounds for dimension {} with size {}"
 
@@ -117,9 +119,8 @@ def _gather_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
         return np.empty(index.shape, a.dtype)
     if not a.ndim:
         return np.array(np.broadcast_to(a, index.shape))
-    if a.ndim == 2 and index.size < LARGE:
-        line: Any = np.arange(index.shape[1 - dim])
-        return a[index, line] if dim == 0 else a[line[:, None], index]
+    if index.size < LARGE and a.ndim == index.ndim and a.flags.c_contiguous:
+        return take_along(a, index, dim)
     part = _part(a, index, dim)
     found = axis_kernels.gather(part, index, dim)
     return np.take_along_axis(part, index, axis=dim) if found is None else found
@@ -161,6 +162,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
             [4]])
     """
     dim = wrap_dim(dim, input._a.ndim)
+    if not sparse_grad and _is_plain(input._a, index._a, dim):
+        out = take_along(input._a, index._a, dim)
+        return finish(GATHER, (input, index), {"dim": dim}, out)
     if not index._a.size:
         index = index.to(int64)
     index_array("gather", index)
@@ -180,6 +184,14 @@ def looked_at(input: Tensor, dim: int, index: Tensor, how: str) -> bool:
     """Whether the kernel that will run looks at the index, so that nothing before it has to."""
     a, i = input._a, index._a
     return type(a) is np.ndarray and type(i) is np.ndarray and axis_kernels.looks(a, i, dim, how)
+
+
+def _is_plain(a: Any, index: Any, dim: int) -> bool:
+    """Whether these are small arrays alike but for ``dim``, and all indices in range."""
+    return (type(a) is type(index) is np.ndarray and index.dtype is I64
+            and 0 < index.size < LARGE and a.ndim == index.ndim > 0
+            and index.shape[:dim] == a.shape[:dim] and index.shape[dim + 1:] == a.shape[dim + 1:]
+            and axis_kernels.are_inside(index, a.shape[dim]))
 
 
 def _check_gather(input: Tensor, dim: int, index: Tensor, late: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
+from flambeau.backends.numpy.flat import flat_positions, take_along
 from flambeau.core.dispatch import apply
 from flambeau.core.kinds import linear
 from flambeau.core.levels import front
@@ -18,7 +19,7 @@ def _pick(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     if not a.ndim:
         return np.array(a).reshape(index.shape)
     found = axis_kernels.gather(a, index, dim)
-    return np.take_along_axis(a, index, dim) if found is None else found
+    return take_along(a, index, dim) if found is None else found
 
 
 def _spill(g: np.ndarray, index: np.ndarray, dim: int, size: int) -> np.ndarray:
@@ -27,9 +28,11 @@ def _spill(g: np.ndarray, index: np.ndarray, dim: int, size: int) -> np.ndarray:
     whole = np.zeros((*g.shape[:dim], size, *g.shape[dim + 1:]), g.dtype)
     if axis_kernels.scatter("add", whole, index, dim, g):
         return whole
-    places: list[Any] = list(np.indices(index.shape, sparse=True))
-    places[dim] = index
-    np.add.at(whole, tuple(places), g)
+    flat, places = whole.reshape(-1), flat_positions(whole.shape, index, dim).reshape(-1)
+    if index.shape[dim] == 1:
+        flat[places] = g.reshape(-1)
+    else:
+        np.add.at(flat, places, g.reshape(-1))
     return whole
 
 

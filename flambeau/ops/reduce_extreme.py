@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels, reductions
+from flambeau.backends.numpy.flat import flat_positions, take_along
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
@@ -21,6 +22,7 @@ from flambeau.ops.pick import pick, spill_reduced
 from flambeau.ops.reduce import LARGE, dims_of, unreduced
 
 ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def shared_grad(g: Tensor, input: Tensor, out: Tensor, dims: tuple[int, ...],
@@ -129,8 +131,12 @@ def _place_forward(find: Callable) -> Callable:
             return np.array(a), np.zeros((), np.int64)
         if a.size >= LARGE and (found := axis_kernels.extremes(a, dim, larger)) is not None:
             return tuple([np.expand_dims(x, dim) if keepdim else x for x in found])
+        if not keepdim and a.size and dim == a.ndim - 1 and a.flags.c_contiguous:
+            index = find(a, dim)
+            rows = flat_positions(a.shape, index[..., None], dim).reshape(index.shape)
+            return a.reshape(-1).take(rows), np.asarray(index, np.int64)
         index = find(a, axis=dim, keepdims=True)
-        values = np.take_along_axis(a, index, dim)
+        values = take_along(a, index, dim)
         if not keepdim:
             values, index = values.squeeze(dim), index.squeeze(dim)
         return values, np.asarray(index, np.int64)
@@ -251,8 +257,14 @@ ARGMAX = _argument("argmax", ndarray.argmax)
 ARGMIN = _argument("argmin", ndarray.argmin)
 
 
+_FINDS = {"argmax": ndarray.argmax, "argmin": ndarray.argmin}
+
+
 def _arg(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     a = input._a
+    if type(a) is ndarray and 0 < a.size < LARGE and (a.dtype is F32 or a.dtype is F64) and (
+            not keepdim and (dim is None or type(dim) is int and 0 <= dim < a.ndim)):
+        return wrap(np.asarray(_FINDS[op.name](a, dim), np.int64))
     if not a.size and dim is None:
         raise IndexError(f"{op.name}(): Expected reduction dim to be specified for "
                          "input.numel() == 0.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.backends import axis_kernels
 from flambeau.backends.conversions import copied, dense
+from flambeau.backends.numpy.flat import flat_positions
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -28,20 +29,6 @@ LARGE = 1 << 15
 AT = {"sum": np.add.at, "mean": np.add.at, "prod": np.multiply.at, "amax": np.maximum.at,
       "amin": np.minimum.at}
 START = {"sum": 0, "mean": 0, "prod": 1}
-
-
-def _flat_positions(shape: tuple, index: np.ndarray, dim: int) -> np.ndarray:
-    """Where each element of ``index`` points to in a flattened array of ``shape``."""
-    if not shape or not index.size:
-        return np.zeros(index.shape, np.int64)
-    steps = np.cumprod([1, *shape[:0:-1]])[::-1]
-    flat = index * steps[dim]
-    for d, n in enumerate(index.shape):
-        if d != dim:
-            line = [1] * index.ndim
-            line[d] = n
-            flat = flat + (np.arange(n) * steps[d]).reshape(line)
-    return flat
 
 
 def _source(src: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -65,13 +52,13 @@ def _start(held: np.dtype, reduce: str) -> Any:
 
 
 def _scatter_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int) -> np.ndarray:
-    values = _source(src, index)
     if index.size >= LARGE:
         out = _dense_copy(a)
-        if axis_kernels.scatter("put", out, index, dim, values):
+        if axis_kernels.scatter("put", out, index, dim, _source(src, index)):
             return out
+    values = _source(src, index) if src.ndim else src
     flat = np.array(a, order="C").reshape(-1)
-    flat[_flat_positions(a.shape, index, dim)] = values
+    flat[flat_positions(a.shape, index, dim)] = values
     return flat.reshape(a.shape)
 
 
@@ -95,7 +82,7 @@ def _reduce_forward(a: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int,
         if axis_kernels.scatter("add", out, index, dim, _source(src, index)):
             return out
     flat = np.array(a, order="C").reshape(-1)
-    at = _flat_positions(a.shape, index, dim).reshape(-1)
+    at = flat_positions(a.shape, index, dim).reshape(-1)
     values = _source(src, index).reshape(-1)
     if not include_self:
         flat[at] = _start(a.dtype, reduce)

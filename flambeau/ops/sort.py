@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.backends import sort_kernels
 from flambeau.backends.conversions import astype
+from flambeau.backends.numpy.flat import take_along
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core import return_types
@@ -38,9 +39,9 @@ def order_of(a: ndarray, dim: int, descending: bool) -> ndarray:
     if found is not None:
         return found[1]
     if not descending:
-        return np.argsort(a, axis=dim, kind="stable")
-    back = np.argsort(np.flip(a, dim), axis=dim, kind="stable")
-    return a.shape[dim] - 1 - np.flip(back, dim)
+        return a.argsort(dim, "stable")
+    back = (*(slice(None),) * dim, slice(None, None, -1))
+    return a.shape[dim] - 1 - a[back].argsort(dim, "stable")[back]
 
 
 def _sort_forward(a: ndarray, dim: int, descending: bool) -> tuple:
@@ -50,7 +51,7 @@ def _sort_forward(a: ndarray, dim: int, descending: bool) -> tuple:
     if found is not None:
         return astype(found[0], a.dtype), found[1]
     order = order_of(a, dim, descending)
-    return np.take_along_axis(a, order, dim), np.ascontiguousarray(order)
+    return take_along(a, order, dim), np.ascontiguousarray(order)
 
 
 SORT = opaque("sort", _sort_forward, joint=placed_grad, params=("dim", "descending"),
@@ -94,21 +95,20 @@ def _first_places(a: ndarray, k: int, dim: int, largest: bool) -> ndarray:
     if found is not None:
         return found[1]
     if n < 64 or 8 * k > n or not k:
-        order = order_of(a, dim, largest)
-        return np.take(order, range(k), dim)
+        return order_of(a, dim, largest)[(*(slice(None),) * dim, slice(k))]
     key = ordered(a)
     cut = n - k if largest else k - 1
     order = np.argpartition(key, cut, axis=dim)
     places = np.take(order, range(n - k, n) if largest else range(k), dim)
-    inner = order_of(np.take_along_axis(key, places, dim), dim, largest)
-    return np.take_along_axis(places, inner, dim)
+    inner = order_of(take_along(key, places, dim), dim, largest)
+    return take_along(places, inner, dim)
 
 
 def _topk_forward(a: ndarray, dim: int, k: int, largest: bool) -> tuple:
     if not a.ndim:
         return np.array(a), np.zeros((), np.int64)
-    places = _first_places(a, k, dim, largest)
-    return np.take_along_axis(a, places, dim), places
+    places = np.ascontiguousarray(_first_places(a, k, dim, largest))
+    return take_along(a, places, dim), places
 
 
 TOPK = opaque("topk", _topk_forward, joint=placed_grad, params=("dim", "k", "largest"),
@@ -131,7 +131,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True,
 
 def _chosen(a: ndarray, places: ndarray, dim: int, keepdim: bool) -> tuple:
     """The elements at ``places``, one along ``dim``, and ``places``."""
-    values = np.take_along_axis(a, places, dim)
+    values = take_along(a, places, dim)
     if not keepdim:
         values, places = values.squeeze(dim), places.squeeze(dim)
     return values, np.asarray(places, np.int64)
@@ -169,7 +169,7 @@ def _nanmedian_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
     order = order_of(key, dim, False)
     count = np.sum(key == key, axis=dim, keepdims=True)
     middle = np.maximum(count - 1, 0) // 2
-    return _chosen(a, np.take_along_axis(order, middle, dim), dim, keepdim)
+    return _chosen(a, take_along(order, middle, dim), dim, keepdim)
 
 
 def _mode_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
@@ -177,7 +177,7 @@ def _mode_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
         return _number(a)
     key = ordered(a)
     order = order_of(key, dim, False)
-    s = np.take_along_axis(key, order, dim)
+    s = take_along(key, order, dim)
     n = a.shape[dim]
     steps = np.arange(n).reshape([-1 if i == dim else 1 for i in range(a.ndim)])
     fresh = np.ones(a.shape, bool)
@@ -185,7 +185,7 @@ def _mode_forward(a: ndarray, dim: int, keepdim: bool) -> tuple:
     fresh[inner] = np.take(s, range(1, n), dim) != np.take(s, range(n - 1), dim)
     start = np.maximum.accumulate(np.where(fresh, steps, 0), axis=dim)
     end = np.argmax(steps - start, axis=dim, keepdims=True)
-    return _chosen(a, np.take_along_axis(order, end, dim), dim, keepdim)
+    return _chosen(a, take_along(order, end, dim), dim, keepdim)
 
 
 KTHVALUE = selecting("kthvalue", _kth_forward, ("k",))

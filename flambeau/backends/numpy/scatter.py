@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ def add_at(out: np.ndarray, key: Any, values: np.ndarray) -> None:
         np.add.at(out, key, values)
         return
     # NumPy adds fastest at the positions of a flat array.
-    width = int(np.prod(out.shape[1:], dtype=np.int64))
+    width = math.prod(out.shape[1:])
     if width == 1:
         flat = only.ravel()
     else:
         flat = (only.reshape(-1, 1) * width + np.arange(width)).ravel()
-    flat = np.where(flat < 0, flat + out.size, flat) if flat.size and flat.min() < 0 else flat
-    spread = np.broadcast_to(values, (*only.shape, *out.shape[1:]))
-    np.add.at(out.reshape(-1), flat, spread.ravel())
+    if flat.size and np.minimum.reduce(flat) < 0:
+        flat = np.where(flat < 0, flat + out.size, flat)
+    shape = (*only.shape, *out.shape[1:])
+    spread = values if values.shape == shape else np.broadcast_to(values, shape)
+    np.add.at(out.reshape(-1), flat, spread.reshape(-1))
