@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import large, small
 from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as plain
 from flambeau.backends.numpy.pool import Sizes, pool_size
 
-# items of the input from which a kernel is sooner done
+# items of the input from which a kernel is sooner done even where none was loaded yet
 MIN_ITEMS = 1 << 12
+# A small pooling by NumPy takes as long as so many plain functions.
+COST = 5
 FLOATS = (np.float32, np.float64)
 
 
 def _kernels(array: np.ndarray, items: int, axes: int) -> Any:
     """The module of kernels; None where NumPy is to do it."""
-    if items < MIN_ITEMS or axes > 3 or array.dtype.type not in FLOATS or not array.size:
+    if axes > 3 or array.dtype.type not in FLOATS or not array.size:
+        return None
+    if items < MIN_ITEMS and not large.started():
+        small.note(COST)
         return None
     if large.load() is None:
         return None

@@ -127,7 +127,7 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     """The operator's forward on arrays; half types compute in float32 where it widens."""
     if not op.widen:
         return _as_arrays(op, op.forward(*arrays, **params))
-    narrow = next((a.dtype for a in arrays if a is not None and _is_narrow(a.dtype)), None)
+    narrow = _narrow_of(arrays)
     if narrow is None:
         return _as_arrays(op, op.forward(*arrays, **params))
     wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
@@ -135,6 +135,14 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     if op.multiple:
         return [_narrowed(a, narrow) for a in out]
     return _narrowed(out, narrow)
+
+
+def _narrow_of(arrays: Sequence[Any]) -> np.dtype | None:
+    """The first half type among those of arrays."""
+    for a in arrays:
+        if a is not None and a.dtype is not F32 and _is_narrow(a.dtype):
+            return a.dtype
+    return None
 
 
 def _is_narrow(d: np.dtype) -> bool:

@@ -131,7 +131,12 @@ class Op:
 
     def plan(self, edges: Sequence[Any]) -> tuple:
         """What to save for these edges: per slot a pair (how, which), kept for the next time."""
-        key = () if self.joint is not None else tuple([e is None for e in edges])
+        if self.joint is not None:
+            key: tuple = ()
+        elif len(edges) == 1:
+            key = _ALONE  # of one input: it has an edge
+        else:
+            key = tuple([e is None for e in edges])
         found = self.plans.get(key)
         if found is None:
             needed = self.needed_slots(edges)
@@ -169,6 +174,7 @@ def _values_of(sources: Sequence[Any]) -> Callable[[tuple, dict], tuple]:
     return lambda have, params: tuple([have if s == shape else params.get(s) for s in sources])
 
 
+_ALONE = (False,)
 # What PyTorch calls the saved input and the saved result.
 _SAVED_NAMES = {"input": "self", "out": "result"}
 

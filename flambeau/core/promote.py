@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +15,8 @@ from flambeau.base.limits import finfo
 from flambeau.core.tensor import Tensor
 
 __all__ = ["NUMBERS", "check_held", "check_numbers", "check_scalars", "checked_array",
-           "checked_number", "fits_all", "number_array", "result_type", "scalar_array"]
+           "checked_number", "fits_all", "kept_number", "number_array", "result_type",
+           "scalar_array"]
 
 NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
@@ -55,6 +57,19 @@ def _raised(low: dtype, high: dtype) -> dtype:
     if high.is_complex and low.is_floating_point:
         return promote_types(low.to_complex(), high) if low is dtypes.float64 else high
     return high
+
+
+def kept_number(value: float, held: np.dtype) -> np.ndarray:
+    """As ``number_array``, one array for all that ask for a number: it cannot be written."""
+    # 0.0 and -0.0 are one key of a dict
+    return _kept(value, held) if value else number_array(value, held)
+
+
+@functools.lru_cache(256, typed=True)
+def _kept(value: float, held: np.dtype) -> np.ndarray:
+    array = number_array(value, held)
+    array.flags.writeable = False
+    return array
 
 
 def number_array(value: Any, held: np.dtype) -> np.ndarray:

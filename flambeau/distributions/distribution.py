@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from flambeau.base.shapes import Size
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor
@@ -12,6 +14,8 @@ from flambeau.distributions import constraints
 from flambeau.distributions.utils import lazy_property, torch
 
 __all__ = ["Distribution"]
+
+_FEW = 1 << 10  # so many bytes are looked through before NumPy has begun
 
 
 class Distribution:
@@ -54,8 +58,7 @@ class Distribution:
             if name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property):
                 continue
             value = getattr(self, name)
-            valid = constraint.check(value)
-            if not bool(valid.all()):
+            if not _holds(constraint.check(value)):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape "
                     f"{tuple(value.shape)}) of distribution {self!r} to satisfy the constraint "
@@ -171,7 +174,7 @@ class Distribution:
             return
         if support is None:
             raise AssertionError("support is unexpectedly None")
-        if not bool(support.check(value).all()):
+        if not _holds(support.check(value)):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) "
                 f"to be within the support ({support!r}) of the distribution {self!r}, but found "
@@ -213,6 +216,14 @@ class Distribution:
         names = [name for name in self.arg_constraints if name in self.__dict__]
         told = ", ".join([f"{name}: {_told(getattr(self, name))}" for name in names])
         return f"{self.__class__.__name__}({told})"
+
+
+def _holds(valid: Tensor) -> bool:
+    """Whether all of a tensor of bools is true."""
+    a = valid._a
+    if type(a) is np.ndarray and a.size < _FEW and a.dtype == bool:
+        return 0 not in a.tobytes()
+    return bool(valid.all())
 
 
 def _told(value: Tensor) -> str:

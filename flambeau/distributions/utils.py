@@ -45,6 +45,10 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     >>> [t.shape for t in broadcast_all(1.0, torch.ones(2))]
     [torch.Size([2]), torch.Size([2])]
     """
+    first = values[0]
+    if isinstance(first, Tensor) and all([isinstance(v, Tensor) and v._a.shape == first._a.shape
+                                          for v in values]):
+        return list(values)
     if not all(isinstance(v, (Tensor, *Numbers)) for v in values):
         raise ValueError("Input arguments must all be instances of Number, torch.Tensor or objects "
                          "implementing __torch_function__.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from flambeau.core.face import FACES, show
 from flambeau.core.tensor import Tensor, new_tensor, wrap
 
 _PLAIN = (bool, int, float, complex)
+_HELD: dict[type, Any] = {float: float, int: np.dtype(np.int64), bool: np.dtype(np.bool_)}
 
 
 def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
@@ -35,6 +37,10 @@ def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
 
 def array_of(data: Any, to: dtype | None) -> np.ndarray:
     """A fresh array of ``data``, in dtype ``to`` or in the one PyTorch infers."""
+    if type(data) is list and to is None:
+        found = _of_numbers(data)
+        if found is not None:
+            return found
     if isinstance(data, Tensor):
         return np.array(data._a) if to is None else data._a.astype(to.np)
     if isinstance(data, (np.ndarray, np.generic)):
@@ -65,6 +71,24 @@ def _wide_integers(array: np.ndarray, data: Any, to: dtype | None) -> np.ndarray
         if to is not None and to.category != dtypes.INT:
             return array.astype(np.float64)
     raise _not_numbers(data)
+
+
+def _of_numbers(data: list) -> np.ndarray | None:
+    """The array of a list of numbers of one kind, or of such lists; None for every other list."""
+    kinds = set(map(type, data))
+    if kinds == {list}:
+        kinds = set(map(type, chain.from_iterable(data)))
+    held = _HELD.get(kinds.pop()) if len(kinds) == 1 else None
+    if held is float:
+        held = get_default_dtype().np
+        if held.itemsize < 4:
+            return None
+    if held is None:
+        return None
+    try:
+        return np.array(data, held)
+    except (ValueError, OverflowError):
+        return None  # what is wrong is said elsewhere
 
 
 def _in_dtype(array: np.ndarray, data: Any, to: dtype | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,14 @@ from flambeau.base import dtypes
 from flambeau.base.limits import finfo
 from flambeau.core import return_types
 from flambeau.core.dispatch import apply
-from flambeau.core.face import public
+from flambeau.core.face import public, show
+from flambeau.core.inplace import bump
 from flambeau.core.kinds import opaque, pointwise
-from flambeau.core.promote import NUMBERS, check_numbers
-from flambeau.core.tensor import Tensor
+from flambeau.core.modes import MODES
+from flambeau.core.promote import NUMBERS, check_numbers, fits_all, kept_number
+from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.arithmetic import PAIR, zero_slope
-from flambeau.ops.where import choose
+from flambeau.ops.where import choose, quiet
 
 ndarray = np.ndarray
 
@@ -98,6 +101,15 @@ _clamp_both = pointwise(
     inputs=("input", "min", "max"), places=None, quick=True, refuses=_NO_COMPLEX)
 
 
+_PLAIN = (float, int)
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def _are_plain(low: Any, high: Any) -> bool:
+    """Whether both are numbers that every floating dtype holds."""
+    return type(low) in _PLAIN and type(high) in _PLAIN and fits_all(low) and fits_all(high)
+
+
 def _is_bound(x: Any) -> bool:
     return x is None or isinstance(x, (Tensor, *NUMBERS))
 
@@ -118,6 +130,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     >>> torch.tensor([-2.0, 0.5, 9.0]).clamp(-1, 1)
     tensor([-1.0000,  0.5000,  1.0000])
     """
+    if _are_plain(min, max) and type(input._a) is ndarray and (
+            input._node is None or not MODES.grad):
+        a = input._a
+        if a.dtype is F32 or a.dtype is F64:
+            return wrap(_clamp(a, kept_number(min, a.dtype), kept_number(max, a.dtype)))
     if not (_is_bound(min) and _is_bound(max)):
         got = ", ".join(type(x).__name__ for x in (input, min, max) if x is not None)
         raise TypeError(f"clamp() received an invalid combination of arguments - got ({got}), "
@@ -151,6 +168,23 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
     return _clamp_max(input, max)
 
 
+def _quiet_twin(twin: Callable) -> Callable:
+    """``clamp_``, by NumPy where plain numbers bound a small array whose change nobody records."""
+    def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
+        a = self._a
+        if _are_plain(min, max) and quiet(self) and a.flags.writeable and (
+                a.dtype is F32 or a.dtype is F64) and a.size < fused.MIN_ITEMS:
+            np.maximum(a, kept_number(min, a.dtype), a)
+            np.minimum(a, kept_number(max, a.dtype), a)
+            bump(self)
+            return self
+        return twin(self, min, max)
+
+    return functools.wraps(twin)(clamp_)
+
+
+for _name in ("clamp_", "clip_"):
+    show(_quiet_twin(getattr(Tensor, _name)), _name, "Tensor")
 for _name in ("clamp", "clip", "clamp_min", "clamp_max"):
     public("torch", name=f"{_name}_")(getattr(Tensor, f"{_name}_"))
 

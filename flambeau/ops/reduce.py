@@ -26,6 +26,7 @@ from flambeau.ops.copy import cast
 
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+BOOL = np.dtype(np.bool_)
 LARGE = 1 << 15
 _add = np.add.reduce
 
@@ -360,6 +361,9 @@ def _logical(name: str, ufunc: np.ufunc) -> Callable:
 
     @public("torch", "Tensor", out=True, name=name)
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        a = input._a
+        if dim is None and type(a) is ndarray and a.dtype is BOOL and not keepdim:
+            return wrap(forward(a, None, out=...))
         dims = () if dim == () else dims_of(dim, input._a.ndim)
         return apply(op, (input,), {"dims": dims, "keepdim": keepdim})
 

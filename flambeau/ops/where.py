@@ -23,7 +23,7 @@ from flambeau.core.promote import (
     checked_array,
     checked_number,
     fits_all,
-    number_array,
+    kept_number,
     result_type,
 )
 from flambeau.core.tensor import Tensor
@@ -33,6 +33,9 @@ from flambeau.ops.copy import cast
 ndarray = np.ndarray
 BOOL = np.dtype(np.bool_)
 LARGE = 1 << 15
+
+
+_PLAIN = (float, int)
 
 
 def _as_mask(condition: ndarray) -> ndarray:
@@ -58,7 +61,7 @@ WHERE = pointwise(
 def _plain_array(x: Any, held: np.dtype) -> ndarray:
     if isinstance(x, Tensor):
         return x._a if x._a.dtype is held else x._a.astype(held)
-    return np.asarray(x, held) if held.kind == "f" else number_array(x, held)
+    return kept_number(x, held)
 
 
 def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
@@ -69,7 +72,9 @@ def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
         if a is not None and type(a) is not ndarray:
             return TRANSFORMS.process(WHERE, operands, {})
     mask, x, y = arrays
-    if x is None or y is None or x.dtype is not y.dtype:
+    if y is None and type(other) in _PLAIN and x is not None and x.dtype.kind == "f":
+        y = kept_number(other, x.dtype)
+    elif x is None or y is None or x.dtype is not y.dtype:
         held = result_type((input, other)).np
         x, y = _plain_array(input, held), _plain_array(other, held)
     try:
@@ -153,6 +158,8 @@ def _fill_value(input: Tensor, value: Any) -> Any:
                                f"tensor with {value._a.ndim} dimension(s).")
         check_held(value, input.dtype)
         return cast(value, input.dtype)
+    if type(value) is float and input._a.dtype.kind == "f" and fits_all(value):
+        return value
     return checked_number(value, input.dtype)
 
 
@@ -172,7 +179,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         mask = mask != 0
     value = _fill_value(input, value)
     operands = (input, mask, value)
-    if any(isinstance(x, Tensor) and type(x._a) is not ndarray for x in operands):
+    if any([isinstance(x, Tensor) and type(x._a) is not ndarray for x in operands]):
         return TRANSFORMS.process(MASKED_FILL, operands, {})
     a = input._a
     try:
@@ -221,7 +228,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return _fill_with_number(input, value=checked_array(value, held))
 
 
-def _quiet(t: Tensor) -> bool:
+def quiet(t: Tensor) -> bool:
     """Whether ``t`` is a plain array whose change nobody records."""
     return type(t._a) is ndarray and (not MODES.grad or is_plain(t))
 
@@ -229,7 +236,7 @@ def _quiet(t: Tensor) -> bool:
 @public("Tensor", "torch")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Put ``value``, a number or 0-dim tensor, everywhere; in place."""
-    if type(value) is float and self._a.dtype.kind == "f" and fits_all(value) and _quiet(self):
+    if type(value) is float and self._a.dtype.kind == "f" and fits_all(value) and quiet(self):
         store(self, value)
         return self
     return overwrite(self, lambda t: fill(t, value), (value,), reads=False)
@@ -238,7 +245,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 @public("Tensor", "torch")
 def zero_(self: Tensor) -> Tensor:
     """Put zeros everywhere, in place."""
-    if _quiet(self):
+    if quiet(self):
         if self._a.flags.c_contiguous and self._a.flags.writeable:
             if self._a.size < LARGE or not conversions.write(self._a, 0):
                 self._a.fill(0)
@@ -249,5 +256,5 @@ def zero_(self: Tensor) -> Tensor:
     return overwrite(self, zero_slope, reads=False)
 
 
-__all__ = ["WHERE", "choose", "fill", "fill_", "masked_fill", "masked_fill_", "where",
+__all__ = ["WHERE", "choose", "fill", "fill_", "masked_fill", "masked_fill_", "quiet", "where",
            "zero_"]
