@@ -132,9 +132,10 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         return _as_arrays(op, op.forward(*arrays, **params))
     wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
     out = _as_arrays(op, op.forward(*wide, **params))
-    if op.multiple:
-        return [_narrowed(a, narrow) for a in out]
-    return _narrowed(out, narrow)
+    if not op.multiple:
+        return _narrowed(out, narrow)
+    kept = () if op.keeps_wide is None else op.keeps_wide(arrays, params)
+    return [a if i in kept else _narrowed(a, narrow) for i, a in enumerate(out)]
 
 
 def _narrow_of(arrays: Sequence[Any]) -> np.dtype | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,10 @@ class Op:
 
     # Whether results lie row by row, however the inputs do.
     in_rows = False
+
+    # Which results stay in float32 where some operands are of a half type, by the operands:
+    # ``keeps_wide(arrays, params)`` returns their numbers.
+    keeps_wide: Callable[[Sequence[Any], dict[str, Any]], Collection[int]] | None = None
 
     # Formulas for plain arrays, beside those for tensors, where these take tensors only.
     array_formulas: tuple | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,6 +139,23 @@ NORM_BACKWARD = composite(
     inputs=("grad", "input", "weight", "mean", "rstd"), params=("wanted", *_PARAMS))
 
 
+def _keeps_gradients(arrays: Sequence[Any], params: dict[str, Any]) -> Collection[int]:
+    """Gradients of a weight and a bias in float32 stay so."""
+    return range(int(params["wanted"][0]), 3) if _is_wide(arrays[2]) else ()
+
+
+def _keeps_moments(arrays: Sequence[Any], params: dict[str, Any]) -> Collection[int]:
+    """So do the moments of an input in half precision, with such a weight."""
+    return (1, 2) if _is_wide(arrays[1]) else ()
+
+
+def _is_wide(w: ndarray | None) -> bool:
+    return w is not None and w.dtype.itemsize >= 4
+
+
+NORM_BACKWARD.keeps_wide = _keeps_gradients
+
+
 def _moments_grad(g: tuple, input: Tensor, out: tuple, view: tuple, axes: tuple) -> Tensor | None:
     """The gradient by way of the mean and of 1 / sqrt(variance + eps), where they were used."""
     count = math.prod([view[i] for i in axes])
@@ -185,6 +202,7 @@ def _declare(name: str) -> Op:
     op = composite(name, _compose, _forward, inputs=("input", "weight", "bias"),
                    params=_PARAMS, joint=_joint, multiple=True)
     op.node_type.materialize = False  # the moments seldom have a gradient
+    op.keeps_wide = _keeps_moments
     return op
 
 
@@ -325,7 +343,8 @@ def _eval_joint(g: Tensor, needs: tuple, input: Tensor, weight: Tensor | None, m
     if needs[1]:
         found[1] = ((input - mean.reshape(affine)) * g).sum(shared) * scale
     if needs[2]:
-        found[2] = g.sum(shared)
+        # a weight, and so a bias, may be of a wider dtype
+        found[2] = g.sum(shared, dtype=None if weight is None else weight.dtype)
     return found
 
 
