@@ -62,6 +62,9 @@ class Op:
     # Whether results lie row by row, however the inputs do.
     in_rows = False
 
+    # Whether Python numbers beside tensors of a half type are rounded to it first.
+    rounds_numbers = False
+
     # Which results stay in float32 where some operands are of a half type, by the operands:
     # ``keeps_wide(arrays, params)`` returns their numbers.
     keeps_wide: Callable[[Sequence[Any], dict[str, Any]], Collection[int]] | None = None

@@ -42,6 +42,8 @@ for _zero in _ZEROS.values():
 def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
     """A pointwise operator on tensors and Python numbers, by PyTorch's promotion rules."""
     params = params or {}
+    if op.rounds_numbers:
+        operands = _rounded(operands)
     for at, x in enumerate(operands):
         if isinstance(x, Tensor):
             if type(x._a) is not ndarray:
@@ -72,6 +74,17 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
         out = in_rows(out)
     tensors = [x if isinstance(x, Tensor) else Number(x) for x in operands]
     return finish(op, tensors, params, out)
+
+
+def _rounded(operands: Sequence[Any]) -> Sequence[Any]:
+    """The operands, with floats in the precision of the half type that is computed in."""
+    if not any([isinstance(x, Tensor) and x._a.dtype.itemsize == 2 for x in operands]) or (
+            not any([isinstance(x, float) for x in operands])):
+        return operands
+    common = result_type(operands)
+    if not common.is_floating_point or common.itemsize > 2:
+        return operands
+    return [float(common.np.type(x)) if isinstance(x, float) else x for x in operands]
 
 
 def refuse_operand(op: Op, at: int, value: Any) -> TypeError:

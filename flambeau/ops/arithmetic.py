@@ -253,6 +253,8 @@ fmod = pointwise("fmod", _fmod,
                  (lambda g: g, lambda g, input, other: -g * _div_trunc(input, other)),
                  inputs=PAIR, quick=True, refuses={"bc": "fmod_cpu"},
                  numbers="second")
+for _name in ("add", "sub", "remainder", "fmod"):
+    OPS[_name].rounds_numbers = True
 
 
 # One input
