@@ -94,12 +94,15 @@ def _filled(g: Any, shape: tuple[int, ...], n: int = 1) -> Any:
     """A gradient of ``shape`` that is ``g / n``, a number, everywhere."""
     if type(g) is not ndarray:
         return (g if n == 1 else g / n).expand(shape)
-    number = g if n == 1 else g.item() / n
-    if prod_of(shape) >= LARGE:
+    size = prod_of(shape)
+    if not size:
+        return np.empty(shape, g.dtype)
+    # numbers of half types would divide in their own precision
+    number = g if n == 1 else (g.item() if g.dtype.kind in "fc" else float(g)) / n
+    if size >= LARGE:
         return fills.full(shape, g.dtype, number)
     r = np.empty(shape, g.dtype)
-    if r.size:
-        r.fill(number)
+    r.fill(number)
     return r
 
 
@@ -189,6 +192,8 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *,
         held = dtype.np if dtype.category < dtypes.FLOAT else None
     elif d.kind in "biu":
         held = dtypes.int64.np
+    if dim is None and not keepdim and held is None and type(input._a) is ndarray:
+        return apply(SUM_ALL, (input,))
     dims = dims_of(dim, a.ndim)
     return apply(SUM, (input,), {"dims": dims, "keepdim": keepdim, "dtype": held})
 
@@ -243,7 +248,10 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
         raise RuntimeError(
             f"mean(): could not infer output dtype. {given} dtype must be either a floating point "
             f"or complex dtype. Got: {held.title}")
-    return apply(MEAN, (cast(input, held),), {"dims": dims_of(dim, a.ndim), "keepdim": keepdim})
+    input = cast(input, held)
+    if dim is None and not keepdim and type(input._a) is ndarray:
+        return apply(MEAN_ALL, (input,))
+    return apply(MEAN, (input,), {"dims": dims_of(dim, a.ndim), "keepdim": keepdim})
 
 
 def _nansum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:

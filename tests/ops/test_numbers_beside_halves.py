@@ -37,3 +37,17 @@ def test_compiled_as_run(case: str, dtype: str) -> None:
     step = flambeau.compile(CASES[case])
     for _ in range(3):
         assert flambeau.equal(step(x), CASES[case](x))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_whole_sums_and_means_name_their_node(name: str, dtype: str,
+                                              torch_oracle: ModuleType) -> None:
+    found = []
+    for package in (flambeau, torch_oracle):
+        x = package.ones(700, 100, dtype=getattr(package, dtype), requires_grad=True)
+        reduced = [getattr(x, name)(), getattr(x, name)(0)]
+        reduced[0].abs().backward()
+        wide = getattr(x, name)(dtype=getattr(package, "complex128" if "c" in dtype else "float64"))
+        found.append([[type(y.grad_fn).__name__ for y in (*reduced, wide)], x.grad[0, :2].tolist()])
+    assert found[0] == found[1]
