@@ -1,5 +1,7 @@
 """Many random numbers at once, by kernels: MT19937's words, uniforms and normals made of them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
