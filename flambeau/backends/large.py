@@ -102,7 +102,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
         return None
     if name == "pow":
         return _pow(llvm, lead, operands, out)
-    if name in program.LIMITED and not _within(llvm, lead, program.TRIG_LIMIT):
+    if name in program.LIMITED and not within(lead, program.TRIG_LIMIT):
         return None
     return _run(llvm, name, lead, operands, out)
 
@@ -116,6 +116,11 @@ def _spread_far(operands: Sequence[Any]) -> bool:
         return math.prod(np.broadcast_shapes(*[a.shape for a in arrays])) >= MIN_ITEMS
     except ValueError:
         return False
+
+
+def knows(name: str) -> bool:
+    """Whether `pointwise` has an instruction of this name."""
+    return name in _arities()
 
 
 def takes(name: str, count: int) -> bool:
@@ -296,8 +301,10 @@ def _pow(
     return _run(llvm, "pow", lead, operands, out)
 
 
-def _within(llvm: SimpleNamespace, array: np.ndarray, bound: float) -> bool:
-    """Whether every finite item is at most this large."""
+def within(array: np.ndarray, bound: float) -> bool:
+    """Whether every item is at most this large, or no number; by kernels, which there are."""
+    llvm = load()
+    assert llvm is not None
     if not (array.flags.c_contiguous and array.flags.aligned):
         return False
     largest = llvm.reduce.run_blocks(_largest(array.dtype.char), array, 1)[0]

@@ -78,7 +78,4 @@ def shuffle(order: np.ndarray, words: np.ndarray) -> bool:
 def normals(words: np.ndarray, mean: float, deviation: float) -> bool:
     """Make words, dense and whole groups of 16, float32 normals in their place; False if not."""
     kernels = _kernels(words.size, 0 if large.started() else large.MIN_ITEMS)
-    if kernels is None or not kernels.fuses():
-        return False
-    kernels.normals(words, mean, deviation)
-    return True
+    return kernels is not None and kernels.normals(words, mean, deviation)

@@ -9,8 +9,8 @@ import numpy as np
 
 from flambeau.backends.llvm.expressions import Builder
 from flambeau.base.dtypes import dtype, get_default_dtype
-from flambeau.compiler.formulas import KINDS, instructions_of
 from flambeau.compiler.graph import Node, Scalar, Value
+from flambeau.core.formulas import KINDS, instructions_of
 from flambeau.core.pointwise import computing_dtypes
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import wrap

@@ -8,9 +8,9 @@ from typing import Any
 
 from flambeau.compiler.access import Access, access_of, broadcast_access, is_view
 from flambeau.compiler.elementwise import has_instructions
-from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.layouts import Layout, layouts_of
+from flambeau.core.formulas import KINDS
 
 __all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
 

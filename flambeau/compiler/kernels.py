@@ -15,9 +15,9 @@ from flambeau.backends.llvm.expressions import Builder, Symbol
 from flambeau.backends.llvm.program import Pointwise, Rows
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import likeness_of, steps_of
-from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.groups import Group, Operand, reduction_of
+from flambeau.core.formulas import KINDS
 
 __all__ = ["Kernel", "compile_all", "kernel_of"]
 

@@ -11,8 +11,8 @@ from flambeau.backends.llvm.expressions import Builder
 from flambeau.compiler.access import Access, broadcast_access, dense
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import steps_of
-from flambeau.compiler.formulas import KINDS
 from flambeau.compiler.graph import Node, Value
+from flambeau.core.formulas import KINDS
 
 __all__ = ["Strided", "strided_of"]
 

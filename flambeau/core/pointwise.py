@@ -19,6 +19,7 @@ from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
+from flambeau.core.derived_kernels import computed
 from flambeau.core.dispatch import TRANSFORMS, Number, finish, record, saved_hooks
 from flambeau.core.modes import INFERENCE, MODES
 from flambeau.core.node import LEAF, InferenceVersion, next_sequence
@@ -62,7 +63,9 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
         return finish(op, [x if isinstance(x, Tensor) else Number(x) for x in operands], {}, out)
     arrays = [_operand(x, compute) for x in operands]
     try:
-        out = op.forward(*arrays, **params)
+        out = _computed(op, arrays, params, result)
+        if out is None:
+            out = op.forward(*arrays, **params)
     except ValueError:
         _check_broadcast(arrays, operands)
         raise
@@ -154,14 +157,22 @@ def _check_broadcast(arrays: Sequence[ndarray], operands: Sequence[Any]) -> None
             raise RuntimeError(told(str(error), "broadcast", operands)) from None
 
 
-def _large(name: str, forward: Callable, *arrays: ndarray) -> ndarray:
-    out = large.pointwise(name, *arrays)
+def _computed(op: Op, arrays: Sequence[Any], params: dict[str, Any],
+              result: np.dtype | None) -> ndarray | None:
+    """What a kernel computes that is made of the operator's forward, for large arrays."""
+    for a in arrays:
+        if type(a) is ndarray and a.size >= LARGE:
+            return computed(op, arrays, params, result)
+    return None
+
+
+def _large(op: Op, forward: Callable, *arrays: ndarray) -> ndarray:
+    out = computed(op, arrays, {}, BOOL if op.result == "bool" else None)
     return forward(*arrays, out=...) if out is None else out
 
 
 def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
     """The short entry of a one-input operator whose ``forward`` takes ``out``, as ufuncs do."""
-    name = op.scalar or op.name
     plan = op.sources
     saves_out = op.saves_out
     differentiable = op.differentiable
@@ -175,7 +186,7 @@ def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
         except AttributeError:
             raise refuse_operand(op, 0, input) from None
         if d is f32 or d is f64 or d is i64 or d is truth:
-            r = forward(x, out=...) if x.size < LARGE else _large(name, forward, x)
+            r = forward(x, out=...) if x.size < LARGE else _large(op, forward, x)
         else:
             return apply_pointwise(op, (input,))
         t = new_tensor(Tensor)
@@ -227,7 +238,6 @@ def binary_entry(op: Op, forward: Callable,
     ``fallback(op, operands)`` takes every case that is not plain, integers among them where
     not ``integers``.
     """
-    name = op.scalar or op.name
     differentiable = op.differentiable
     cached: dict[np.dtype, dict] = {F32: {}, F64: {}, I64: {}}
     plans = _binary_plans(op)
@@ -264,7 +274,7 @@ def binary_entry(op: Op, forward: Callable,
             if x.size * y.size < LARGE or x.size < LARGE and x.shape == y.shape:
                 r = forward(x, y, out=...)
             else:
-                r = _large(name, forward, x, y)
+                r = _large(op, forward, x, y)
         except ValueError:
             return fallback(op, (input, other))
         t = new_tensor(Tensor)
@@ -354,7 +364,9 @@ def short_entry(op: Op, forward: Callable) -> Callable[[Sequence, dict], Any]:
                 found = cached[d].get(a)
                 arrays[at] = _remember(cached[d], a, d) if found is None else found
         try:
-            out = forward(*arrays, **params)
+            out = _computed(op, arrays, params, BOOL if op.result == "bool" else None)
+            if out is None:
+                out = forward(*arrays, **params)
         except ValueError:
             return apply_pointwise(op, operands, params)
         return finish(op, tensors, params, out)

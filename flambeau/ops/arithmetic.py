@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import fused
+from flambeau.backends import division, fused
 from flambeau.base import dtypes
 from flambeau.base.device import strided
 from flambeau.core.face import in_place_twin, public, show, with_out
@@ -182,7 +182,8 @@ def _refuse_zero(y: ndarray) -> None:
 def _floor_quotient(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
         _refuse_zero(y)
-    return np.floor_divide(x, y, out=out)
+    found = division.divided("floor", x, y) if out is ... else None
+    return np.floor_divide(x, y, out=out) if found is None else found
 
 
 def _trunc_quotient(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
@@ -196,6 +197,9 @@ def _remainder(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
         _refuse_zero(y)
         return np.remainder(x, y, out=out)
+    found = division.divided("remainder", x, y) if out is ... else None
+    if found is not None:
+        return found
     found = np.remainder(x, y, out=out)
     # a zero has the sign of x, where NumPy's has that of y
     return np.copysign(found, x, out=found, where=found == 0)
@@ -204,7 +208,8 @@ def _remainder(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
 def _fmod(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
         _refuse_zero(y)
-    return np.fmod(x, y, out=out)
+    found = division.divided("fmod", x, y) if out is ... else None
+    return np.fmod(x, y, out=out) if found is None else found
 
 
 _div_floor = pointwise("div_floor", _floor_quotient, (zero_slope, zero_slope), inputs=PAIR,

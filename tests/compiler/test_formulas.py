@@ -17,7 +17,7 @@ if not large.available():
 
 from flambeau.backends.llvm import calls
 from flambeau.backends.llvm.expressions import Builder
-from flambeau.compiler.formulas import KINDS, instructions_of
+from flambeau.core.formulas import KINDS, instructions_of
 
 PARAMS: dict[str, dict[str, Any]] = {
     "leaky_relu": {"negative_slope": 0.1}, "elu": {"alpha": 1.5, "scale": 1.1, "input_scale": 0.9},

@@ -9,7 +9,7 @@ import llvmlite
 
 from flambeau.backends.llvm import object_cache
 
-__all__ = ["Host", "binding", "compiler_build", "converts_halves", "host"]
+__all__ = ["Host", "binding", "compiler_build", "converts_halves", "fuses", "host"]
 
 # lines of /proc/cpuinfo that differ from one reading to the next, or between processors
 _PASSING = ("processor", "cpu MHz", "bogomips", "apicid", "initial apicid", "core id",
@@ -68,6 +68,13 @@ def converts_halves() -> bool:
     """Whether the machine has instructions between float16 and float32."""
     found = host()
     return "+f16c" in found.features.split(",") or found.triple.startswith(("aarch64", "arm64"))
+
+
+@functools.cache
+def fuses() -> bool:
+    """Whether the machine rounds sums of products once."""
+    found = host()
+    return "+fma" in found.features.split(",") or found.triple.startswith(("aarch64", "arm64"))
 
 
 def _processor() -> str:

@@ -21,13 +21,6 @@ def _address(name: str) -> int:
     return jit.load(_TEXTS[name](), ("kernel",)).address("kernel")
 
 
-@functools.cache
-def fuses() -> bool:
-    """Whether the machine rounds sums of products once."""
-    found = host.host()
-    return "+fma" in found.features.split(",") or found.triple.startswith(("aarch64", "arm64"))
-
-
 def words(state: np.ndarray, out: np.ndarray) -> None:
     """Fill `out`, whole blocks, with the words that follow a state; the state goes on."""
     blocks = out.size // BLOCK
@@ -49,7 +42,13 @@ def shuffle(order: np.ndarray, words: np.ndarray) -> None:
     calls.launch(_address("shuffle"), words.size, words.size, order, words)
 
 
-def normals(words: np.ndarray, mean: float, deviation: float) -> None:
-    """Make words, whole groups of them, float32 normals in their place."""
+def normals(words: np.ndarray, mean: float, deviation: float) -> bool:
+    """Make words, whole groups of them, float32 normals in their place.
+
+    False, with nothing done, on machines that round sums of products twice.
+    """
+    if not host.fuses():
+        return False
     line = np.array([mean, deviation], np.float32)
     calls.launch(_address("normals"), words.size // GROUP, PIECE, words, line)
+    return True

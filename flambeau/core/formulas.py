@@ -256,6 +256,17 @@ def _log_add_exp(b: Builder, x: Symbol, y: Symbol) -> Symbol:
     return b.on.where(b.step("eq", x, y), x + math.log(2), usual)
 
 
+def _hypot(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+    if x.kind != "f32":
+        raise Unknown
+    # squares of float32 numbers are exact in float64, and none overflows
+    wide = [v.cast("f64") for v in (x, y)]
+    root = b.step("sqrt", wide[0] * wide[0] + wide[1] * wide[1]).cast("f32")
+    inf = b.lift(math.inf, x.kind)
+    endless = b.step("eq", b.step("abs", x), inf) | b.step("eq", b.step("abs", y), inf)
+    return b.on.where(endless, inf, root)
+
+
 def _exclusive(b: Builder, x: Symbol, y: Symbol) -> Symbol:
     if x.kind != "bool":
         raise Unknown
@@ -264,6 +275,7 @@ def _exclusive(b: Builder, x: Symbol, y: Symbol) -> Symbol:
 
 _SELECTS: dict[str, Callable[..., Symbol]] = {
     "fmax": _present("maximum"), "fmin": _present("minimum"), "logaddexp": _log_add_exp,
+    "hypot": _hypot,
     "logical_xor": _exclusive, "bitwise_xor": _exclusive}
 
 
