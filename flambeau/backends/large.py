@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.memory_order import memory_axes
 from flambeau.base import config
 
 # fewer items than this are done before a kernel on two threads has started
@@ -223,27 +222,41 @@ def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarr
     assert llvm is not None
     if not all(a.flags.aligned for a in ins):
         return None
-    try:
-        shape = np.broadcast_shapes(*[a.shape for a in ins])
-    except ValueError:
+    arranged = _arranged(tuple([(a.shape, a.strides) for a in ins]))
+    if arranged is None:
         return None
-    views = [np.broadcast_to(a, shape) for a in ins]
+    shape, order = arranged
     if 0 in shape:
         return np.empty(shape, dtype)
-    order = _order([view for view, a in zip(views, ins, strict=True) if a.size > 1], len(shape))
+    if order is None:
+        out = memory.empty(shape, dtype)
+        return out if llvm.strided.run(program, (out,), ins) else None
     out = memory.empty(tuple([shape[axis] for axis in order]), dtype)
-    if not llvm.strided.run(program, (out,), [view.transpose(order) for view in views]):
+    views = [np.broadcast_to(a, shape).transpose(order) for a in ins]
+    if not llvm.strided.run(program, (out,), views):
         return None
     back = sorted(range(len(order)), key=order.__getitem__)
     return out.transpose(back)
 
 
-def _order(views: Sequence[np.ndarray], rank: int) -> Sequence[int]:
-    """The axes of the first operand that is not repeated, from its largest stride down."""
-    for view in views:
-        if 0 not in view.strides:
-            return memory_axes(view)
-    return range(rank)
+@functools.lru_cache(1 << 10)
+def _arranged(
+    forms: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+) -> tuple[tuple[int, ...], list[int] | None] | None:
+    """The shape that operands of these shapes and strides broadcast to, and the result's order.
+
+    The order is that of the axes of the first operand that is not repeated, from its largest
+    stride down; None where they stay as they are. None where operands do not broadcast.
+    """
+    try:
+        shape = np.broadcast_shapes(*[own for own, _ in forms])
+    except ValueError:
+        return None
+    for own, strides in forms:
+        if own == shape and 0 not in strides and math.prod(own) > 1:
+            order = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
+            return shape, None if order == list(range(len(shape))) else order
+    return shape, None
 
 
 def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:

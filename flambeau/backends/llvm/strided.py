@@ -67,36 +67,65 @@ def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray
     with nothing done, where there are too many dimensions, rows too short, or strides that are no
     whole items. No output overlaps an input.
     """
-    shape = outs[0].shape
-    if outs[0].size == 0:
+    first = outs[0]
+    if first.size == 0:
         return True
-    if any(step % a.itemsize for a in ins for step in a.strides):
-        return False
-    if program.steps or len(ins) > 1:
-        ins = [turned(a) for a in ins]
-    views = [np.broadcast_to(a, shape) if a.shape != shape else a for a in ins]
-    steps = [tuple([s // a.itemsize for s in a.strides]) for a in views]
-    item, target = outs[0].itemsize, None
-    if not outs[0].flags.c_contiguous:
-        target = tuple([s // item for s in outs[0].strides])
-        if len(outs) > 1 or target[-1] != 1 or any(s % item for s in outs[0].strides):
+    target = None
+    if not first.flags.c_contiguous:
+        if len(outs) > 1 or any(step % first.itemsize for step in first.strides):
             return False
-    route = route_of(program, shape, steps, item, target)
-    if route is None:
+        target = tuple([step // first.itemsize for step in first.strides])
+    forms = tuple([(a.shape, a.strides, a.itemsize) for a in ins])
+    plan = _plan(program, first.shape, forms, first.itemsize, target)
+    if plan is None:
         return False
-    places = [a.__array_interface__["data"][0] for a in views]
+    turns, route = plan
+    ins = [a if turn is None else _turn(a, turn) for a, turn in zip(ins, turns)]
+    places = [a.__array_interface__["data"][0] for a in ins]
     written = [a.__array_interface__["data"][0] for a in outs] if target else outs
     calls.launch(route.address, route.rows, route.chunk, *written, *places, *route.numbers)
     return True
 
 
-def turned(a: np.ndarray) -> np.ndarray:
-    """A transposed array's C-contiguous copy, which is read sooner; others as they are."""
-    if a.flags.c_contiguous or a.size < TURNED_ITEMS or 0 in a.strides:
-        return a
-    route = turn_of(a.shape, tuple([s // a.itemsize for s in a.strides]), a.itemsize)
-    if route is None:
-        return a
+# per operand its shape, its strides in bytes, and the bytes of an item
+Form = tuple[Dims, Dims, int]
+
+
+@functools.lru_cache(1 << 10)
+def _plan(program: Pointwise, shape: Dims, forms: tuple[Form, ...], item_bytes: int,
+          target: Dims | None) -> tuple[list[Route | None], Route] | None:
+    """How transposed operands are copied first, and then the program is run; None where it cannot.
+    """
+    turns: list[Route | None] = []
+    strides = []
+    for own, bytes_apart, item in forms:
+        if any(step % item for step in bytes_apart):
+            return None
+        steps = tuple([step // item for step in bytes_apart])
+        turn = None
+        if (program.steps or len(forms) > 1) and (
+                math.prod(own) >= TURNED_ITEMS and 0 not in steps):
+            turn = turn_of(own, steps, item)
+        turns.append(turn)
+        steps = steps if turn is None else _dense(own)
+        strides.append((0,) * (len(shape) - len(own)) + tuple(
+            [0 if n == 1 != m else step for n, m, step in zip(own, shape[len(shape) - len(own):],
+                                                             steps)]))
+    if target is not None and target[-1] != 1:
+        return None
+    route = route_of(program, shape, strides, item_bytes, target)
+    return None if route is None else (turns, route)
+
+
+def _dense(shape: Dims) -> Dims:
+    steps = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        steps[axis] = steps[axis + 1] * shape[axis + 1]
+    return tuple(steps)
+
+
+def _turn(a: np.ndarray, route: Route) -> np.ndarray:
+    """A transposed array's C-contiguous copy, which is read sooner."""
     out = memory.empty(a.shape, a.dtype)
     place = a.__array_interface__["data"][0]
     calls.launch(route.address, route.rows, route.chunk, out, place, *route.numbers)
