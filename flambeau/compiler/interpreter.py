@@ -49,7 +49,9 @@ def laid_out(a: ndarray, strides: tuple[int, ...], own: bool) -> ndarray:
             or all(s == t or n == 1 for s, t, n in zip(a.strides, strides, a.shape))):
         return a
     made = blank(a.shape, strides, a.dtype)
-    if not write(made, a):
+    # in the order of its memory
+    order = sorted(range(a.ndim), key=lambda i: (-strides[i], i))
+    if not write(made.transpose(order), a.transpose(order)):
         made[...] = a
     return made
 

@@ -253,7 +253,7 @@ class Plan:
                 elif slot in made:
                     slots[slot] = a
                 else:
-                    slots[slot] = a if a.flags.c_contiguous else a.copy("C")
+                    slots[slot] = a if a.flags.c_contiguous else conversions.dense_copy(a)
 
         writer.call(call)
 
