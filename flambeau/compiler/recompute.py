@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from flambeau.compiler.access import is_view
 from flambeau.compiler.elementwise import has_instructions, is_cheap
 from flambeau.compiler.graph import Graph, Node, Value
-from flambeau.compiler.groups import Unit, reduction_of
+from flambeau.compiler.groups import Group, Unit, reduction_of
 
 __all__ = ["recompute"]
 
@@ -32,10 +32,12 @@ def recompute(graph: Graph, units: Iterable[Unit], wanted: Iterable[Value],
     ``units`` are what runs as one kernel each, ``wanted`` the values that are needed in the end,
     ``changed`` the inputs that are written. False where nothing was put in.
     """
+    units = list(units)
     homes = {id(node): unit.number for unit in units for node in unit.nodes}
+    fused = {id(node) for unit in units if isinstance(unit, Group) for node in unit.nodes}
     results, found = list(wanted), False
     for _ in range(ROUNDS):
-        lives = _Lives(graph, homes, results, changed)
+        lives = _Lives(graph, homes, fused, results, changed)
         at, most = lives.peak()
         if most < MUCH or not lives.shorten(at):
             break
@@ -47,12 +49,14 @@ class _Lives:
     """Between which nodes values are in memory, which is that of the value which views are of.
 
     ``homes`` has the kernel of each node; what only its own kernel reads is never in memory.
+    ``fused`` are the nodes that kernels of several take up.
     """
 
-    def __init__(self, graph: Graph, homes: dict[int, int], wanted: list[Value],
-                 changed: set[int]) -> None:
+    def __init__(self, graph: Graph, homes: dict[int, int], fused: set[int],
+                 wanted: list[Value], changed: set[int]) -> None:
         self.graph = graph
         self.homes = homes
+        self.fused = fused
         self.changed = changed
         # What is made again, and what that is made of: it stays.
         self.gone: set[int] = set()
@@ -130,7 +134,9 @@ class _Lives:
     def _late_users(self, v: Value, at: int) -> list[int]:
         """Who uses a value behind a place; nobody where it cannot be made again for them."""
         stays = v.number in self.wanted or v.number in self.leant
-        if stays or not (is_cheap(v.node) and has_instructions(v.node)):
+        if stays or id(v.node) not in self.fused:
+            return []
+        if not (is_cheap(v.node) and has_instructions(v.node)):
             return []
         late = [place for place in self.users[v.number] if place > at]
         if not late or self.last[v.number] != late[-1]:

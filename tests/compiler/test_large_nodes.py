@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import flambeau as torch
+from flambeau.backends import large
+from flambeau.compiler.entry import unit_of
 
 SIDE = 300
 
@@ -101,6 +103,16 @@ def test_transposed_operands(step: Any) -> None:
         found = compiled(a, b)
         torch.testing.assert_close(found, want)
     assert torch.equal(a, matrix()) and torch.equal(b, matrix(2))
+
+
+@pytest.mark.skipif(not large.available(), reason="no generated kernels here")
+def test_what_no_other_kernel_takes_up_is_made_once() -> None:
+    step = torch.compile(lambda a: a.t().contiguous() * 2 + 1)
+    a = torch.randn(800, 800)
+    for _ in range(3):
+        assert torch.equal(step(a), a.t() * 2 + 1)
+    names = [n.name for n in unit_of(step).programs[0].executor.graph.nodes]
+    assert names.count("mul") == 1
 
 
 def test_parts_are_written_in_place() -> None:
