@@ -55,6 +55,21 @@ _PUT_ONE = """  %wide = zext i32 %key to i64
   %put = getelementptr i64, ptr %o, i64 %i
   store i64 %record, ptr %put
 """
+# the items whose places were found, to the row of the result: of COUNT
+_GIVE = """  %item.at = getelementptr WHOLE, ptr %in, i64 %place
+  %item = load WHOLE, ptr %item.at
+  %out.at = getelementptr WHOLE, ptr %out, i64 %g
+  store WHOLE %item, ptr %out.at
+  %g1 = add i64 %g, 1
+  %more.give = icmp slt i64 %g1, COUNT
+  br i1 %more.give, label %give, label %row.done
+row.done:
+  %r1 = add i64 %r, 1
+  br label %rows
+over:
+  ret void
+}
+"""
 _ORDER = """declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 define void @kernel(ptr %context, i64 %begin, i64 %end) {
 entry:
@@ -98,20 +113,7 @@ give:
   %found = load i64, ptr %last.at
 PLACE  %o.at = getelementptr i64, ptr %o, i64 %g
   store i64 %place, ptr %o.at
-  %item.at = getelementptr WHOLE, ptr %in, i64 %place
-  %item = load WHOLE, ptr %item.at
-  %out.at = getelementptr WHOLE, ptr %out, i64 %g
-  store WHOLE %item, ptr %out.at
-  %g1 = add i64 %g, 1
-  %more.give = icmp slt i64 %g1, %n
-  br i1 %more.give, label %give, label %row.done
-row.done:
-  %r1 = add i64 %r, 1
-  br label %rows
-over:
-  ret void
-}
-"""
+GIVE"""
 
 
 def order_text(kind: str) -> str:
@@ -134,7 +136,7 @@ def order_text(kind: str) -> str:
             [_count(p, size) for p in range(passes)]),
         "MOVES": "".join([_pass(p, wide) for p in range(passes)]), "ENDS": f"pass{passes}",
         "PLACE": f"  %place = and i64 %found, {-1 if wide else (1 << 32) - 1}\n",
-        "WHOLE": f"i{size}"}
+        "GIVE": _GIVE.replace("COUNT", "%n"), "WHOLE": f"i{size}"}
     return _filled(_ORDER, places)
 
 
@@ -330,20 +332,7 @@ give:
   %g = phi i64 [0, %each.done], [%g1, %give]
   %o.at = getelementptr i64, ptr %o, i64 %g
   %place = load i64, ptr %o.at
-  %item.at = getelementptr WHOLE, ptr %in, i64 %place
-  %item = load WHOLE, ptr %item.at
-  %out.at = getelementptr WHOLE, ptr %out, i64 %g
-  store WHOLE %item, ptr %out.at
-  %g1 = add i64 %g, 1
-  %more.give = icmp slt i64 %g1, %k
-  br i1 %more.give, label %give, label %row.done
-row.done:
-  %r1 = add i64 %r, 1
-  br label %rows
-over:
-  ret void
-}
-"""
+GIVE"""
 
 
 def first_text(kind: str) -> str:
@@ -358,5 +347,6 @@ def first_text(kind: str) -> str:
         "FIRST": key_lines(kind, "%f.bits", "f.plain"),
         "ALL": key_lines(kind, "%all.bits", "all.plain", VECTOR),
         "ONE": key_lines(kind, "%j.bits", "j.plain"),
+        "GIVE": _GIVE.replace("COUNT", "%k"),
         "SEVERAL": f"<{VECTOR} x i{size}>", "WHOLE": f"i{size}", "LANES": str(VECTOR),
         "KEPT": str(MOST_KEPT), "BYTES": str(size // 8)})
