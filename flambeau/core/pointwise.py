@@ -369,6 +369,8 @@ def short_entry(op: Op, forward: Callable) -> Callable[[Sequence, dict], Any]:
                 out = forward(*arrays, **params)
         except ValueError:
             return apply_pointwise(op, operands, params)
+        if type(out) is not ndarray:
+            out = np.asarray(out)
         return finish(op, tensors, params, out)
 
     return entry

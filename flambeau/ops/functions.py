@@ -138,9 +138,9 @@ _ONES = {np.dtype(t): np.ones((), t) for t in (np.float32, np.float64, np.comple
 
 @replayed
 def _small_sigmoid(x: ndarray) -> ndarray:
-    out = np.exp(np.negative(x))
+    out = np.exp(np.negative(x), out=...)
     out += 1
-    return np.reciprocal(out)
+    return np.reciprocal(out, out=out)
 
 
 def _sigmoid(x: ndarray, out: Any = ...) -> ndarray:
