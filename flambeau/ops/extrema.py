@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy._core.umath import clip  # type: ignore[attr-defined]
 
 from flambeau.backends import fused
 from flambeau.base import dtypes
@@ -23,6 +24,8 @@ from flambeau.ops.arithmetic import PAIR, zero_slope
 from flambeau.ops.where import choose, quiet
 
 ndarray = np.ndarray
+# from so many elements kernels are quicker than NumPy's clip
+LARGE = 1 << 15
 
 
 def _chosen(g: Any, input: Any, other: Any) -> Any:
@@ -69,10 +72,13 @@ def _clip(on: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 def _clamp(x: ndarray, low: ndarray, high: ndarray) -> ndarray:
-    if x.size >= fused.MIN_ITEMS:
+    if x.size >= LARGE:
         found = fused.pointwise(_clip, (x, low, high))
         if found is not None:
             return found
+    elif type(x) is ndarray and (x.dtype is F32 or x.dtype is F64) and (
+            low.dtype is x.dtype is high.dtype):
+        return clip(x, low, high, out=...)
     out = np.maximum(x, low, out=...)
     if out.ndim < high.ndim:
         return np.minimum(out, high, out=...)
@@ -173,9 +179,8 @@ def _quiet_twin(twin: Callable) -> Callable:
     def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
         a = self._a
         if _are_plain(min, max) and quiet(self) and a.flags.writeable and (
-                a.dtype is F32 or a.dtype is F64) and a.size < fused.MIN_ITEMS:
-            np.maximum(a, kept_number(min, a.dtype), a)
-            np.minimum(a, kept_number(max, a.dtype), a)
+                a.dtype is F32 or a.dtype is F64) and a.size < LARGE:
+            clip(a, kept_number(min, a.dtype), kept_number(max, a.dtype), out=a)
             bump(self)
             return self
         return twin(self, min, max)
