@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large, memory
+from flambeau.backends.memory_order import is_channels_last
 
 _CASTS = frozenset({
     *[(a, b) for a in ("float16", "bfloat16", "float64") for b in ("float32",)],
@@ -66,6 +67,16 @@ def dense(array: np.ndarray) -> np.ndarray:
             if llvm.strided.run(_kernel(array.dtype, array.dtype).program, (out,), (array,)):
                 return out
     return np.array(array, order="C")
+
+
+def in_rows(array: np.ndarray) -> np.ndarray:
+    """Return the array where its items lie row by row, else a copy whose do."""
+    return array if array.flags.c_contiguous else dense(array)
+
+
+def in_format_of(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """As `in_rows`, but where `like` has its channels last the array may lie as it does."""
+    return array if array.flags.c_contiguous or is_channels_last(like) else dense(array)
 
 
 def dense_copy(array: np.ndarray) -> np.ndarray:

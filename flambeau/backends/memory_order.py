@@ -17,16 +17,6 @@ def memory_axes(a: np.ndarray) -> list[int]:
     return sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
 
 
-def in_rows(a: np.ndarray) -> np.ndarray:
-    """`a` where its items lie row by row, else a copy whose do."""
-    return a if a.flags.c_contiguous else a.copy()
-
-
-def in_format_of(a: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """As `in_rows`, but where `like` has its channels last `a` may lie as it does."""
-    return a if is_channels_last(like) else in_rows(a)
-
-
 def is_channels_last(a: np.ndarray) -> bool:
     """Whether images or volumes lie with their channels side by side."""
     return a.ndim in (4, 5) and a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous

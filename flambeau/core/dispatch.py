@@ -12,8 +12,7 @@ from weakref import ref
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import astype, dense_copy
-from flambeau.backends.memory_order import in_rows
+from flambeau.backends.conversions import astype, dense_copy, in_rows
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
 from flambeau.core.modes import INFERENCE, MODES

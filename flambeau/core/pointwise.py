@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import astype, half_pointwise
-from flambeau.backends.memory_order import in_rows
+from flambeau.backends.conversions import astype, half_pointwise, in_rows
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.conversions import astype, copied, dense
+from flambeau.backends.memory_order import is_channels_last
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import BY_NAME, FLOAT, FROM_NUMPY, dtype
@@ -92,7 +93,7 @@ def is_contiguous(input: Tensor, *, memory_format: Any = devices.contiguous_form
     a = input._a
     if axes is None:
         return bool(a.flags.c_contiguous)
-    return a.ndim == len(axes) and bool(a.transpose(axes).flags.c_contiguous)
+    return a.ndim == len(axes) and is_channels_last(a)
 
 
 def converted(t: Tensor, to: dtype | None, order: Any) -> Tensor:

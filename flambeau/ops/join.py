@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.conversions import write
-from flambeau.backends.memory_order import in_format_of
+from flambeau.backends.conversions import in_format_of, write
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply, finish
@@ -67,8 +66,7 @@ def _joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
     if first is None or len(arrays) * first.nbytes < memory.THRESHOLD or not (
             -first.ndim <= dim < first.ndim) or any([a.ndim != first.ndim or
                                                      a.dtype != first.dtype for a in arrays]):
-        found = np.concatenate(arrays, dim)
-        return found if found.flags.c_contiguous else in_format_of(found, arrays[0])
+        return in_format_of(np.concatenate(arrays, dim), arrays[0])
     shape = list(first.shape)
     shape[dim] = sum([a.shape[dim] for a in arrays])
     out = memory.empty(tuple(shape), first.dtype)
@@ -92,8 +90,7 @@ CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, par
 def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     shape = arrays[0].shape
     if dim or not shape:
-        found = np.stack(arrays, axis=dim)
-        return found if found.flags.c_contiguous else in_format_of(found, arrays[0])
+        return in_format_of(np.stack(arrays, axis=dim), arrays[0])
     return _joined(arrays, 0).reshape(len(arrays), *shape)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import norm_kernels
-from flambeau.backends.memory_order import in_format_of
+from flambeau.backends.conversions import in_format_of
 from flambeau.backends.replay import replayed
 from flambeau.backends.row_kernels import MIN_ITEMS
 from flambeau.base import dtypes

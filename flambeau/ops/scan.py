@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
-from flambeau.backends.memory_order import in_rows
+from flambeau.backends.conversions import in_rows
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
 from flambeau.base.limits import finfo

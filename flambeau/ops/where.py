@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import conversions, fused
-from flambeau.backends.memory_order import in_rows
+from flambeau.backends.conversions import in_rows
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
 from flambeau.core.face import public, show, with_out

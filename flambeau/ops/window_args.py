@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.memory_order import is_channels_last
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.op import Op
@@ -19,10 +20,7 @@ __all__ = ["batch_leading", "channels_last", "check_tensor", "expand_front", "fo
 
 def channels_last(out: np.ndarray, like: np.ndarray) -> np.ndarray:
     """``out`` with its channels innermost in memory, where ``like`` has them so."""
-    if like.ndim not in (4, 5) or like.flags.c_contiguous:
-        return out
-    inner = like.transpose(0, *range(2, like.ndim), 1)
-    if not inner.flags.c_contiguous:
+    if like.flags.c_contiguous or not is_channels_last(like):
         return out
     turned = np.ascontiguousarray(out.transpose(0, *range(2, out.ndim), 1))
     return turned.transpose(0, out.ndim - 1, *range(1, out.ndim - 1))
