@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
-__all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "question"]
+__all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "plain_steps",
+           "question"]
 
 # Products of more multiplications are left to BLAS, which is measured best there.
 MOST = 1 << 28
@@ -30,6 +31,16 @@ class Steps(NamedTuple):
     row: int
     column: int
     next: int
+
+
+def plain_steps(shape: tuple[int, int], steps: Steps) -> Steps:
+    """The steps, where an axis of one item, which may have any, has the least."""
+    (rows, columns), (row, column, following) = shape, steps
+    if columns == 1:
+        column = 1
+    if rows == 1:
+        row = 1 if column != 1 else columns
+    return Steps(row, column, following)
 
 
 class Layout(NamedTuple):
@@ -108,16 +119,15 @@ def measure(asked: str, x: Layout) -> str:
     from flambeau.backends.llvm import gemm, measured  # as above
 
     m, k, n = x.sizes
-    sets = [(_operand(x, (m, k), x.left), _operand(x, (k, n), x.right),
-             memory.empty((x.batch, m, n), x.dtype))
+    sets = [(memory.empty((x.batch, m, n), x.dtype), _operand(x, (m, k), x.left),
+             _operand(x, (k, n), x.right))
             for _ in range(max(1, min(8, TRIAL_BYTES // _bytes(x))))]
     turns = itertools.cycle(sets)
 
-    def on_next(way: Callable[..., Any]) -> Callable[[], Any]:
-        return lambda: way(*next(turns))
+    def on_next(run: Callable[..., None]) -> Callable[[], None]:
+        return lambda: run(*next(turns))
 
-    ways = {"blas": on_next(products.by_blas),
-            "generated": on_next(lambda a, b, out: gemm.multiply(a, b, out=out))}
+    ways = {"blas": on_next(products.by_blas(x)), "generated": on_next(gemm.planned(x))}
     # rows that are read in place leave the caches to others, which a trial does not see
     first = "generated" if x.left.column == 1 else "blas"
     return measured.fastest(asked, {first: ways[first], **ways})

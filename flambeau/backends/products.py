@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import large, memory, product_choice
+from flambeau.backends.product_choice import Layout, Steps, plain_steps
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
 __all__ = ["by_blas", "dot", "leading", "matmul", "one_step", "sliced"]
 
 ndarray = np.ndarray
+Plan = Callable[[ndarray, ndarray], ndarray]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 # Operands below this size, and products of fewer operations, are done before a pool has started.
 SMALL = 1 << 12
@@ -28,6 +30,8 @@ WORTHWHILE = 1 << 20
 FEW = 8
 # Products are not measured before they are asked for so often.
 PATIENCE = 8
+# Plans that are kept.
+MAX_PLANS = 1 << 10
 
 
 @functools.cache
@@ -58,62 +62,125 @@ def dot(a: ndarray, b: ndarray) -> ndarray:
     return a.dot(b) if found is None else found
 
 
-def _product(a: ndarray, b: ndarray) -> ndarray | None:
-    (m, k), n = a.shape, b.shape[1]
-    if m * n * k < WORTHWHILE or m < FEW or a.dtype is not b.dtype or k != b.shape[0]:
-        return None
-    kernels = _kernels() if a.dtype is F32 or a.dtype is F64 else None
-    left, right = _leading(a), _leading(b)
-    if kernels is None or left is None or right is None:
-        return None
-    found = _generated(a[None], b[None])
-    if found is not None:
-        return found[0]
-    out = memory.empty((m, n), a.dtype)
-    _run(kernels[a.dtype], out, a, b, (m, n, k), (0, 0, 0), sliced(m, n, get_num_threads()), 1)
-    return out
+def matmul(a: ndarray, b: ndarray) -> ndarray:
+    """``numpy.matmul``, of operands of one dtype."""
+    if a.size < SMALL and b.size < SMALL or a.ndim < 2 or b.ndim < 2:
+        return np.matmul(a, b)
+    if a.ndim == 2 and b.ndim == 2:
+        return dot(a, b)
+    found = _product(a, b)
+    return np.matmul(a, b) if found is None else found
 
 
-# What was answered for products, by how they lie, and how often others were asked for.
-_answers: dict[tuple, bool] = {}
+# How products of some shapes and strides are computed: None where NumPy does that.
+_plans: dict[tuple, Plan | None] = {}
+# How often products were asked for that are not measured yet.
 _asked: dict[str, int] = {}
 
 
-def _generated(a: ndarray, b: ndarray) -> ndarray | None:
-    """The product of two stacks by generated kernels, where these were measured to be faster.
+def _product(a: ndarray, b: ndarray) -> ndarray | None:
+    """The product of two matrices, or of two stacks of as many; None where it is NumPy's."""
+    dtype = a.dtype
+    if dtype is not b.dtype or not (dtype is F32 or dtype is F64):
+        return None
+    key = (dtype is F32, a.shape, a.strides, b.shape, b.strides, get_num_threads())
+    try:
+        plan = _plans[key]
+    except KeyError:
+        plan = _plan(key, a, b)
+    if plan is None or not (a.flags.aligned and b.flags.aligned):
+        return None
+    return plan(a, b)
 
-    They are measured when a product has been asked for a few times.
-    """
-    # as above
+
+def _plan(key: tuple, a: ndarray, b: ndarray) -> Plan | None:
+    """The plan for such operands, kept once it is settled."""
+    layout = _layout(a, b) if _is_worthwhile(a, b) and _kernels() else None
+    generated = False if layout is None else _answer(layout)
+    plan = None if layout is None else _into_new(layout, bool(generated), a, b)
+    if generated is not None:
+        if len(_plans) >= MAX_PLANS:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
+def _into_new(layout: Layout, generated: bool, a: ndarray, b: ndarray) -> Plan:
+    """The plan that has such products computed into an array of their own."""
+    # llvmlite is slow to import, and may be absent
     from flambeau.backends.llvm import gemm
 
-    key = (a.shape, a.strides, b.shape, b.strides, a.dtype, get_num_threads())
-    answer = _answers.get(key)
-    if answer is None:
-        answer = gemm.covers(a, b) and _answer(key, gemm.layout_of(a, b))
-    return gemm.multiply(a, b) if answer else None
+    shape, dtype = (*a.shape[:-1], b.shape[-1]), a.dtype
+    run = gemm.planned(layout) if generated else by_blas(layout)
+
+    def plan(a: ndarray, b: ndarray) -> ndarray:
+        out = memory.empty(shape, dtype)
+        run(out, a, b)
+        return out
+
+    return plan
 
 
-def _answer(key: tuple, layout: product_choice.Layout) -> bool:
-    """Whether generated kernels are faster; not where that is not known yet."""
+def _is_worthwhile(a: ndarray, b: ndarray) -> bool:
+    """Whether operands fit, and are large enough to share."""
+    lead, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    fits = b.shape == (*lead, k, n)
+    return fits and prod(lead) * m * n * k >= WORTHWHILE and (m >= FEW or bool(lead))
+
+
+def _layout(a: ndarray, b: ndarray) -> Layout | None:
+    """How the product of two stacks lies; None where BLAS cannot read one as it lies."""
+    if _leading(a) is None or _leading(b) is None:
+        return None
+    steps = _step(a), _step(b)
+    if None in steps:
+        return None
+    size, sizes = a.itemsize, (*a.shape[-2:], b.shape[-1])
+    left, right = (
+        plain_steps(x.shape[-2:], Steps(x.strides[-2] // size, x.strides[-1] // size, step))
+        for x, step in zip((a, b), steps, strict=True))
+    return Layout(a.dtype, prod(a.shape[:-2]), sizes, left, right)
+
+
+def _answer(layout: Layout) -> bool | None:
+    """Whether generated kernels are faster; None where that is not known yet.
+
+    Products are measured when they have been asked for a few times.
+    """
+    from flambeau.backends.llvm import gemm  # as above
+
+    if not gemm.readable(layout.right):
+        return False
     question = product_choice.question(layout)
     if product_choice.is_open(layout):
         _asked[question] = _asked.get(question, 0) + 1
         if _asked[question] < PATIENCE:
-            return False
+            return None
         product_choice.measure(question, layout)
-    answer = _answers[key] = product_choice.is_generated(layout)
-    return answer
+    return product_choice.is_generated(layout)
 
 
-def by_blas(a: ndarray, b: ndarray, out: ndarray) -> None:
-    """``out = a @ b`` of two stacks of matrices, by BLAS."""
+def by_blas(layout: Layout) -> Callable[[ndarray, ndarray, ndarray], None]:
+    """How BLAS computes such products, one slice on each thread: ``run(out, a, b)``."""
     kernels = _kernels()
     assert kernels is not None
-    (count, m, k), n, parts = a.shape, b.shape[2], get_num_threads()
-    steps = (*[x.strides[0] // x.itemsize for x in (a, b)], m * n)
+    from flambeau.backends.llvm import calls  # as above
+
+    kernel, count, (m, k, n) = kernels[layout.dtype], layout.batch, layout.sizes
+    parts = get_num_threads()
     slices = parts if count == 1 else 1 if count >= 2 * parts else -(-2 * parts // count)
-    _run(kernels[a.dtype], out, a, b, (m, n, k), steps, sliced(m, n, slices), count)
+    cut = sliced(m, n, slices)
+    lda, ta = leading((m, k), layout.left[:2])  # type: ignore[misc]
+    ldb, tb = leading((k, n), layout.right[:2])  # type: ignore[misc]
+    units = count * cut[0]
+    chunk = max(1, -(-units // (4 * parts)))
+    numbers = (m, n, k, lda, ldb, ta, tb, layout.left.next, layout.right.next, m * n, *cut)
+    launch = calls.launch_strided
+
+    def run(out: ndarray, a: ndarray, b: ndarray) -> None:
+        launch(kernel, units, chunk, out, a, b, *numbers)
+
+    return run
 
 
 def sliced(rows: int, columns: int, parts: int) -> tuple[int, int, int]:
@@ -127,22 +194,6 @@ def sliced(rows: int, columns: int, parts: int) -> tuple[int, int, int]:
         return -(-columns // width), rows, width
     height = -(-rows // parts)
     return -(-rows // height), height, columns
-
-
-def _run(kernel: int, out: ndarray, a: ndarray, b: ndarray, sizes: tuple, steps: tuple,
-         slices: tuple[int, int, int], count: int) -> None:
-    from flambeau.backends.llvm import calls  # as above
-
-    lda, ta = _leading(a)  # type: ignore[misc]
-    ldb, tb = _leading(b)  # type: ignore[misc]
-    units = count * slices[0]
-    chunk = max(1, -(-units // (4 * get_num_threads())))
-    calls.launch(kernel, units, chunk, out, _address(a), _address(b), *sizes, lda, ldb, ta, tb,
-                 *steps, *slices)
-
-
-def _address(a: ndarray) -> int:
-    return a.__array_interface__["data"][0]
 
 
 def _leading(a: ndarray) -> tuple[int, int] | None:
@@ -181,43 +232,6 @@ def one_step(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
     if any(s != inner * n for (_, s), (n, inner) in itertools.pairwise(axes)):
         return None
     return axes[-1][1] if axes else 0
-
-
-def matmul(a: ndarray, b: ndarray) -> ndarray:
-    """``numpy.matmul``, of operands of one dtype."""
-    if a.size < SMALL and b.size < SMALL or a.ndim < 2 or b.ndim < 2:
-        return np.matmul(a, b)
-    if a.ndim == 2 and b.ndim == 2:
-        return dot(a, b)
-    found = _stack(a, b)
-    return np.matmul(a, b) if found is None else found
-
-
-def _stack(a: ndarray, b: ndarray) -> ndarray | None:
-    """Products of two stacks of matrices of the same length."""
-    lead, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
-    count = prod(lead)
-    if count * m * n * k < WORTHWHILE or lead != b.shape[:-2] or b.shape[-2] != k:
-        return None
-    kernels = _kernels() if a.dtype is b.dtype and (a.dtype is F32 or a.dtype is F64) else None
-    if kernels is None or _leading(a) is None or _leading(b) is None:
-        return None
-    steps = _step(a), _step(b)
-    if None in steps:
-        return None
-
-    left, right = (_one_stack(x, count, step) for x, step in zip((a, b), steps, strict=True))
-    found = _generated(left, right)
-    if found is None:
-        found = memory.empty((count, m, n), a.dtype)
-        by_blas(left, right, found)
-    return found.reshape(*lead, m, n)
-
-
-def _one_stack(a: ndarray, count: int, step: int) -> ndarray:
-    """All matrices of a stack along one axis, which they lie along with one step."""
-    strides = (step * a.itemsize, *a.strides[-2:])
-    return np.lib.stride_tricks.as_strided(a, (count, *a.shape[-2:]), strides)
 
 
 def _step(a: ndarray) -> Any:

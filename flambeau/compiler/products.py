@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.backends import product_choice
 from flambeau.backends.llvm import chores, gemm
+from flambeau.backends.product_choice import Steps, plain_steps
 from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
@@ -123,8 +124,8 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
 def _layout(a: Access, b: Access, batch: int,
             steps: tuple[int, int]) -> product_choice.Layout | None:
     """How a product lies; None where generated kernels cannot read it."""
-    left, right = (gemm.plain_steps((x.shape[-2], x.shape[-1]),
-                                    gemm.Steps(x.strides[-2], x.strides[-1], step))
+    left, right = (plain_steps((x.shape[-2], x.shape[-1]),
+                               Steps(x.strides[-2], x.strides[-1], step))
                    for x, step in zip((a, b), steps))
     if not gemm.readable(right):
         return None

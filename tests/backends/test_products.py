@@ -71,3 +71,23 @@ def test_stacks_that_repeat_matrices_along_one_dimension(shape: tuple) -> None:
     b = rng.standard_normal((4, 3, 64, 64), np.float32)
     np.testing.assert_allclose(products.matmul(a, b), np.matmul(a, b), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(products.matmul(b, a), np.matmul(b, a), rtol=1e-4, atol=1e-4)
+
+
+def test_operands_between_the_places_of_their_dtype() -> None:
+    rng = np.random.default_rng(5)
+    aligned = rng.standard_normal((200, 200))
+    shifted = np.empty(aligned.nbytes + 4, np.uint8)[4:].view(np.float64).reshape(aligned.shape)
+    shifted[...] = aligned
+    assert not shifted.flags.aligned
+    for a, b in ((aligned, aligned), (shifted, aligned), (aligned, shifted)):
+        close(products.dot(a, b), a, b)
+
+
+def test_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "MAX_PLANS", 3)
+    monkeypatch.setattr(products, "_plans", {})
+    monkeypatch.setattr(products, "_answer", lambda layout: False)
+    for n in range(200, 210):
+        a = np.ones((n, 100))
+        assert (products.dot(a, np.ones((100, 64))) == 100).all()
+        assert len(products._plans) <= 3

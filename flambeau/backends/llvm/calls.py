@@ -35,12 +35,14 @@ STREAM_BYTES = 1 << 23
 # the last cache where the system does not tell
 LAST_CACHE = 1 << 25
 MAX_ITEMS = 64
+_DENSE, _ANY = "expected ints and C-contiguous ndarrays", "expected ints and aligned ndarrays"
 METH_FASTCALL = 0x80
 # CPython's and NumPy's object layout, checked against a live array before it is relied on
 HEAD = object.__basicsize__
 RANK, SIZES, STRIDES, DTYPE, FLAGS = HEAD + 8, HEAD + 16, HEAD + 24, HEAD + 40, HEAD + 48
 # C-contiguous and aligned, as NPY_ARRAY_ flags
 NEEDED_FLAGS = 0x0101
+ALIGNED = 0x0100
 # NumPy's table of functions for C: the number of its layout, and places in that
 _TABLE_VERSION = 0x02000000
 _ARRAY_FUNCTIONS = {"PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
@@ -56,9 +58,9 @@ declare void @PyEval_RestoreThread(ptr)
 declare void @Py_IncRef(ptr)
 @ndarray = external global i8
 @none = external global i8
-@message = private constant [40 x i8] c"expected ints and C-contiguous ndarrays\\00"
+@message = private constant [LENGTH x i8] c"MESSAGE\\00"
 
-define ptr @launch(ptr %self, ptr %args, i64 %nargs) {{
+define ptr @NAME(ptr %self, ptr %args, i64 %nargs) {{
 entry:
   %context = alloca [{MAX_ITEMS + 3} x i64]
   %enough = icmp sge i64 %nargs, 3
@@ -79,8 +81,8 @@ read:
 array:
   %flags_place = getelementptr i8, ptr %item, i64 {FLAGS}
   %flags = load i32, ptr %flags_place
-  %kept = and i32 %flags, {NEEDED_FLAGS}
-  %usable = icmp eq i32 %kept, {NEEDED_FLAGS}
+  %kept = and i32 %flags, NEEDED
+  %usable = icmp eq i32 %kept, NEEDED
   %data_place = getelementptr i8, ptr %item, i64 {HEAD}
   %data = load i64, ptr %data_place
   br i1 %usable, label %put, label %refuse
@@ -167,7 +169,25 @@ def launcher() -> Callable[..., None]:
     """Return `launch`."""
     if not layout_is_known():
         return _launch_by_ctypes
-    return direct_entry(_ENTRY, "launch", _API)
+    return direct_entry(_entry("launch", NEEDED_FLAGS, _DENSE), "launch", _API)
+
+
+@functools.cache
+def strided_launcher() -> Callable[..., None]:
+    """Return `launch_strided`."""
+    if not layout_is_known():
+        return _launch_strided_by_ctypes
+    return direct_entry(_entry("launch_strided", ALIGNED, _ANY), "launch_strided", _API)
+
+
+def _entry(name: str, flags: int, message: str) -> str:
+    """The text of an entry that refuses arrays without these flags."""
+    words = {"NAME": name, "NEEDED": str(flags), "LENGTH": str(len(message) + 1),
+             "MESSAGE": message}
+    text = _ENTRY
+    for word, meant in words.items():
+        text = text.replace(word, meant)
+    return text
 
 
 def slot_offsets(slots: Mapping[str, Any]) -> dict[str, int] | None:
@@ -246,11 +266,18 @@ def _address_of(function: "ctypes._FuncPointer") -> int:
 
 def _launch_by_ctypes(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> None:
     """`launch` for interpreters whose objects lie in memory some other way."""
+    if not all([item.flags.c_contiguous for item in items if isinstance(item, np.ndarray)]):
+        raise TypeError(_DENSE)
+    _launch_strided_by_ctypes(kernel, count, chunk, *items)
+
+
+def _launch_strided_by_ctypes(kernel: int, count: int, chunk: int,
+                              *items: np.ndarray | int) -> None:
     words = (ctypes.c_int64 * len(items))()
     for number, item in enumerate(items):
         if isinstance(item, np.ndarray):
-            if not (item.flags.c_contiguous and item.flags.aligned):
-                raise TypeError("expected ints and C-contiguous ndarrays")
+            if not item.flags.aligned:
+                raise TypeError(_ANY)
             words[number] = item.ctypes.data
         else:
             words[number] = item
@@ -263,6 +290,12 @@ def launch(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> Non
     """Run a kernel over [0, count) on the pool."""
     pool.ensure_started()
     launcher()(kernel, count, chunk, *items)
+
+
+def launch_strided(kernel: int, count: int, chunk: int, *items: np.ndarray | int) -> None:
+    """`launch` for a kernel that knows the strides of its arrays, whatever they are."""
+    pool.ensure_started()
+    strided_launcher()(kernel, count, chunk, *items)
 
 
 class PointwiseKernel:

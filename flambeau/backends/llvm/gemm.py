@@ -1,6 +1,7 @@
 """Matrix products on the pool, by generated kernels: any sizes and transposes, also in batches."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
 from flambeau.backends.llvm.strided_tiles import tallest
 from flambeau.backends.llvm.tiles import Tile
-from flambeau.backends.product_choice import Layout, Steps
+from flambeau.backends.product_choice import Layout, Steps, plain_steps
 
 # rows of a unit of work at the most, and their bytes, of a block of so many bytes of a strip; units
 # that give threads enough to share
@@ -61,16 +62,6 @@ def steps_of(a: np.ndarray) -> Steps:
     """The strides of a stack; an axis of one item has any."""
     following, row, column = (step // a.itemsize for step in a.strides)
     return plain_steps(a.shape[-2:], Steps(row, column, following))
-
-
-def plain_steps(shape: tuple[int, int], steps: Steps) -> Steps:
-    """The steps, where an axis of one item, which may have any, has the least."""
-    (rows, columns), (row, column, following) = shape, steps
-    if columns == 1:
-        column = 1
-    if rows == 1:
-        row = 1 if column != 1 else columns
-    return Steps(row, column, following)
 
 
 def layout_of(a: np.ndarray, b: np.ndarray) -> Layout:
@@ -130,6 +121,29 @@ def _shares(batch: int, rows: int, strips: int, tile: Tile,
     return row_parts, part_rows, -(-strips // part), part
 
 
+def planned(x: Layout, program: Pointwise | None = None, adds: bool = False) -> Callable[..., None]:
+    """How such products are computed: ``run(out, a, b, row)``, for operands that are `readable`.
+
+    `out` is C-contiguous, and added to where it `adds`. `program` takes the product, and `row` of n
+    items where it has a second input, to what is stored.
+    """
+    tile, dtype = tile_for(x.dtype), x.dtype
+    work = work_of(tile, dtype.itemsize, x.batch, x.sizes, x.left, x.right, adds)
+    pack, kernel = kernels(tile, program)
+    sizes, no_row = np.array(work.sizes, np.int64), np.zeros(1, dtype)
+    units, chunk, launch = work.units, work.chunk, calls.launch_strided
+
+    def run(out: np.ndarray, a: np.ndarray, b: np.ndarray, row: np.ndarray = no_row) -> None:
+        packed = memory.empty((work.packed,), dtype) if work.packed else no_row
+        scratch = memory.empty((work.scratch,), dtype)
+        context = (out, a, b, row, sizes, packed, scratch, np.zeros(work.slots, np.int64))
+        if work.strips:
+            launch(pack, work.strips, 1, *context)
+        launch(kernel, units, chunk, *context)
+
+    return run
+
+
 def multiply(
     a: np.ndarray,
     b: np.ndarray,
@@ -141,22 +155,10 @@ def multiply(
     """``a @ b`` for (batch, m, k) and (batch, k, n) of float32 or float64: -> (batch, m, n).
 
     `a` may have any strides, `b` any of which one of the last two is 1 (`covers` says so); a batch
-    stride of 0 repeats an operand. `program` takes the product, and `row` of n items where it has
-    a second input, to what is stored. `out`, C-contiguous, is added to where `adds`.
+    stride of 0 repeats an operand. The others are as `planned` says.
     """
-    batch, m, k = a.shape
-    n = b.shape[2]
-    tile = tile_for(a.dtype)
-    work = work_of(tile, a.itemsize, batch, (m, k, n), steps_of(a), steps_of(b), adds)
     if out is None:
-        out = memory.empty((batch, m, n), a.dtype)
-    pack, kernel = kernels(tile, program)
-    kept = np.zeros(1, a.dtype) if row is None else np.ascontiguousarray(row, a.dtype)
-    places = [x.__array_interface__["data"][0] for x in (a, b)]
-    context = (out, *places, kept, np.array(work.sizes, np.int64),
-               memory.empty((work.packed,), a.dtype), memory.empty((work.scratch,), a.dtype),
-               np.zeros(work.slots, np.int64))
-    if work.strips:
-        calls.launch(pack, work.strips, 1, *context)
-    calls.launch(kernel, work.units, work.chunk, *context)
+        out = memory.empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+    rows = () if row is None else (np.ascontiguousarray(row, a.dtype),)
+    planned(layout_of(a, b), program, adds)(out, a, b, *rows)
     return out

@@ -48,7 +48,7 @@ def products_of(turned):
 @pytest.mark.parametrize("way", ["blas", "generated"])
 @pytest.mark.parametrize("turned", [False, True])
 def test_products_are_right_either_way(way, turned, monkeypatch):
-    monkeypatch.setattr(products, "_answers", {})
+    monkeypatch.setattr(products, "_plans", {})
     monkeypatch.setattr(measured, "known", lambda question: way)
     for a, b in products_of(turned):
         found = products.matmul(a, b)
@@ -56,7 +56,7 @@ def test_products_are_right_either_way(way, turned, monkeypatch):
 
 
 def test_products_are_measured_when_they_were_asked_for_a_few_times(monkeypatch):
-    monkeypatch.setattr(products, "_answers", {})
+    monkeypatch.setattr(products, "_plans", {})
     monkeypatch.setattr(products, "_asked", {})
     asked = []
     monkeypatch.setattr(measured, "fastest", lambda question, ways: asked.append(question))
