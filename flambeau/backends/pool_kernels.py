@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def _kernels(array: np.ndarray, items: int, axes: int) -> Any:
     # llvmlite is there, and imported
     from flambeau.backends.llvm import maxima, means
 
-    return SimpleNamespace(maxima=maxima.maxima, scatter=maxima.scatter, spread=means.spread)
+    return SimpleNamespace(maxima=maxima.maxima, maximum_values=maxima.maximum_values,
+                           scatter=maxima.scatter, spread=means.spread)
 
 
 def _three(values: Sizes, fill: int) -> list[int]:
@@ -52,18 +53,59 @@ def max_pool_nd(
     >>> max_pool_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,), (1,))
     (array([[3., 2.]]), array([[1, 2]]))
     """
-    lead, size = x.shape[: x.ndim - len(kernel)], x.shape[x.ndim - len(kernel) :]
-    kernels = _kernels(x, x.size, len(kernel))
-    axes = zip(size, kernel, stride, padding, dilation, strict=True)
-    out = [pool_size(*axis, ceil_mode) for axis in axes]
-    if kernels is None or min(out) < 1:
+    work = _max_work(x, (kernel, stride, padding, dilation), ceil_mode)
+    if work is None:
         return plain.max_pool_nd(x, kernel, stride, padding, dilation, ceil_mode)
+    values, indices = work.kernels.maxima(work.planes, work.table, work.out)
+    return values.reshape(work.shape), indices.reshape(work.shape)
+
+
+def max_values_nd(
+    x: np.ndarray,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """The maxima of `max_pool_nd` alone.
+
+    >>> max_values_nd(np.array([[1.0, 3.0, 2.0, 2.0]]), (2,), (2,), (0,), (1,))
+    array([[3., 2.]])
+    """
+    work = _max_work(x, (kernel, stride, padding, dilation), ceil_mode)
+    if work is None:
+        return plain.max_values_nd(x, kernel, stride, padding, dilation, ceil_mode)
+    values: np.ndarray = work.kernels.maximum_values(work.planes, work.table, work.out)
+    return values.reshape(work.shape)
+
+
+class _MaxWork(NamedTuple):
+    """What the kernels of maxima take, and the shape of the results."""
+
+    kernels: Any
+    planes: np.ndarray
+    table: list[int]
+    out: list[int]
+    shape: tuple[int, ...]
+
+
+def _max_work(x: np.ndarray, window: tuple[Sizes, Sizes, Sizes, Sizes],
+              ceil_mode: bool) -> _MaxWork | None:
+    """A max pooling as kernels take it; None where NumPy is to do it."""
+    rank = len(window[0])
+    lead, size = x.shape[: x.ndim - rank], x.shape[x.ndim - rank :]
+    kernels = _kernels(x, x.size, rank)
+    if kernels is None:
+        return None
+    out = [pool_size(*axis, ceil_mode) for axis in zip(size, *window, strict=True)]
+    if min(out) < 1:
+        return None
     planes = np.ascontiguousarray(x).reshape(prod(lead), *_three(size, 1))
-    whole = _three(out, 1)
-    table = [*_three(size, 1), *whole, *_three(kernel, 1), *_three(stride, 1),
+    kernel, stride, padding, dilation = window
+    table = [*_three(size, 1), *_three(out, 1), *_three(kernel, 1), *_three(stride, 1),
              *_three(padding, 0), *_three(dilation, 1)]
-    values, indices = kernels.maxima(planes, table, whole)
-    return values.reshape(*lead, *out), indices.reshape(*lead, *out)
+    return _MaxWork(kernels, planes, table, _three(out, 1), (*lead, *out))
 
 
 def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
@@ -78,9 +120,8 @@ def pool_scatter(g: np.ndarray, indices: np.ndarray, size: Sizes) -> np.ndarray:
     if kernels is None or indices.dtype != np.int64 or indices.shape != g.shape:
         return plain.pool_scatter(g, indices, size)
     flat = [np.ascontiguousarray(a).reshape(planes, -1) for a in (g, indices)]
-    if flat[1].min() < 0 or flat[1].max() >= cells:
-        return plain.pool_scatter(g, indices, size)
-    return kernels.scatter(*flat, cells).reshape(*lead, *size)
+    found = kernels.scatter(*flat, cells)
+    return plain.pool_scatter(g, indices, size) if found is None else found.reshape(*lead, *size)
 
 
 def _mean_tables(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, cells: np.ndarray,

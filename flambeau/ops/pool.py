@@ -185,8 +185,8 @@ def _max_values(n: int, input: Tensor, window: Window) -> Tensor:
     a = input._a
     if type(a) is np.ndarray and (input._node is None or not MODES.grad):
         if a.flags.c_contiguous:
-            return wrap(arrays.max_values_nd(a, *window))
-        return wrap(channels_last(arrays.max_values_nd(a, *window), a))
+            return wrap(pool_kernels.max_values_nd(a, *window))
+        return wrap(channels_last(pool_kernels.max_values_nd(a, *window), a))
     return apply(MAX_POOL[n], (input,), {"window": window})[0]
 
 

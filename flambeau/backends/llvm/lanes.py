@@ -4,7 +4,7 @@ A `Value` here is a vector of the emitter's lanes, or, where that is said, an it
 names a scalar.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.program import ITEM_BYTES
@@ -48,6 +48,22 @@ def halves(e: Emitter, value: Value) -> list[Value]:
         text = f"shufflevector {wide} {value.text}, {wide} poison, <{half} x i32> <{picks}>"
         parts.append(e.value(value.kind, text))
     return parts
+
+
+def pick(e: Emitter, parts: Sequence[Value], step: int) -> Value:
+    """Return every `step`-th lane of as many vectors, taken as one after the other."""
+    if step == 1:
+        return parts[0]
+    kind, lanes = parts[0].kind, e.lanes
+    text = "poison"
+    for number, part in enumerate(parts):
+        # lanes of the result that this part has
+        picks = [lane * step - number * lanes for lane in range(lanes)]
+        places = ", ".join(f"i32 {at + lanes if 0 <= at < lanes else lane}"
+                           for lane, at in enumerate(picks))
+        mask = f"<{lanes} x i32> <{places}>"
+        text = e.assign(f"shufflevector {e.type(kind)} {text}, {e.type(kind)} {part.text}, {mask}")
+    return Value(text, kind)
 
 
 def fold_lanes(e: Emitter, combine: str, total: Value) -> Value:
