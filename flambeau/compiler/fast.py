@@ -101,7 +101,7 @@ def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
 
 def _is_plain(program: Any) -> bool:
     trace, plan = program.trace, program.executor
-    if any([plan.places.get(m.value.number) != ("slot", m.captures[0].at) for m in trace.written]):
+    if not all([plan.writes(m.value, m.captures[0].at) for m in trace.written]):
         return False
     new = {id(t) for _, t in plan.fresh}
     if any([t.input < 0 and id(t) not in new for t in plan.targets]):
@@ -145,6 +145,7 @@ class _Writer:
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
         self.lives: list[str] = []
+        self.sees = False
 
     def source(self) -> str:
         """The text of ``call``."""
@@ -370,7 +371,10 @@ class _Writer:
         if key not in self.tensors and x.memory.captures:
             source = self._capture(x.memory.captures[0].at)
             name = self.tensors[key] = f"o{len(self.tensors)}"
-            self.line(f"    {name} = seen_through({source}, {self._name('c', x.chain)})")
+            if not self.sees:
+                self.sees = True
+                self.line("    seen = {}")
+            self.line(f"    {name} = seen_through({source}, {self._name('c', x.chain)}, seen)")
         elif key not in self.tensors:
             name = self.tensors[key] = f"o{len(self.tensors)}"
             self.line(f"    {name} = new(Tensor)")

@@ -26,6 +26,7 @@ from flambeau.compiler.recompute import recompute
 from flambeau.compiler.singles import chore_of
 from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
+from flambeau.compiler.writes import Copy, Written, copy_of, written_of
 
 __all__ = ["NativeResult", "Plan", "Target"]
 
@@ -62,6 +63,9 @@ class Plan:
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []
         self.written: set[int] = set()
+        # What is copied to where it is wanted in the end, and the inputs among these places.
+        self.copies: list[tuple[Place, Copy]] = []
+        self.copied: set[int] = set()
         self._place_inputs()
         self.homes = {v.number: u for u in self.units for n in u.nodes for v in n.outputs}
         self.singles = {u.number: s for u in self.units if not isinstance(u, Group)
@@ -114,12 +118,15 @@ class Plan:
 
     def _place_targets(self) -> None:
         """Let values that are wanted be computed where they are wanted, if nothing forbids it."""
-        sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes if n.kind == "input"}
-        kept = {self.access(t.value).root.number for t in self.targets}
+        # What inputs hold when it begins, and the values that are wanted in the end.
+        self.sources = {n.params["at"]: n.outputs[0] for n in self.graph.nodes
+                        if n.kind == "input"}
+        self.wanted = {self.access(t.value).root.number for t in self.targets}
         safe = max([self.turns[u.number] for u in self.units if self._may_fail(u)], default=-1)
         for target in self.targets:
             value = target.value
             if value.number in self.places or self.access(value).root is not value:
+                self._copy_there(target)
                 continue
             home = self.homes[value.number]
             if target.strides != tuple(
@@ -128,9 +135,54 @@ class Plan:
             if target.input < 0:
                 self.places[value.number] = Place("slot", self._new_slot(target))
             elif self.turns[home.number] > safe and target.input not in self.written and (
-                    self._may_overwrite(value, home, sources.get(target.input), kept)):
+                    self._may_overwrite(value, home, self.sources.get(target.input))):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
+            self._write_there(value, safe)
+
+    def _copy_there(self, target: Target) -> None:
+        """Copy a value in the end that is somewhere else, or that others have, too."""
+        value, source = target.value, self.sources.get(target.input)
+        strides = dense(value.shape)
+        copy = copy_of(self.access(value), strides)
+        if (copy is None or value.dtype != copy.source.root.dtype
+                or target.strides != tuple([s * value.dtype.itemsize for s in strides])):
+            return
+        if target.input < 0:
+            self.copies.append((Place("slot", self._new_slot(target)), copy))
+        elif target.input not in self.written and (
+                source is None or source.number not in self.wanted):
+            self.written.add(target.input)
+            self.copied.add(target.input)
+            self.copies.append((Place("slot", target.input), copy))
+
+    def _write_there(self, value: Value, safe: int) -> None:
+        """Let what came before a part was overwritten be made in the same place.
+
+        ``safe`` is the last list of units that may fail: later ones may write into inputs.
+        """
+        place = self.places.get(value.number)
+        home = self.homes[value.number]
+        single = self.singles.get(home.number)
+        while place is not None and isinstance(single, Written) and self._alone(home, single):
+            before = single.base.root
+            if before.number in self.places:
+                return
+            home = self.homes[before.number]
+            if place.at < self.inputs and self.turns[home.number] <= safe:
+                return
+            if place.at < self.inputs and not self._may_overwrite(
+                    before, home, self.sources.get(place.at)):
+                return
+            self.places[before.number] = place
+            single = self.singles.get(home.number)
+
+    def _alone(self, unit: Unit, single: Written) -> bool:
+        """Whether nobody else needs an array of which a part is overwritten, then or later."""
+        root, turn = single.base.root, self.turns[unit.number]
+        return (single.may_be_in_place and root.number not in self.wanted
+                and all([u is unit or self.turns[u.number] < turn
+                         for u in self.readers[root.number]]))
 
     def _new_slot(self, target: Target) -> int:
         self.fresh.append((self.slots, target))
@@ -150,20 +202,21 @@ class Plan:
             for v in node.values():
                 yield self.access(v).root
 
-    def _may_overwrite(self, value: Value, home: Unit, source: Value | None,
-                       kept: set[int]) -> bool:
-        """Whether a unit can write into an input: nobody needs what it held by then.
-
-        ``kept`` are the values that are wanted in the end.
-        """
-        if not isinstance(home, Group):
+    def _may_overwrite(self, value: Value, home: Unit, source: Value | None) -> bool:
+        """Whether a unit can write into an input: nobody needs what it held by then."""
+        single = self.singles.get(home.number)
+        if not isinstance(home, Group) and not isinstance(single, Written):
             return False
         if source is None:
             return True
         turn = self.turns[home.number]
-        if source.number in kept or any([u is not home and self.turns[u.number] >= turn
-                                         for u in self.readers.get(source.number, ())]):
+        if source.number in self.wanted or any([u is not home and self.turns[u.number] >= turn
+                                                for u in self.readers.get(source.number, ())]):
             return False
+        if isinstance(single, Written):
+            return all([a.root is not source for a in single.ins]) or (
+                single.base.root is source and single.may_be_in_place)
+        assert isinstance(home, Group)
         layout = home.layouts[value.number]
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
 
@@ -202,6 +255,7 @@ class Plan:
             else:
                 self._write_node(wave[0].nodes[0], writer)
             homes.append(writer.here)
+        writer.run([copy.call((place, 0), self._word(copy.source)) for place, copy in self.copies])
         self.segments = writer.finished()
         self._let_die(homes)
         self.writer: TableWriter | None = writer
@@ -225,9 +279,12 @@ class Plan:
             return kernel.calls(words, self.scratch[unit.number])
         single = self.singles[unit.number]
         words = [(self.places[single.out.number], 0)]
-        words += [(self.places[a.root.number], a.offset * a.root.dtype.itemsize)
-                  for a in single.ins]
+        words += [self._word(a) for a in single.ins]
         return single.calls(words, self.scratch[unit.number])
+
+    def _word(self, a: Access) -> Word:
+        """Where the elements of an access begin."""
+        return self.places[a.root.number], a.offset * a.root.dtype.itemsize
 
     def _write_node(self, node: Node, writer: TableWriter) -> None:
         """Run a node in NumPy, or as a check."""
@@ -289,7 +346,7 @@ class Plan:
     def _single(self, node: Node) -> Single | None:
         """The calls that a node outside of groups is; None where it runs in Python."""
         if node.kind != "op":
-            return None
+            return written_of(node, self.access)
         return (chore_of(node, self.access) or product_of(node, self.access)
                 or strided_of(node, self.access))
 
@@ -347,6 +404,9 @@ class Plan:
 
         ``given`` has the operands whose places are given away.
         """
+        single = self.singles.get(unit.number)
+        if isinstance(single, Written):
+            return self._place_before(unit, single, given)
         if not isinstance(unit, Group):
             return None
         turn, layout = self.turns[unit.number], unit.layouts[value.number]
@@ -362,7 +422,21 @@ class Plan:
                 return place
         return None
 
+    def _place_before(self, unit: Unit, single: Written, given: set[int]) -> Place | None:
+        """Where an array is of which a part is overwritten, if it is needed no more."""
+        root = single.base.root
+        place = self.places.get(root.number)
+        if (place is None or place.kind != "arena" or root.number in given
+                or not self._alone(unit, single)):
+            return None
+        given.add(root.number)
+        return place
+
     # Running
+
+    def writes(self, value: Value, input: int) -> bool:
+        """Whether a value is put in the array of an input."""
+        return input in self.copied or self.places.get(value.number) == ("slot", input)
 
     def run(self, arrays: Sequence[ndarray]) -> NativeResult:
         """Compute the targets; raises OutOfRange where a check fails."""
@@ -404,8 +478,13 @@ class Plan:
         def view(slots: list[Any]) -> ndarray:
             if not value.size:
                 return np.empty(value.shape, value.dtype)
-            start = as_strided(base(slots), (found.offset + 1,), (item,))[found.offset:]
-            return as_strided(start, found.shape, strides, writeable=False)
+            whole = base(slots)
+            if not whole.flags.c_contiguous:
+                whole = as_strided(whole, (found.offset + 1,), (item,))[found.offset:]
+                return as_strided(whole, found.shape, strides, writeable=False)
+            part = np.ndarray(found.shape, root.dtype, whole, found.offset * item, strides)
+            part.flags.writeable = False
+            return part
 
         return base if root is value else view
 
@@ -431,7 +510,7 @@ class NativeResult:
 
     def is_written(self, value: Value, input: int) -> bool:
         """Whether a value was computed in the array of an input."""
-        return self.plan.places.get(value.number) == ("slot", input)
+        return self.plan.writes(value, input)
 
     def array(self, value: Value) -> ndarray:
         """The array of a value, in memory that the next run uses again."""

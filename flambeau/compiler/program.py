@@ -403,6 +403,7 @@ class _Commit:
         self.arrays = arrays
         self.computed = computed
         self.made: dict[int, Tensor] = {}
+        self.seen: dict[tuple, tuple] = {}
         self.bases: dict[int, ndarray] = {}
         self.node: Any = None
 
@@ -494,7 +495,7 @@ class _Commit:
 
     def _make(self, x: Made) -> Tensor:
         if x.memory.captures and x.chain:
-            return seen_through(self.tensors[x.memory.captures[0].at], x.chain)
+            return seen_through(self.tensors[x.memory.captures[0].at], x.chain, self.seen)
         array = self._array(x)
         t = wrap(array) if x.kind is Tensor else new_tensor(x.kind)
         if x.kind is not Tensor:

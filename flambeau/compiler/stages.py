@@ -49,6 +49,10 @@ def work_of(executor: Any) -> Iterator[tuple[str, int, int]]:
         counts = Counter([name for name, _, _ in parts])
         yield (" + ".join([name if n == 1 else f"{n} x {name}" for name, n in counts.items()]),
                sum([moved for _, moved, _ in parts]), sum([work for _, _, work in parts]))
+    copies = [copy for _, copy in getattr(executor, "copies", ())]
+    if copies:
+        name = "copy" if len(copies) == 1 else f"{len(copies)} x copy"
+        yield name, sum([copy.nbytes for copy in copies]), 0
 
 
 def _work(executor: Any, unit: Any) -> tuple[str, int, int]:

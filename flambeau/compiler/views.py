@@ -34,12 +34,22 @@ def viewed(a: ndarray, chain: Iterable[tuple]) -> ndarray:
     return a
 
 
-def seen_through(t: Tensor, chain: Iterable[tuple]) -> Tensor:
-    """The same of a tensor, with its history."""
+def seen_through(t: Tensor, chain: Iterable[tuple], seen: dict[tuple, tuple]) -> Tensor:
+    """The same of a tensor, with its history.
+
+    ``seen`` keeps what operators with several results gave, for the others of these.
+    """
     found: Any = t
+    path: tuple = (id(t),)
     for op, params, nr in chain:
-        found = detach(found) if op is OPS["detach"] else apply(op, (found,), params)
-        found = found[nr] if op.multiple else found
+        path = (*path, id(params), nr)
+        if op.multiple:
+            key = path[:-1]
+            if key not in seen:
+                seen[key] = apply(op, (found,), params)
+            found = seen[key][nr]
+        else:
+            found = detach(found) if op is OPS["detach"] else apply(op, (found,), params)
     return found
 
 

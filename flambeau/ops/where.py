@@ -224,8 +224,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
             raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
                                f"{value._a.ndim} dimensions.")
         return _fill_with_tensor(input, cast(value, input.dtype))
-    held = input.dtype
-    return _fill_with_number(input, value=checked_array(value, held))
+    return _fill_with_number(input, value=checked_array(value, input.dtype).item())
 
 
 def quiet(t: Tensor) -> bool:
