@@ -37,6 +37,8 @@ _LOADED: WeakValueDictionary[bytes, Code] = WeakValueDictionary()
 _LATEST: deque[Code] = deque(maxlen=256)
 # The fewest elements of a piece of an elementwise kernel.
 GRAIN = 1 << 10
+# Partial sums that are added up at once.
+SUMMED = 1 << 15
 # Designs of kernels, by what they depend on: networks have many layers that are alike.
 _DESIGNS: dict[Hashable, Design] = {}
 MOST_DESIGNS = 1 << 8
@@ -148,7 +150,8 @@ class Kernel:
             size = self.count * value.nbytes
             before.append(Call(chores.chore("zero"), size, size, [part], size, size))
             name = "sum_f32" if value.dtype == np.float32 else "sum_f64"
-            after.append(Call(chores.chore(name), value.size, 1 << 14,
+            chunk = -(-max(GRAIN, SUMMED // self.count) // 64) * 64
+            after.append(Call(chores.chore(name), value.size, chunk,
                               [outs[at], part, self.count, value.size], size, 64))
             outs[at] = part
         simple = isinstance(self.program, Pointwise) and not self.program.by_rows

@@ -13,12 +13,17 @@ import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
 from flambeau.backends.llvm import calls, jit, piece_text
+from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.loops import Loop
+from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
 
 __all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "chore", "run_table",
            "table_words"]
 
 # where a table's words are
 PATCHES, ENTRIES, END, ALONE, HEAD_WORDS = 0, 1, 2, 3, 4
+# columns whose partial results are added up side by side
+SUM_LANES = 16
 
 # What every reader of such a table does. patch_table writes the address of array i, plus an offset,
 # where the table's patches (word, i, offset) say. run_entries runs its entries (kernel, count,
@@ -255,47 +260,6 @@ done:
 }
 """
 
-# sum_f32, sum_f64: to, partial results (units, columns), units; begin and end number the columns
-_SUM = """
-define void @sum_NAME(ptr %context, i64 %begin, i64 %end) {
-entry:
-  %to = load ptr, ptr %context
-  %p1 = getelementptr ptr, ptr %context, i64 1
-  %from = load ptr, ptr %p1
-  %p2 = getelementptr i64, ptr %context, i64 2
-  %units = load i64, ptr %p2
-  %p3 = getelementptr i64, ptr %context, i64 3
-  %columns = load i64, ptr %p3
-  br label %next
-next:
-  %c = phi i64 [%begin, %entry], [%c1, %store]
-  %more = icmp slt i64 %c, %end
-  br i1 %more, label %column, label %over
-column:
-  %u = phi i64 [0, %next], [%u1, %one]
-  %total = phi double [0.0, %next], [%total1, %one]
-  %again = icmp slt i64 %u, %units
-  br i1 %again, label %one, label %store
-one:
-  %row = mul i64 %u, %columns
-  %at = add i64 %row, %c
-  %place = getelementptr TYPE, ptr %from, i64 %at
-  %x = load TYPE, ptr %place
-  WIDEN
-  %total1 = fadd double %total, %wide
-  %u1 = add i64 %u, 1
-  br label %column
-store:
-  NARROW
-  %out = getelementptr TYPE, ptr %to, i64 %c
-  store TYPE %small, ptr %out
-  %c1 = add i64 %c, 1
-  br label %next
-over:
-  ret void
-}
-"""
-
 # pow_f64: to, a, b, whether a and b move; begin and end number the items
 _POW = """
 declare double @pow(double, double)
@@ -416,18 +380,35 @@ def _gemm_text(name: str, kind: str) -> str:
             .replace("TYPE", kind))
 
 
-def _sum_text(name: str, kind: str) -> str:
-    same = "%{} = fadd double %{}, 0.0"
-    widen = "%wide = fpext float %x to double" if name == "f32" else same.format("wide", "x")
-    narrow = ("%small = fptrunc double %total to float" if name == "f32"
-              else same.format("small", "total"))
-    return (_SUM.replace("NAME", name).replace("TYPE", kind).replace("WIDEN", widen)
-            .replace("NARROW", narrow))
+def _sums_text() -> str:
+    """sum_f32, sum_f64: to, partial results (units, columns), units; pieces number the columns."""
+    parts = [_sum_text("f32"), _sum_text("f64")]
+    return "\n".join([*sorted(set().union(*[declared for _, declared in parts])),
+                      *[text for text, _ in parts], "attributes #0 = { nounwind }", ""])
+
+
+def _sum_text(kind: str) -> tuple[str, set[str]]:
+    w = Writer(SUM_LANES)
+    e = w.e
+    to, source = load_pointers(e, 2)
+    units, columns = w.read("%context", 2), w.read("%context", 3)
+    rest = w.op("urem", w.op("sub", "%end", "%begin"), SUM_LANES)
+    stop = w.op("sub", "%end", rest)
+    for lanes, first, last in ((SUM_LANES, "%begin", stop), (1, stop, "%end")):
+        with e.width(lanes):
+            some = Loop(e, first, last, lanes)
+            each = Loop(e, 0, units, 1, [e.const("f64", 0.0)])
+            at = w.add(w.mul(each.index, columns), some.index)
+            item = e.convert(load_vector(e, kind, source, at, None), "f64")
+            (total,) = each.close([e.add(each.values[0], item)])
+            store_vector(e, e.convert(total, kind), to, some.index, None)
+            some.close()
+    return w.function(f"void @sum_{kind}(ptr %context, i64 %begin, i64 %end)"), e.declarations
 
 
 @functools.cache
 def _library() -> jit.Library:
-    text = "".join([_COPY, _RANGE, _sum_text("f32", "float"), _sum_text("f64", "double"), _POW])
+    text = "".join([_COPY, _RANGE, _sums_text(), _POW])
     return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64"))
 
 
