@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.backends import memory
 from flambeau.backends.llvm import calls, chores
-from flambeau.backends.llvm.check_text import FUNCTIONS, SPARES
+from flambeau.backends.llvm.check_text import FUNCTIONS, SPARES, WANTED, WRITEABLE
 from flambeau.backends.llvm.gate_text import gate_text
 from flambeau.base.device import CHOSEN
 from flambeau.base.dtypes import _Default
@@ -151,7 +151,7 @@ class Gate:
                                       value.dtype)
             places = 0 if large else _spares()
             self.pool += [None] * places
-            like = [len(value.shape), self._keep(value.dtype), *value.shape,
+            like = [len(value.shape), self._keep(value.dtype), WANTED, *value.shape,
                     *[s * value.dtype.itemsize for s in dense(value.shape)]]
             words += [self._keep(maker), places, 3 + len(like), *like]
         return words
@@ -213,7 +213,8 @@ class Gate:
             about = self._keep(slot.tensor) if slot.source == "held" else slot.where
             held = np.dtype(slot.dtype.type)
             yield [code, about, at, self._keep(slot.kind), slot.node, len(slot.shape),
-                   self._keep(held), *slot.shape, *slot.strides]
+                   self._keep(held), WRITEABLE if at in program.mutated else 0, *slot.shape,
+                   *slot.strides]
             if slot.source != "held" and slot.node == 1:
                 for offset in (_offsets() or ())[4:]:
                     yield [NO_HOOKS, at, offset]

@@ -324,6 +324,8 @@ class Program:
             start = arrays[at].__array_interface__["data"]
             if any([arrays[i].__array_interface__["data"] != start for i in others]):
                 raise Mismatch("tensors no longer share their memory")
+            if not arrays[at].flags.writeable:
+                raise Mismatch("what is written is read-only now")
         for i, j in overlapping(arrays):
             if i in own and j not in own[i] or j in own and i not in own[j]:
                 raise Mismatch("tensors share memory")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,6 +161,27 @@ def test_nothing_is_written_where_the_step_fails() -> None:
     with pytest.raises(IndexError):
         compiled(y, torch.tensor([1, 99]))
     assert (y == 0).all()
+
+
+@pytest.mark.parametrize("write", [lambda y, x: y.copy_(x), lambda y, x: y[0].copy_(x[1]),
+                                   lambda y, x: y.mul_(x)], ids=["copy", "row", "product"])
+@pytest.mark.parametrize("returns", [False, True])
+def test_arrays_that_may_not_be_written(write: Any, returns: bool) -> None:
+    def step(y: Any, x: Any) -> Any:
+        write(y, x)
+        return y.sum() if returns else None
+
+    compiled, x = torch.compile(step), torch.full((3, 4), 2.0)
+    for _ in range(4):
+        compiled(torch.ones(3, 4), x)
+    held = np.ones((3, 4), np.float32)
+    held.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fixed = torch.from_numpy(held)
+    with pytest.raises(RuntimeError):
+        compiled(fixed, x)
+    assert (held == 1).all()
 
 
 def test_results_kept_are_not_overwritten() -> None:

@@ -6,7 +6,7 @@
 
 from flambeau.backends.llvm.calls import DTYPE, FLAGS, HEAD, NEEDED_FLAGS, RANK, SIZES, STRIDES
 
-__all__ = ["FUNCTIONS", "SPARES", "check_text"]
+__all__ = ["FUNCTIONS", "SPARES", "WANTED", "WRITEABLE", "check_text"]
 
 FUNCTIONS = (
     "PyErr_Clear", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_GetAttr",
@@ -15,8 +15,10 @@ FUNCTIONS = (
     "PyList_SetItem", "PyObject_CallNoArgs", "PySet_Contains", "PySet_Size")
 # How many arrays are kept for each result: one may be in use while the next is made.
 SPARES = 2
-# C-contiguous, aligned, writeable, and the owner of its memory
-WANTED = NEEDED_FLAGS | 0x0404
+# NumPy's flags of an array that may be written, and of one that is C-contiguous, aligned,
+# writeable, and the owner of its memory
+WRITEABLE = 0x0400
+WANTED = NEEDED_FLAGS | WRITEABLE | 0x0004
 
 _DECLARATIONS = """
 declare void @PyErr_Clear()
@@ -42,7 +44,7 @@ declare i64 @PySet_Size(ptr)
 @none = external global i8
 """
 
-# An array is like its words: rank, dtype, sizes, strides.
+# An array is like its words: rank, dtype, flags that it has, sizes, strides.
 _LIKE = f"""
 define internal i1 @is_like(ptr %a, ptr %words) {{
 entry:
@@ -62,16 +64,24 @@ describe:
   %dtype = load i64, ptr %dtype_at
   %want_dtype_at = getelementptr i64, ptr %words, i64 1
   %want_dtype = load i64, ptr %want_dtype_at
+  %flags_at = getelementptr i8, ptr %a, i64 {FLAGS}
+  %flags32 = load i32, ptr %flags_at
+  %flags = zext i32 %flags32 to i64
+  %want_flags_at = getelementptr i64, ptr %words, i64 2
+  %want_flags = load i64, ptr %want_flags_at
+  %have_flags = and i64 %flags, %want_flags
+  %same_flags = icmp eq i64 %have_flags, %want_flags
   %same_rank = icmp eq i64 %rank, %want_rank
   %same_dtype = icmp eq i64 %dtype, %want_dtype
-  %same = and i1 %same_rank, %same_dtype
+  %same_kind = and i1 %same_rank, %same_dtype
+  %same = and i1 %same_kind, %same_flags
   br i1 %same, label %measure, label %no
 measure:
   %sizes_at = getelementptr i8, ptr %a, i64 {SIZES}
   %sizes = load ptr, ptr %sizes_at
   %strides_at = getelementptr i8, ptr %a, i64 {STRIDES}
   %strides = load ptr, ptr %strides_at
-  %want_sizes = getelementptr i64, ptr %words, i64 2
+  %want_sizes = getelementptr i64, ptr %words, i64 3
   %want_strides = getelementptr i64, ptr %want_sizes, i64 %rank
   br label %next
 next:
@@ -229,8 +239,8 @@ no:
 # take_arrays(words, pool): a tuple of new arrays, null with an error set. Words: how many; then for
 # each what makes one, the pool's places for it, words to the next, and what it is like. An array
 # that nobody but the pool has is as good as new.
-_TAKE = f"""
-define internal ptr @take_arrays(ptr %words, ptr %pool, i64 %turn) {{
+_TAKE = """
+define internal ptr @take_arrays(ptr %words, ptr %pool, i64 %turn) {
 entry:
   %count = load i64, ptr %words
   %first = getelementptr i64, ptr %words, i64 1
@@ -263,13 +273,7 @@ try:
   br i1 %free, label %fits, label %other
 fits:
   %same = call i1 @is_like(ptr %old, ptr %like)
-  br i1 %same, label %flags, label %other
-flags:
-  %flags_at = getelementptr i8, ptr %old, i64 {FLAGS}
-  %flag_bits = load i32, ptr %flags_at
-  %kept = and i32 %flag_bits, {WANTED}
-  %usable = icmp eq i32 %kept, {WANTED}
-  br i1 %usable, label %use, label %other
+  br i1 %same, label %use, label %other
 other:
   %p1 = add i64 %p, 1
   br label %look
@@ -302,7 +306,7 @@ drop:
   br label %fail
 fail:
   ret ptr null
-}}
+}
 """
 
 
