@@ -223,6 +223,11 @@ TEXTS: dict[str, dict[str, str]] = {
     "compile_hidden": {
         "en": "{name} has a tensor as its parameter {param}",
         "zh": "{name} 的参数 {param} 是一个张量"},
+    "read_only": {
+        "en": "The tensor cannot be written to: it shares a NumPy array that is read-only. Write "
+              "to a clone() of it, or copy the array first: torch.tensor(array).",
+        "zh": "这个张量不能写入：它与一个只读的 NumPy 数组共享内存。请写入它的 clone()，"
+              "或先复制数组：torch.tensor(array)。"},
     "compile_transformed": {
         "en": "a tensor of a transform (vmap, grad ...) outlives it",
         "zh": "变换（vmap、grad 等）中的张量在变换结束后仍被使用"},

@@ -31,7 +31,7 @@ from flambeau.compiler.stand_ins import Capture, Memory, Traced
 from flambeau.compiler.watch import get_array, plain_tensor, set_array
 from flambeau.core import dispatch, engine
 from flambeau.core.dispatch import Number, apply, finish, record
-from flambeau.core.inplace import OVERLAP, overlaps
+from flambeau.core.inplace import check_writeable
 from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output, next_sequence
 from flambeau.core.op import OPS, Op
@@ -427,8 +427,7 @@ class Tracer:
     def store(self, t: Tensor, result: Tensor) -> None:
         """Write ``result`` into ``t``."""
         target, source = t._a, result._a
-        if not target.array.flags.writeable or overlaps(target.array):
-            raise RuntimeError(OVERLAP)
+        check_writeable(target.array)
         memory = target.memory
         if source.memory.blank:
             if memory.captures:

@@ -29,7 +29,7 @@ from flambeau.core.index_ops import (
     record_index,
     write_at,
 )
-from flambeau.core.inplace import OVERLAP, bump, check_inplace, overlaps, overwrite
+from flambeau.core.inplace import bump, check_inplace, check_writeable, overwrite
 from flambeau.core.levels import values_of
 from flambeau.core.modes import MODES
 from flambeau.core.node import InferenceVersion
@@ -248,8 +248,7 @@ def put(t: Tensor, value: Tensor, indices: Sequence[Tensor], dims: Sequence[int]
     try:
         if plain and (not MODES.grad or t._node is None and value._node is None):
             check_inplace(t)
-            if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
-                raise RuntimeError(OVERLAP)
+            check_writeable(t._a)
             write_at(t._a, value._a, [i._a for i in indices], dims, accumulate)
             bump(t)
             return t

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.backends import conversions
 from flambeau.base.dtypes import FROM_NUMPY, can_cast
 from flambeau.base.errors import told
+from flambeau.base.messages import text
 from flambeau.core.dispatch import TRANSFORMS, apply, edge_of, views_of
 from flambeau.core.modes import MODES, TRACED
 from flambeau.core.node import LEAF, TWICE, InferenceVersion, Node, Output, next_sequence
@@ -19,8 +20,8 @@ from flambeau.core.op import Op
 from flambeau.core.out_dtypes import wrong_out
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["bump", "check_inplace", "overwrite", "rebase", "replay_view", "retain",
-           "write_out"]
+__all__ = ["bump", "check_inplace", "check_writeable", "overwrite", "rebase", "replay_view",
+           "retain", "write_out"]
 
 LARGE = 1 << 15
 ndarray = np.ndarray
@@ -143,11 +144,18 @@ def overlaps(a: ndarray) -> bool:
     return any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape)) and a.size > 0
 
 
+def check_writeable(a: ndarray) -> None:
+    """Raise where an array is read-only, or several elements are one place in memory."""
+    if 0 in a.strides and overlaps(a):
+        raise RuntimeError(OVERLAP)
+    if not a.flags.writeable:
+        raise RuntimeError(text("read_only"))
+
+
 def store(t: Tensor, values: Any) -> None:
     """Write ``values`` into ``t``'s memory and count the change."""
-    if not t._a.flags.writeable or 0 in t._a.strides and overlaps(t._a):
-        raise RuntimeError(OVERLAP)
     a = t._a
+    check_writeable(a)
     if type(values) is ndarray and values.dtype is a.dtype and a.size < LARGE:
         a[...] = values
     elif a.size < LARGE or not conversions.write(a, values):

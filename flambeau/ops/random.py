@@ -15,7 +15,7 @@ from flambeau.base.shapes import Size
 from flambeau.core.drawn import filled, random_batch
 from flambeau.core.face import FACES, public
 from flambeau.core.generator import Generator, default_generator, engine_of
-from flambeau.core.inplace import bump
+from flambeau.core.inplace import bump, check_writeable
 from flambeau.core.levels import BATCHES
 from flambeau.core.modes import MODES
 from flambeau.core.tensor import Tensor, wrap
@@ -24,7 +24,6 @@ from flambeau.ops.create import array_like
 from flambeau.ops.random_inplace import (
     check_mean_std,
     check_range,
-    check_writeable,
     draw_integers,
     refill,
     whole,

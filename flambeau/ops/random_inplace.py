@@ -16,14 +16,14 @@ from flambeau.core.dispatch import TRANSFORMS, edge_of
 from flambeau.core.drawn import filled, random_batch
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
-from flambeau.core.inplace import bump, check_inplace, rebase
+from flambeau.core.inplace import bump, check_inplace, check_writeable, rebase
 from flambeau.core.levels import BATCHES
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, next_sequence
 from flambeau.core.tensor import Tensor, wrap
 
 __all__ = ["check_mean_std", "check_probability", "check_probabilities", "check_range",
-           "check_writeable", "fill", "number", "refill"]
+           "fill", "number", "refill"]
 
 ndarray = np.ndarray
 PLAIN_FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
@@ -109,19 +109,6 @@ def refill(t: Tensor, draw: Callable[[ndarray], None]) -> None:
     if MODES.tracer is not None:
         values = np.empty_like(a.array)  # numbers follow the order of memory
     TRANSFORMS.store(t, wrap(filled(values, draw)))
-
-
-def check_writeable(a: ndarray) -> None:
-    """Raise where several elements of ``a`` are one place in memory."""
-    flags = a.flags
-    if not flags.writeable or not flags.c_contiguous and _repeats(a):
-        raise RuntimeError("unsupported operation: more than one element of the written-to tensor "
-                           "refers to a single memory location. Please clone() the tensor before "
-                           "performing the operation.")
-
-
-def _repeats(a: ndarray) -> bool:
-    return any(step == 0 and n > 1 for n, step in zip(a.shape, a.strides))
 
 
 def check_range(held: dtype, low: float, high: float) -> None:
