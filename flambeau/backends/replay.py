@@ -15,7 +15,7 @@ import numpy as np
 
 from flambeau.backends import small
 
-__all__ = ["replayed"]
+__all__ = ["as_array", "replayed"]
 
 ndarray = np.ndarray
 # Uses of one set of shapes before its plan is made, which takes as long as some dozens.
@@ -74,7 +74,9 @@ def replayed(function: Callable) -> Callable:
 
     def missed(arrays: tuple, settings: dict[str, Any], site: Any) -> Any:
         """The result where there is no plan yet, or none at all; one is made when it is time."""
-        key = (site, *[(a.shape, a.dtype) if type(a) is ndarray else None for a in arrays])
+        if not all([a is None or type(a) is ndarray for a in arrays]):
+            return function(*arrays, **settings)
+        key = (site, *[None if a is None else (a.shape, a.dtype) for a in arrays])
         count = uses.get(key, 0) + 1
         if len(uses) > MAX_USES:
             uses.clear()
@@ -94,6 +96,13 @@ def replayed(function: Callable) -> Callable:
     names = code.co_varnames[:code.co_argcount] if code else ()
     quick = run_alone if names == ("x",) else run_along if names == ("x", "dim") else run
     return wraps(function)(quick)
+
+
+def as_array(found: Any, dtype: Any = None) -> Any:
+    """As ``np.asarray``; what stands for an array while a plan is made still stands for one."""
+    if not hasattr(found, "writer"):
+        return np.asarray(found, dtype)
+    return found if dtype is None else found.astype(dtype, copy=False)
 
 
 def _plan(function: Callable, arrays: tuple, settings: dict[str, Any]) -> ndarray | None:

@@ -6,107 +6,30 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from flambeau.backends.llvm import calls, jit
 from flambeau.backends.llvm import replay_text as text
+from flambeau.backends.llvm.replay_loops_text import LOOPS, loops_text
+from flambeau.backends.replay_values import Memory, Refused, Step, Value, is_basic, step_of
 
-__all__ = ["plan_of"]
+__all__ = ["Refused", "Value", "Writer", "plan_of", "written"]
 
 ndarray = np.ndarray
 # As much memory do the results between steps have, for each plan the same.
 SCRATCH_BYTES = 1 << 17
 _LINE = 64
 _KINDS = "fd"
+# bool, and int64 by the names that it has on one system or another
+_ROWS = {"f": "f", "d": "d", np.dtype(np.int64).char: "l"}
+_GIVEN = f"{_KINDS}?{np.dtype(np.int64).char}"
 _NUMBERS: tuple[type, ...] = (bool, int, float)
 # Where a ufunc has its loops, what they are given besides, their number, and its name.
 _LOOPS, _BESIDES, _COUNT, _NAME = (calls.HEAD + at for at in (16, 24, 32, 40))
-_POWERS = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
 _scratch = np.empty(SCRATCH_BYTES + _LINE, np.uint8)
 _failure = np.zeros(1, np.int64)
-
-
-class Refused(Exception):
-    """A function does what no plan has."""
-
-
-class Memory:
-    """Dense elements: those of an array that is given, or of a result, or between steps."""
-
-    __slots__ = ("given", "place", "dtype", "size", "offset")
-
-    def __init__(self, dtype: np.dtype, size: int, given: bool = False) -> None:
-        self.dtype, self.size, self.given = dtype, size, given
-        self.place, self.offset = text.ADDRESS, 0
-
-
-class Step(NamedTuple):
-    """A loop over operands; their strides are in bytes, for all sizes, as many as sizes."""
-
-    loop: int
-    besides: int | tuple[int, ...]
-    sizes: tuple[int, ...]
-    operands: tuple[tuple[Any, tuple[int, ...]], ...]
-
-
-class Value(NDArrayOperatorsMixin):
-    """Stands in for a dense array."""
-
-    def __init__(self, writer: Writer, memory: Memory, shape: tuple[int, ...]) -> None:
-        self.writer, self.memory, self.shape = writer, memory, shape
-
-    dtype = property(lambda self: self.memory.dtype)
-    ndim = property(lambda self: len(self.shape))
-    size = property(lambda self: self.memory.size)
-
-    def reshape(self, *shape: Any) -> Value:
-        sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        # NumPy itself resolves -1 and refuses what does not fit
-        found = np.broadcast_to(np.zeros((), bool), (self.size,)).reshape(sizes).shape
-        return Value(self.writer, self.memory, found)
-
-    def astype(self, dtype: Any, copy: bool = True) -> Value:
-        return self.writer.cast(self, np.dtype(dtype), copy)
-
-    def __pow__(self, exponent: Any) -> Any:
-        named = _POWERS.get(exponent) if isinstance(exponent, (int, float)) else None
-        return self.__array_ufunc__(named or np.power, "__call__",
-                                    *((self,) if named else (self, exponent)))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> Value:
-        return self.writer.picked(self, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.writer.put(self, key, value)
-
-    def __bool__(self) -> bool:
-        raise Refused
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        out = kwargs.pop("out", None)
-        if isinstance(out, tuple):
-            (out,) = out
-        target = None if out is ... else out
-        if method == "__call__" and not kwargs:
-            return self.writer.elementwise(ufunc, inputs, target)
-        if method == "reduce" and target is None:
-            return self.writer.reduction(ufunc, *inputs, **kwargs)
-        raise Refused
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function is np.where and len(args) == 3 and not kwargs:
-            return self.writer.choice(*args)
-        if function is np.squeeze and len(args) == 2 and not kwargs:
-            return self.reshape(_squeezed(self.shape, args[1]))
-        if function is np.zeros_like and len(args) == 1 and list(kwargs) == ["shape"]:
-            return self.writer.zeros(kwargs["shape"], self.dtype)
-        raise Refused
 
 
 class Writer:
@@ -115,6 +38,12 @@ class Writer:
     def __init__(self) -> None:
         self.steps: list[Step] = []
 
+    def given(self, a: Any) -> Value:
+        """What stands for a dense array that is given."""
+        if type(a) is not ndarray or a.dtype.char not in _GIVEN or not a.dtype.isnative:
+            raise Refused
+        return Value(self, Memory(a.dtype, a.size, True), a.shape)
+
     def value(self, shape: tuple[int, ...], dtype: np.dtype) -> Value:
         return Value(self, Memory(dtype, math.prod(shape)), shape)
 
@@ -122,7 +51,10 @@ class Writer:
         """A value, or a number as an array without dimensions."""
         if isinstance(item, Value):
             return item
-        if type(item) in _NUMBERS and (dtype.kind == "f" or type(item) is bool):
+        if type(item) in _NUMBERS and (dtype.kind == "f" or type(item) is bool or
+                                       dtype.kind == "i" and type(item) is int):
+            return np.array(item, dtype)
+        if isinstance(item, np.generic) and np.result_type(item.dtype, dtype) == dtype:
             return np.array(item, dtype)
         if type(item) is ndarray and item.dtype == dtype and not item.ndim:
             return item.copy()
@@ -158,32 +90,138 @@ class Writer:
         if a.dtype == dtype and not copy:
             return a
         name = {"fd": "widen", "df": "narrow"}.get(a.dtype.char + dtype.char)
-        loop, besides = (loops()[name], 0) if name else _loop(np.positive, a.dtype)[:2]
         if name is None and a.dtype != dtype:
             raise Refused
-        return self.store(loop, besides, [a], a.shape, dtype, None)
+        if name is None:
+            return self.dense(a)
+        return self.store(loops()[name], 0, [a], a.shape, dtype, None)
+
+    def dense(self, a: Value) -> Value:
+        """A copy, dense."""
+        r = self.value(a.shape, a.dtype)
+        self.copy(r, a, a.shape)
+        return r
 
     def picked(self, a: Value, key: Any) -> Value:
         """``a[arange(rows), index]``."""
         index = _index_by_row(a, key)
-        out = self.value(index.shape, a.dtype)
-        self.by_row("pick", a, index, (out, _strides(out)))
-        return out
+        return self.along(a, index.reshape(-1, 1), 1).reshape(index.shape)
 
     def put(self, a: Value, key: Any, value: Any) -> None:
-        """``a[arange(rows), index] = value``."""
+        """``a[arange(rows), index] = value``, or a copy into a part of ``a``."""
+        if is_basic(key):
+            part = a[key]
+            if not isinstance(value, Value) or value.dtype != a.dtype or a.memory.given or (
+                    value.shape != part.shape):
+                raise Refused
+            self.copy(part, value, part.shape)
+            return
         index = _index_by_row(a, key)
-        if not isinstance(value, Value) or value.dtype != a.dtype or a.memory.given or (
+        if not isinstance(value, Value) or value.dtype != a.dtype or (
                 value.shape not in ((), index.shape)):
             raise Refused
-        self.by_row("put", a, index, (value, _strides(value) or (0,)))
+        line = value.reshape(-1, 1) if value.ndim else value.viewed(np.broadcast_to,
+                                                                    (len(index), 1))
+        self.put_along(f"put{a.itemsize}", a, index.reshape(-1, 1), line, 1)
 
-    def by_row(self, name: str, a: Value, index: Value, other: tuple) -> None:
-        row, item = _strides(a)
-        besides = (a.shape[1], item, _failure.ctypes.data)
-        operands = [(a, (row,)), (index, _strides(index)), other]
-        loop = loops()[f"{name}{a.dtype.itemsize}"]
-        self.steps.append(_step(loop, besides, index.shape, operands))
+    def along(self, a: Value, index: Value, dim: int) -> Value:
+        """As ``np.take_along_axis``, for numbers in range; others fail."""
+        out = self.value(index.shape, a.dtype)
+        self.put_along(f"pick{a.itemsize}", a, index, out, dim)
+        return out
+
+    def put_along(self, name: str, a: Value, index: Value, other: Value, dim: int) -> None:
+        """A loop over items of ``a`` that an index names along ``dim``, and over those of another.
+        """
+        if index.dtype != np.int64 or index.shape != other.shape or a.dtype != other.dtype or (
+                index.ndim != a.ndim) or any([n > m and at != dim for at, (n, m) in enumerate(
+                    zip(index.shape, a.shape))]):
+            raise Refused
+        written = other if name.startswith("pick") else a
+        if written.memory.given:
+            raise Refused
+        besides = (a.shape[dim], a.strides[dim], _failure.ctypes.data)
+        strides = [0 if at == dim else s for at, s in enumerate(a.strides)]
+        operands = [(a, strides), (index, index.strides), (other, other.strides)]
+        self.steps.append(step_of(loops()[name], besides, index.shape, operands))
+
+    def of_rows(self, name: str, a: Value, dim: int, count: int, *besides: int
+                ) -> tuple[Value, Value]:
+        """What a loop over rows along ``dim`` gives: ``count`` items of each, and numbers."""
+        if not a.shape[dim] or a.dtype.char not in _ROWS:
+            raise Refused
+        shape = tuple([count if at == dim else n for at, n in enumerate(a.shape)])
+        values, numbers = self.value(shape, a.dtype), self.value(shape, np.dtype(np.int64))
+        words = (a.shape[dim], a.strides[dim], *besides)
+        if besides:
+            words = (*words, values.strides[dim], numbers.strides[dim])
+        outer = tuple([1 if at == dim else n for at, n in enumerate(a.shape)])
+        operands = [(each, each.strides) for each in (a, values, numbers)]
+        loop = loops()[f"{name}_{_ROWS[a.dtype.char]}"]
+        self.steps.append(step_of(loop, words, outer, operands))
+        return values, numbers
+
+    def dot(self, a: Value, b: Value) -> Value:
+        """What ``a.dot(b)`` gives of matrices and vectors."""
+        left = a if a.ndim > 1 else a.viewed(np.expand_dims, 0)
+        right = b if b.ndim > 1 else b.viewed(np.expand_dims, 1)
+        if left.ndim > 2:
+            raise Refused
+        return self.product(left, right).reshape((*a.shape[:-1], *b.shape[1:]))
+
+    def total(self, a: Value, by: int) -> Value:
+        """The sum of dense items in PyTorch's order, divided by a number."""
+        if a.dtype.char not in _KINDS or not a.flags.c_contiguous:
+            raise Refused
+        r = self.value((), a.dtype)
+        loop = loops()[f"total_{a.dtype.char}"]
+        self.steps.append(step_of(loop, (a.size, by), (), [(a, ()), (r, ())]))
+        return r
+
+    def running(self, ufunc: np.ufunc, a: Value, axis: int = 0, dtype: Any = None) -> Value:
+        """What ``ufunc.accumulate`` gives."""
+        if dtype is not None:
+            a = self.cast(a, np.dtype(dtype), False)
+        if not a.shape[axis]:
+            raise Refused
+        loop, besides, result = _loop(ufunc, a.dtype, a.dtype)
+        r = self.value(a.shape, result)
+        lead = (slice(None),) * (axis % a.ndim)
+        self.copy(r[(*lead, slice(1))], a[(*lead, slice(1))], r[(*lead, slice(1))].shape)
+        parts = [r[(*lead, slice(-1))], a[(*lead, slice(1, None))], r[(*lead, slice(1, None))]]
+        turned = [p.viewed(np.moveaxis, axis, -1) for p in parts]
+        operands = [(p, p.strides) for p in turned]
+        self.steps.append(step_of(loop, besides, turned[0].shape, operands))
+        return r
+
+    def joined(self, parts: Sequence[Value], dim: int) -> Value:
+        """What ``np.concatenate`` gives."""
+        first = parts[0]
+        if not first.ndim or len({p.dtype for p in parts}) > 1 or len({
+                (*p.shape[:dim], *p.shape[dim + 1:]) for p in parts}) > 1:
+            raise Refused
+        sizes = list(first.shape)
+        sizes[dim] = sum([p.shape[dim] for p in parts])
+        r = self.value(tuple(sizes), first.dtype)
+        start, lead = 0, (slice(None),) * dim
+        for p in parts:
+            self.copy(r[(*lead, slice(start, start + p.shape[dim]))], p, p.shape)
+            start += p.shape[dim]
+        return r
+
+    def product(self, a: Value, b: Value) -> Value:
+        """What ``np.matmul`` gives of matrices, or of as many in stacks."""
+        if a.ndim != b.ndim or a.ndim < 2 or a.dtype != b.dtype or a.dtype.char not in _KINDS or (
+                a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2] or not a.size * b.size):
+            raise Refused
+        (m, k), n = a.shape[-2:], b.shape[-1]
+        r = self.value((*a.shape[:-1], n), a.dtype)
+        loop, besides, _ = _loop(np.matmul, a.dtype, b.dtype)
+        words = (loop, besides, 1, m, k, n, 0, 0, 0, *a.strides[-2:], *b.strides[-2:],
+                 *r.strides[-2:])
+        operands = [(each, each.strides[:-2]) for each in (a, b, r)]
+        self.steps.append(step_of(loops()["product"], words, a.shape[:-2], operands))
+        return r
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Value:
         r = self.value(tuple(shape), dtype)
@@ -201,7 +239,8 @@ class Writer:
 
     def reduction(self, ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None,
                   out: Any = None, keepdims: bool = False) -> Value:
-        if dtype is not None or out is not None or not isinstance(a, Value) or not a.size:
+        if dtype is not None or out is not None or not isinstance(a, Value) or not a.size or (
+                not a.flags.c_contiguous and ufunc not in (np.maximum, np.minimum)):
             raise Refused
         axes = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         gone = {n % a.ndim for n in axes}
@@ -214,15 +253,18 @@ class Writer:
             self.copy(r, np.array(_start(ufunc, a.dtype), a.dtype), kept)
         steps = [0 if n in gone else stride for n, stride in enumerate(_strides(r))]
         operands = [(r, steps), (a, _strides(a)), (r, steps)]
-        self.steps.append(_step(loop, besides, a.shape, operands))
+        self.steps.append(step_of(loop, besides, a.shape, operands))
         return r if keepdims else r.reshape(
             tuple([size for n, size in enumerate(a.shape) if n not in gone]))
 
     def copy(self, to: Value, of: Any, shape: tuple[int, ...]) -> None:
         """Fill a value with the first elements of another, as many as ``shape`` says."""
-        loop, besides, _ = _loop(np.positive, to.dtype)
+        if to.dtype == bool:
+            loop, besides = loops()["copy1"], 0
+        else:
+            loop, besides, _ = _loop(np.positive, to.dtype)
         strides = _strides(of) if of.ndim else (0,) * len(shape)
-        self.steps.append(_step(loop, besides, shape, [(of, strides), (to, _strides(to))]))
+        self.steps.append(step_of(loop, besides, shape, [(of, strides), (to, _strides(to))]))
 
     def add(self, loop: int, besides: Any, shape: tuple[int, ...], operands: list) -> None:
         spread = []
@@ -234,17 +276,12 @@ class Writer:
         memory = operands[-1].memory
         if memory.given:
             raise Refused
-        self.steps.append(_step(loop, besides, shape, spread))
+        self.steps.append(step_of(loop, besides, shape, spread))
 
 
 def _strides(item: Any) -> tuple[int, ...]:
-    """The strides of a dense value, in bytes."""
-    found: list[int] = []
-    step = item.dtype.itemsize
-    for n in reversed(item.shape):
-        found.insert(0, step)
-        step *= n
-    return tuple(found)
+    """The strides of a value, or of a dense array."""
+    return item.strides  # type: ignore[no-any-return]
 
 
 def _index_by_row(a: Value, key: Any) -> Value:
@@ -257,38 +294,10 @@ def _index_by_row(a: Value, key: Any) -> Value:
     return index
 
 
-def _squeezed(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
-    gone = {n % len(shape) for n in (axis if isinstance(axis, tuple) else (axis,))}
-    return tuple([n for at, n in enumerate(shape) if at not in gone])
-
-
 def _dtypes(inputs: Sequence[Any]) -> list[np.dtype]:
     """The dtypes that a ufunc computes in: numbers take that of the values."""
     known = [item.dtype for item in inputs if isinstance(item, Value)]
     return [item.dtype if isinstance(item, Value) else known[0] for item in inputs]
-
-
-def _step(loop: int, besides: Any, shape: tuple[int, ...], operands: list) -> Step:
-    """A step whose neighbouring dimensions are one where all operands walk them as one."""
-    sizes: list[int] = []
-    strides: list[list[int]] = [[] for _ in operands]
-    for axis in reversed(range(len(shape))):
-        n = shape[axis]
-        if n == 1:
-            continue
-        here = [steps[axis] for _, steps in operands]
-        if sizes and all(s == kept[0] * sizes[0] for s, kept in zip(here, strides)):
-            sizes[0] *= n
-            continue
-        sizes.insert(0, n)
-        for s, kept in zip(here, strides):
-            kept.insert(0, s)
-    if len(sizes) > 3 or len(operands) > text.MAX_OPERANDS:
-        raise Refused
-    missing = 3 - len(sizes)
-    memories = [item if isinstance(item, ndarray) else item.memory for item, _ in operands]
-    whole = [(0,) * missing + tuple(kept) for kept in strides]
-    return Step(loop, besides, (1,) * missing + tuple(sizes), tuple(zip(memories, whole)))
 
 
 @functools.cache
@@ -310,7 +319,7 @@ def _loop(ufunc: np.ufunc, *dtypes: np.dtype) -> tuple[int, int, np.dtype]:
 
 def _is_known(ufunc: np.ufunc) -> bool:
     """Whether a ufunc lies in memory as is taken here: its name and numbers are found."""
-    if not isinstance(ufunc, np.ufunc) or ufunc.signature is not None:
+    if not isinstance(ufunc, np.ufunc) or ufunc.signature and ufunc is not np.matmul:
         return False
     numbers = (ctypes.c_int * 3).from_address(id(ufunc) + calls.HEAD)
     count = ctypes.c_int.from_address(id(ufunc) + _COUNT).value
@@ -330,8 +339,8 @@ def _start(ufunc: np.ufunc, dtype: np.dtype) -> float:
 @functools.cache
 def loops() -> dict[str, int]:
     """The addresses of the loops that are not NumPy's."""
-    library = jit.load(text.loops_text(), text.LOOPS)
-    return {name: library.address(name) for name in text.LOOPS}
+    library = jit.load(loops_text(), LOOPS)
+    return {name: library.address(name) for name in LOOPS}
 
 
 def plan_of(function: Callable, args: Sequence[Any], settings: dict[str, Any]) -> ndarray | None:
@@ -340,32 +349,25 @@ def plan_of(function: Callable, args: Sequence[Any], settings: dict[str, Any]) -
     if any(v == 0 for v in numbers):
         return None  # 0.0 and -0.0 are one key of a dict
     writer = Writer()
-    stand_ins: list[Value | None] = []
-    for a in args:
-        if a is None:
-            stand_ins.append(None)
-        elif type(a) is ndarray and (a.dtype.char in _KINDS or a.dtype == np.int64) and (
-                a.dtype.isnative):
-            stand_ins.append(Value(writer, Memory(a.dtype, a.size, True), a.shape))
-        else:
-            return None
     try:
+        stand_ins = [None if a is None else writer.given(a) for a in args]
         found = function(*stand_ins, **settings)
         bare = isinstance(found, Value)
         results = [found] if bare else list(found)
-        return _written(writer.steps, stand_ins, results, bare)
+        return written(writer.steps, stand_ins, results, bare)
     except Exception:
         # what the function does with a stand-in is open: it is then not replayed
         return None
 
 
-def _written(steps: list[Step], given: list[Value | None], results: list[Value], bare: bool
-             ) -> ndarray:
+def written(steps: list[Step], given: list[Value | None], results: list[Value], bare: bool
+            ) -> ndarray:
+    """The plan of these steps; raises where there is none."""
     _place(steps, given, results)
     tail: list[int] = []
     arrays = [*given, *results]
     start = text.HEAD_WORDS + text.ARRAY_WORDS * len(arrays) + text.STEP_WORDS * len(steps)
-    constants = sum([isinstance(m, ndarray) for s in steps for m, _ in s.operands])
+    constants = sum([isinstance(m, ndarray) for s in steps for m, *_ in s.operands])
     constants += sum([len(s.besides) for s in steps if isinstance(s.besides, tuple)])
     ranks = sum([a.ndim for a in arrays if a is not None])
     plan = np.zeros(start + constants + ranks, np.int64)
@@ -380,16 +382,16 @@ def _written(steps: list[Step], given: list[Value | None], results: list[Value],
         words += [0, 0, 0] if a is None else [id(np.dtype(a.dtype.char)), a.ndim, kept(*a.shape)]
     for step in steps:
         places, offsets = [0] * text.MAX_OPERANDS, [0] * text.MAX_OPERANDS
-        for k, (memory, _) in enumerate(step.operands):
+        for k, (memory, offset, _) in enumerate(step.operands):
             if isinstance(memory, ndarray):
                 bits = int.from_bytes(memory.tobytes().ljust(8, b"\0"), "little", signed=True)
                 places[k], offsets[k] = text.ADDRESS, kept(bits)
             else:
-                places[k], offsets[k] = memory.place, memory.offset
+                places[k], offsets[k] = memory.place, memory.offset + offset
         besides = kept(*step.besides) if isinstance(step.besides, tuple) else step.besides
         words += [step.loop, besides, len(step.operands), *step.sizes, *places, *offsets]
         for axis in (2, 1, 0):
-            strides = [s[axis] for _, s in step.operands]
+            strides = [s[axis] for *_, s in step.operands]
             words += [*strides, *[0] * (text.MAX_OPERANDS - len(strides))]
     plan[:] = [*words, *tail]
     return plan
@@ -397,7 +399,9 @@ def _written(steps: list[Step], given: list[Value | None], results: list[Value],
 
 def _place(steps: list[Step], given: list[Value | None], results: list[Value]) -> None:
     """Say where every memory is."""
-    if len(given) + len(results) >= text.ADDRESS or any(r.memory.given for r in results):
+    if len(given) + len(results) >= text.ADDRESS or any([r.memory.given for r in results]):
+        raise Refused
+    if any([r.size != r.memory.size or not r.flags.c_contiguous for r in results]):
         raise Refused
     for at, value in enumerate((*given, *results)):
         if value is not None:
@@ -411,12 +415,12 @@ def _place_between(steps: list[Step]) -> None:
     """Say where the results between steps are: where others were that no step needs any more."""
     last = {}
     for at, step in enumerate(steps):
-        last.update({id(memory): at for memory, _ in step.operands})
+        last.update({id(memory): at for memory, *_ in step.operands})
     free: dict[int, list[int]] = {}
     end = _scratch.ctypes.data + -_scratch.ctypes.data % _LINE
     limit = end + SCRATCH_BYTES
     for at, step in enumerate(steps):
-        between = {id(m): m for m, _ in step.operands
+        between = {id(m): m for m, *_ in step.operands
                    if isinstance(m, Memory) and m.place == text.ADDRESS}
         for memory in between.values():
             spare = free.get(_lines(memory))

@@ -32,6 +32,8 @@ def sum_of(a: np.ndarray) -> np.ndarray:
     >>> sum_of(np.ones(3))
     array(3.)
     """
+    if type(a) is not np.ndarray:
+        return a.total(1)  # it stands for one
     native = _native.get(a.dtype)
     if native is not None:
         out = np.empty((), a.dtype)
@@ -43,6 +45,8 @@ def sum_of(a: np.ndarray) -> np.ndarray:
 
 def mean_of(a: np.ndarray) -> np.ndarray:
     """As ``sum_of``, divided by the number of items."""
+    if type(a) is not np.ndarray:
+        return a.total(a.size)
     native = _native.get(a.dtype)
     if native is not None:
         out = np.empty((), a.dtype)

@@ -6,6 +6,7 @@ import ast
 import linecache
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import islice
 from types import CodeType, FrameType, ModuleType
@@ -14,7 +15,8 @@ from typing import Any
 from flambeau.base import naming
 from flambeau.base.messages import text
 
-__all__ = ["call_site", "is_own", "name_in", "name_of", "place_in", "told", "user_frame"]
+__all__ = ["call_site", "is_own", "name_in", "name_of", "place_in", "told", "user_frame",
+           "warn_user"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
@@ -58,6 +60,14 @@ def user_frame() -> FrameType | None:
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return frame
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, at the line of the program that called flambeau."""
+    target, frame, level = user_frame(), sys._getframe(1), 1
+    while frame is not target and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
 
 
 def is_own(error: BaseException) -> bool:

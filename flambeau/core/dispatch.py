@@ -15,12 +15,13 @@ from flambeau.backends import large
 from flambeau.backends.conversions import astype, dense_copy, in_rows
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
-from flambeau.core.modes import INFERENCE, MODES
+from flambeau.core.modes import INFERENCE, MODES, PAUSED
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
 from flambeau.core.op import INPUT, INPUTS, OPS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
 
 __all__ = ["VIEW_MAKERS", "apply", "dense_view", "edge_of", "expanded_view", "load_native_views",
+           "load_quick_calls",
            "make_parts", "make_view", "pack", "record", "saved_hooks", "views_of", "watch_slots"]
 
 ndarray = np.ndarray
@@ -29,6 +30,9 @@ NOTHING: dict[str, Any] = {}
 # So many views take about as long in Python as loading llvmlite does.
 MANY = 30_000
 _views = 0
+# And so many operators as long as making functions quick.
+OFTEN = 10_000
+_runs = 0
 # Pairs of pack and unpack hooks, with the thread that put them here; a string forbids hooks.
 saved_hooks: list[tuple] = []
 
@@ -87,6 +91,10 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
         return TRANSFORMS.process(op, (input,), params)
     if op.view:
         return make_view(op, input, op.forward(a, **params), params)
+    global _runs
+    _runs += 1
+    if _runs == OFTEN:
+        load_quick_calls()
     d = a.dtype
     if d is F32 or d is F64 or not op.widen:
         out = op.forward(a, **params)
@@ -110,6 +118,10 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
 
 def finish(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> Any:
     """Wrap what forward gave and record the node, where one is due."""
+    global _runs
+    _runs += 1
+    if _runs == OFTEN:
+        load_quick_calls()
     if op.multiple:
         results = tuple([wrap(a) for a in out])
     else:
@@ -437,10 +449,20 @@ def load_native_views() -> None:
         _choose_makers()
 
 
+def load_quick_calls() -> None:
+    """Have generated code answer calls of functions of tensors from now on, where there is any."""
+    if large.available():
+        # few programs call so many
+        from flambeau.core.quick_calls import quicken_all
+
+        quicken_all()
+
+
 def watch_slots(watched: bool) -> None:
     """Say whether reads of tensors' arrays are watched: generated code reads them unseen."""
     global _slots_watched
     _slots_watched = watched
+    PAUSED[:] = [True] * watched
     _choose_makers()
 
 

@@ -14,7 +14,7 @@ from flambeau.core.inplace import overwrite, write_out
 from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
 
-__all__ = ["FACES", "in_place_twin", "public", "show", "show_later", "with_out"]
+__all__ = ["FACES", "ON_SHOW", "in_place_twin", "public", "show", "show_later", "with_out"]
 
 
 class Face(dict):
@@ -38,6 +38,8 @@ class Face(dict):
 
 
 FACES: dict[str, Face] = {"torch": Face()}
+# Called with a function, its name and its place when it is shown.
+ON_SHOW: list[Callable[[Callable, str, str], None]] = []
 
 # Spellings from NumPy that PyTorch takes for its own argument names.
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
@@ -51,6 +53,8 @@ def show(function: Any, name: str, *places: str) -> None:
             setattr(Tensor, name, function)
         else:
             FACES.setdefault(place, Face())[name] = function
+        for tell in ON_SHOW:
+            tell(function, name, place)
 
 
 class _Later:

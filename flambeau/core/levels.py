@@ -94,6 +94,8 @@ class Handle:
 
     __slots__ = ("level", "value")
     base = None
+    # Whether code outside of operators may read the elements.
+    readable = True
     # The array of its storage, where that is at hand; else it holds its own elements, row by row.
     whole: np.ndarray | None = None
 
@@ -203,6 +205,7 @@ def values_of(t: Any) -> Any:
     a = t._a
     if type(a) is ndarray:
         return a
+    _check_readable(a)
     return a.read() if a.level == TRACED else None
 
 
@@ -222,7 +225,13 @@ def tested(t: Any, fails: Callable[[ndarray], Any]) -> Any:
     a = t._a
     if type(a) is ndarray:
         return a
+    _check_readable(a)
     return MODES.tracer.check_test(t, fails) if a.level == TRACED else None
+
+
+def _check_readable(a: Any) -> None:
+    if not a.readable:
+        raise RuntimeError("the elements of what stands in for a tensor are not known")
 
 
 def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:

@@ -25,5 +25,7 @@ TRACED = 0.25
 # Not empty while any thread is in inference mode or runs a transform: then new tensors are
 # marked as made there, and otherwise nobody need look.
 INFERENCE: list[bool] = []
+# Not empty while no function may be called quickly: what it reads would not be seen.
+PAUSED: list[bool] = []
 # The modes of all threads that are asked about functions of tensors.
 FUNCTION_MODES: list[object] = []

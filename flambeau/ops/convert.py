@@ -60,7 +60,7 @@ def plain(t: Tensor, what: str) -> np.ndarray:
             raise ValueError("number of dimensions must be within [0, 64]")
         if what == ".numpy()":
             raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
-        if isinstance(a, Batched):
+        if isinstance(a, Batched) or not a.readable:
             raise RuntimeError(_NO_VALUE if what == ".item()" else _NO_BRANCH)
         a = a.value._a
     return a

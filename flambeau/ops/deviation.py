@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import spread_kernels
-from flambeau.backends.replay import replayed
+from flambeau.backends.replay import as_array, replayed
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype, get_default_dtype
+from flambeau.base.errors import warn_user
 from flambeau.core.derive import vjp_of
 from flambeau.core.dispatch import apply
 from flambeau.core.face import FACES, public
@@ -64,8 +64,8 @@ def _variance(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: floa
     if a.size >= LARGE or a.dtype.kind == "c":
         found = _moments(a, dims, keepdim, correction)[0]
         return np.asarray(np.sqrt(found) if root else found, _real_type(a))
-    return np.asarray(_small_spread(a, dims=dims, keepdim=keepdim, correction=correction,
-                                    root=root))
+    found = _small_spread(a, dims=dims, keepdim=keepdim, correction=correction, root=root)
+    return as_array(found)
 
 
 def _real_type(a: ndarray) -> np.dtype:
@@ -143,9 +143,8 @@ def _spread(op: Op, input: Tensor, dim: Any, unbiased: Any, keepdim: bool,
         correction = 1 if unbiased is None or unbiased else 0
     dims = dims_of(dim, input._a.ndim)
     if count_of(input._a.shape, dims) - correction <= 0:
-        warnings.warn(f"{op.name}(): degrees of freedom is <= 0. Correction should be strictly "
-                      "less than the reduction factor (input numel divided by output numel).",
-                      stacklevel=4)
+        warn_user(f"{op.name}(): degrees of freedom is <= 0. Correction should be strictly less "
+                  "than the reduction factor (input numel divided by output numel).")
     return apply(op, (input,), {"dims": dims, "keepdim": keepdim, "correction": correction})
 
 
@@ -200,7 +199,7 @@ def _logsumexp_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndar
     if not a.size:
         return np.log(np.add.reduce(np.exp(a), axis=dims, keepdims=keepdim, out=...))
     if a.dtype.kind == "f":
-        return np.asarray(_small_logsumexp(a, dims=dims, keepdim=keepdim))
+        return as_array(_small_logsumexp(a, dims=dims, keepdim=keepdim))
     top = np.maximum.reduce(a.real, axis=dims, keepdims=True)
     top = np.where(np.isinf(top), 0, top).astype(top.dtype)
     found = np.log(np.add.reduce(np.exp(a - top), axis=dims, keepdims=True)) + top
@@ -241,9 +240,9 @@ def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) 
         wide = a.astype(np.float64)
         if len(dims) == a.ndim and not keepdim and a.dtype is F32:
             wide = wide.reshape(-1)
-            return np.asarray(math.sqrt(wide.dot(wide)), F32)
+            return as_array(np.sqrt(wide.dot(wide)), F32)
         np.multiply(wide, wide, out=wide)
-        return np.asarray(np.sqrt(_total(wide, axis=dims, keepdims=keepdim)), a.dtype)
+        return as_array(np.sqrt(_total(wide, axis=dims, keepdims=keepdim)), a.dtype)
     size = np.abs(a)
     if ord == INF or ord == -INF:
         pick = np.maximum if ord > 0 else np.minimum
@@ -257,7 +256,7 @@ def _norm_forward(a: ndarray, ord: float, dims: tuple[int, ...], keepdim: bool) 
         found = np.sqrt(_total(np.square(wide), axis=dims, keepdims=keepdim))
     else:
         found = _total(wide ** ord, axis=dims, keepdims=keepdim) ** (1.0 / ord)
-    return np.asarray(found, size.dtype)
+    return as_array(found, size.dtype)
 
 
 def _norm_grad(g: Tensor, input: Tensor, out: Tensor, ord: float, dims: tuple[int, ...],

@@ -14,6 +14,7 @@ import numpy as np
 from flambeau.backends import fused, spread_kernels
 from flambeau.backends.replay import replayed
 from flambeau.base import dtypes
+from flambeau.base.errors import warn_user
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply, finish
 from flambeau.core.face import public
@@ -52,8 +53,8 @@ def chosen_reduction(size_average: bool | None, reduce: bool | None, reduction: 
         found = "none"
     else:
         found = "mean" if average else "sum"
-    warnings.warn("size_average and reduce args will be deprecated, please use "
-                  f"reduction='{found}' instead.", stacklevel=3)
+    warn_user("size_average and reduce args will be deprecated, please use "
+              f"reduction='{found}' instead.")
     return found
 
 
@@ -75,10 +76,10 @@ def reduced_array(loss: ndarray, reduction: str) -> Any:
 def warn_of_sizes(input: Tensor, target: Tensor) -> None:
     """Warn where two tensors that should be of one shape will be broadcast."""
     if input._a.shape != target._a.shape:
-        warnings.warn(
+        warn_user(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.", stacklevel=3)
+            "Please ensure they have the same size.")
         broadcast(input._a.shape, target._a.shape)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import fills, reductions
+from flambeau.backends.replay import as_array
 from flambeau.backends.small import ORDERED, mean_of, sum_of
 from flambeau.base import dtypes
 from flambeau.base.dtypes import FROM_NUMPY, dtype
@@ -141,9 +142,9 @@ assert SUM.slots == ("input_shape", "dims", "keepdim")
 
 
 def _is_traced_float(a: Any) -> bool:
-    """Whether ``a`` stands in, while a step is traced, for what has a short path."""
-    return (MODES.tracer is not None and type(a) is not ndarray and a.dtype in (F32, F64)
-            and a.level == TRACED)
+    """Whether ``a`` stands in, while a step is traced or noted, for what has a short path."""
+    return (type(a) is not ndarray and a.dtype in (F32, F64)
+            and (MODES.tracer is not None and a.level == TRACED or not a.readable))
 
 
 def _along(op: Op, input: Tensor, a: ndarray, dim: int, keepdim: bool) -> Tensor | None:
@@ -208,7 +209,7 @@ def _mean_all(a: ndarray) -> ndarray:
 def _mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
     r = _sum_forward(a, dims, keepdim)
     n = count_of(a.shape, dims)
-    r = np.asarray(r)
+    r = as_array(r)
     return np.divide(r, r.dtype.type(n), out=r if n else ...)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.backends import row_kernels
 from flambeau.backends.replay import replayed
 from flambeau.base.dtypes import dtype
+from flambeau.base.errors import warn_user
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show, with_out
@@ -158,9 +159,9 @@ for _function in (softmax, log_softmax):
     show(with_out(_function), _name, "torch", "special")
 
 
-def _implicit_dim(name: str, rank: int, stacklevel: int) -> int:
-    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to "
-                  "include dim=X as an argument.", stacklevel=stacklevel)
+def _implicit_dim(name: str, rank: int) -> int:
+    warn_user(f"Implicit dimension choice for {name} has been deprecated. Change the call to "
+              "include dim=X as an argument.")
     return 0 if rank in (0, 1, 3) else 1
 
 
@@ -169,7 +170,7 @@ def _softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3,
              dtype: dtype | None = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``, computed in ``dtype`` where given."""
     if dim is None:
-        dim = _implicit_dim("softmax", input.dim(), _stacklevel)
+        dim = _implicit_dim("softmax", input.dim())
     return softmax(input, dim, dtype)
 
 
@@ -178,7 +179,7 @@ def _log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3,
                  dtype: dtype | None = None) -> Tensor:
     """The logarithm of softmax, without overflow or loss of digits."""
     if dim is None:
-        dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
+        dim = _implicit_dim("log_softmax", input.dim())
     return log_softmax(input, dim, dtype)
 
 
@@ -187,7 +188,7 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3,
             dtype: dtype | None = None) -> Tensor:
     """softmax of ``-input``."""
     if dim is None:
-        dim = _implicit_dim("softmin", input.dim(), _stacklevel)
+        dim = _implicit_dim("softmin", input.dim())
     return softmax(-input, dim, dtype)
 
 

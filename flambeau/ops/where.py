@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import conversions, fused
 from flambeau.backends.conversions import in_rows
+from flambeau.base.errors import warn_user
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
 from flambeau.core.face import public, show, with_out
@@ -104,9 +104,8 @@ def _check_where(condition: Any, input: Any, other: Any) -> None:
         title = condition.dtype.title
         raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor "
                            f"with dtype {title}\n\n  compare first: condition != 0")
-    warnings.warn("where received a uint8 condition tensor. This behavior is deprecated and will "
-                  "be removed in a future version of PyTorch. Use a boolean condition instead.",
-                  stacklevel=4)
+    warn_user("where received a uint8 condition tensor. This behavior is deprecated and will be "
+              "removed in a future version of PyTorch. Use a boolean condition instead.")
 
 
 @public("torch", out=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.backends.llvm import calls
 
-__all__ = ["ordered_sum"]
+__all__ = ["ordered_sum", "total_text"]
 
 # Blocks of 16 rows, of 256, of 4096: what three levels above the rows hold.
 _LEVELS = 3
@@ -186,7 +186,9 @@ sum:
 """
 
 
-def _total_text(kind: str, lanes: int, item: int) -> str:
+def total_text(single: bool) -> str:
+    """`@total(ptr, i64)`, the sum of dense items of float32 (``single``) or float64."""
+    kind, lanes, item = ("float", 8, 4) if single else ("double", 4, 8)
     vector, four = f"<{lanes} x {kind}>", f"<{4 * lanes} x {kind}>"
     levels = [_LEVEL.format(j=j, i=j - 1, next=j + 1, mask=15 << 4 * j, V4=four)
               for j in range(1, _LEVELS + 1)]
@@ -210,7 +212,7 @@ def ordered_sum(single: bool) -> Callable[[np.ndarray, np.ndarray, int], None] |
     """The function for float32 (``single``) or float64; None where it cannot read arrays."""
     if not calls.layout_is_known():
         return None
-    total = _total_text("float", 8, 4) if single else _total_text("double", 4, 8)
     entry = _ENTRY.format(T="float" if single else "double", data=calls.HEAD, rank=calls.RANK,
                           sizes=calls.SIZES)
-    return calls.direct_entry(total + entry, "ordered_sum", ("PyLong_AsSsize_t", "Py_IncRef"))
+    text = total_text(single) + entry
+    return calls.direct_entry(text, "ordered_sum", ("PyLong_AsSsize_t", "Py_IncRef"))

@@ -14,8 +14,8 @@ from typing import Any
 from flambeau.backends.llvm import calls
 from flambeau.backends.llvm.object_text import FUNCTIONS, object_text, placed
 
-__all__ = ["ADDRESS", "ARRAY_WORDS", "HEAD_WORDS", "LOOPS", "MAX_OPERANDS", "STEP_WORDS",
-           "loops_text", "replayer"]
+__all__ = ["ADDRESS", "ARRAY_WORDS", "HEAD_WORDS", "MAX_OPERANDS", "PLACES", "STEP_WORDS",
+           "replayer", "steps_text"]
 
 _EXPORT = "replay"
 # How many arrays go in, results come out, and steps there are; where loops say that they failed;
@@ -32,7 +32,7 @@ PLACES = 32
 ADDRESS = PLACES - 1
 
 _REPLAY = """
-declare ptr @new_array(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
+declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 
 define internal i64 @word(ptr %at, i64 %i) {
   %place = getelementptr i64, ptr %at, i64 %i
@@ -115,7 +115,7 @@ define internal ptr @result(ptr %at) {
   %rank32 = trunc i64 %rank to i32
   %sizes = call ptr @item(ptr %at, i64 2)
   call void @Py_IncRef(ptr %dtype)
-  %array = call ptr @new_array(ptr @ndarray, ptr %dtype, i32 %rank32, ptr %sizes, ptr null,
+  %array = call ptr @PyArray_NewFromDescr(ptr @ndarray, ptr %dtype, i32 %rank32, ptr %sizes, ptr null,
                                ptr null, i32 0, ptr null)
   ret ptr %array
 }
@@ -236,15 +236,12 @@ found:
 none:
   ret ptr null
 }
-define ptr @replay(ptr %self, ptr %args, i64 %nargs) {
+; What the steps of a plan give, as a tuple of new arrays, from `places` with the data of those that
+; go in; None where a loop said that it failed, null with an error set.
+define internal ptr @computed(ptr %plan, ptr %places) {
 entry:
-  %places = alloca [{PLACES} x ptr]
   %last = getelementptr ptr, ptr %places, i64 {ADDRESS}
   store ptr null, ptr %last
-  %plan = call ptr @plan_for(ptr %args, i64 %nargs, ptr %places)
-  %without = icmp eq ptr %plan, null
-  br i1 %without, label %refuse, label %make
-make:
   %takes = load i64, ptr %plan
   %gives = call i64 @word(ptr %plan, i64 1)
   %steps = call i64 @word(ptr %plan, i64 2)
@@ -276,6 +273,30 @@ end:
   %wrong = icmp ne i64 %found, 0
   br i1 %wrong, label %drop, label %give
 give:
+  ret ptr %all
+drop:
+  call void @Py_DecRef(ptr %all)
+  call void @Py_IncRef(ptr @none)
+  ret ptr @none
+error:
+  ret ptr null
+}
+"""
+
+_ENTRY = """
+define ptr @replay(ptr %self, ptr %args, i64 %nargs) {
+entry:
+  %places = alloca [{PLACES} x ptr]
+  %plan = call ptr @plan_for(ptr %args, i64 %nargs, ptr %places)
+  %without = icmp eq ptr %plan, null
+  br i1 %without, label %refuse, label %make
+make:
+  %all = call ptr @computed(ptr %plan, ptr %places)
+  %failed = icmp eq ptr %all, null
+  %nothing = icmp eq ptr %all, @none
+  %over = or i1 %failed, %nothing
+  br i1 %over, label %whole, label %give
+give:
   %bare = call i64 @word(ptr %plan, i64 4)
   %single = icmp ne i64 %bare, 0
   br i1 %single, label %unpack, label %whole
@@ -286,109 +307,24 @@ unpack:
   ret ptr %one
 whole:
   ret ptr %all
-drop:
-  call void @Py_DecRef(ptr %all)
-  br label %refuse
 refuse:
   call void @Py_IncRef(ptr @none)
   ret ptr @none
-error:
-  ret ptr null
 }
 """
 
-# Loops that NumPy has not as ufuncs, with the same arguments: operands, length, strides, besides.
-# `choose`: a where the mask holds, else b. `widen`, `narrow`: float32 as float64 and back.
-# `pick`: from each row of `a` the item that an index names, `put`: into it; besides: the number of
-# items, the stride between them, and where to say that none is there.
-_OPEN = """
-define void @{name}(ptr %operands, ptr %length, ptr %strides, ptr %besides) {{
-entry:
-  %n = load i64, ptr %length
-  %o0 = load ptr, ptr %operands
-  %s0 = load i64, ptr %strides"""
-_OPERAND = """
-  %po{k} = getelementptr ptr, ptr %operands, i64 {k}
-  %o{k} = load ptr, ptr %po{k}
-  %ps{k} = getelementptr i64, ptr %strides, i64 {k}
-  %s{k} = load i64, ptr %ps{k}"""
-_EACH = """
-  br label %next
-next:
-  %i = phi i64 [0, %entry], [%i1, %one]
-  %more = icmp slt i64 %i, %n
-  br i1 %more, label %one, label %done
-one:
-  %i1 = add i64 %i, 1"""
-_AT = """
-  %d{k} = mul i64 %i, %s{k}
-  %a{k} = getelementptr i8, ptr %o{k}, i64 %d{k}"""
-_CLOSE = """
-  br label %next
-done:
-  ret void
-}}
-"""
-_CHOOSE = """
-  %m = load i8, ptr %a0
-  %holds = icmp ne i8 %m, 0
-  %from = select i1 %holds, ptr %a1, ptr %a2
-  %value = load {type}, ptr %from
-  store {type} %value, ptr %a3"""
-_BY_ROW = """
-  %classes = load i64, ptr %besides
-  %pstep = getelementptr i64, ptr %besides, i64 1
-  %step = load i64, ptr %pstep
-  %pwrong = getelementptr ptr, ptr %besides, i64 2
-  %wrong = load ptr, ptr %pwrong
-  %index = load i64, ptr %a1
-  %inside = icmp ult i64 %index, %classes
-  %before = load i64, ptr %wrong
-  %outside = zext i1 %inside to i64
-  %failed = xor i64 %outside, 1
-  %now = or i64 %before, %failed
-  store i64 %now, ptr %wrong
-  %safe = select i1 %inside, i64 %index, i64 0
-  %far = mul i64 %safe, %step
-  %there = getelementptr i8, ptr %a0, i64 %far"""
-_PICK = _BY_ROW + """
-  %value = load {type}, ptr %there
-  store {type} %value, ptr %a2"""
-_PUT = _BY_ROW + """
-  %value = load {type}, ptr %a2
-  store {type} %value, ptr %there"""
-_CAST = """
-  %value = load {type}, ptr %a0
-  %other = {how}
-  store {to} %other, ptr %a1"""
-_WIDEN = _CAST.format(type="float", to="double", how="fpext float %value to double")
-_NARROW = _CAST.format(type="double", to="float", how="fptrunc double %value to float")
-# By name: the operands, the text of one turn, the type of an item.
-_KINDS = {"choose4": (4, _CHOOSE, "i32"), "choose8": (4, _CHOOSE, "i64"),
-          "choose1": (4, _CHOOSE, "i8"),
-          "widen": (2, _WIDEN, ""), "narrow": (2, _NARROW, ""),
-          "pick4": (3, _PICK, "i32"), "pick8": (3, _PICK, "i64"),
-          "put4": (3, _PUT, "i32"), "put8": (3, _PUT, "i64")}
-LOOPS = tuple(_KINDS)
-
-
-def loops_text() -> str:
-    """The loops named in LOOPS."""
-    text = []
-    for name, (count, turn, item) in _KINDS.items():
-        read = [_OPERAND.format(k=k) for k in range(1, count)]
-        placing = [_AT.format(k=k) for k in range(count)]
-        text.append("".join([_OPEN.format(name=name), *read, _EACH, *placing,
-                             turn.format(type=item), _CLOSE.format()]))
-    return "".join(text)
-
-
-def _replay_text() -> str:
+def steps_text() -> str:
+    """The functions that run a plan, but for the declarations of `object_text`."""
     places = {"ARRAY_WORDS": ARRAY_WORDS, "HEAD_WORDS": HEAD_WORDS, "STEP_WORDS": STEP_WORDS,
               "MAX_OPERANDS": MAX_OPERANDS, "PLACES": PLACES, "ADDRESS": ADDRESS,
               "DENSE": calls.NEEDED_FLAGS, "INNER": 6 + 2 * MAX_OPERANDS,
               **{f"OPERANDS{n}": n * MAX_OPERANDS for n in (1, 3, 4)}}
-    return object_text(("ndarray", "none", "no_items")) + placed(_REPLAY, places)
+    return placed(_REPLAY, places)
+
+
+def _replay_text() -> str:
+    entry = placed(_ENTRY, {"PLACES": PLACES})
+    return object_text(("ndarray", "none", "no_items")) + steps_text() + entry
 
 
 def replayer() -> Callable[..., Any] | None:
@@ -399,6 +335,6 @@ def replayer() -> Callable[..., Any] | None:
     if functions is None:
         return None
     # nothing calls the maker of objects, but every symbol has an address
-    addresses = {"new_array": functions["PyArray_NewFromDescr"], "no_items": id(()),
+    addresses = {**functions, "no_items": id(()),
                  "object_new": id(object)}
     return calls.direct_entries(_replay_text(), (_EXPORT,), FUNCTIONS, addresses)[0]

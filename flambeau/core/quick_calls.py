@@ -1,0 +1,214 @@
+"""Functions of tensors as one native call each, in programs that call them often.
+
+Such a function's code is exchanged for code that asks `quick_call` first, which knows plans of
+calls (`core/call_plan.py`); what has none runs the function as it was. A function that has no plans
+for most of its calls gets its code back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from flambeau.backends.llvm.call_text import EXPORTS, FUNCTIONS, call_text
+from flambeau.core import dispatch
+from flambeau.core.face import FACES, ON_SHOW
+from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES, PAUSED
+from flambeau.core.native_views import linked
+from flambeau.core.quick_names import QUICK_NAMES
+from flambeau.core.tensor import Tensor
+
+__all__ = ["quicken", "quicken_all"]
+
+ndarray = np.ndarray
+# Every so many calls without a plan one is counted, and after so many counts there is one.
+EVERY, OFTEN = 8, 4
+MAX_PLANS = 16
+# After so many calls without a plan it is asked whether plans are of use.
+REVIEW = 1 << 12
+_quick: list[_Quick] = []
+
+
+class _Quick:
+    """A function that is called quickly where that is known how."""
+
+    def __init__(self, function: FunctionType, entries: dict[str, Callable]) -> None:
+        self.function, self.code = function, function.__code__
+        self.original = FunctionType(self.code, function.__globals__, function.__name__,
+                                     function.__defaults__, function.__closure__)
+        self.original.__kwdefaults__ = function.__kwdefaults__
+        # the plans; native code reads them here
+        self.state: list[Any] = [()]
+        self.kept: list[Any] = []
+        self.counts: dict[Any, int] = {}
+        self.misses = 0
+        self.entries = entries
+        self.new = _asking(self.code, entries, self.state, self)
+        function.__code__ = self.new
+
+    def missed(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """What the function gives where no plan is for the call."""
+        self.misses += 1
+        if self.misses % EVERY or PAUSED or INFERENCE:
+            return self.original(*args, **kwargs)
+        if self.misses >= REVIEW:
+            self.review()
+        key = _key(args, kwargs)
+        if key is not None:
+            count = self.counts[key] = self.counts.get(key, 0) + 1
+            if count == OFTEN:
+                self.learn(args, kwargs)
+        return self.original(*args, **kwargs)
+
+    def learn(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        # a later layer's, and few programs need it
+        from flambeau.core.call_plan import plan_of
+
+        plan = plan_of(self.original, args, kwargs)
+        if plan is None:
+            return
+        trial = [(plan.words,)]
+        found = self.entries[EXPORTS[1]](trial, args, kwargs)
+        if found is None or not _alike(found, self.original(*args, **kwargs)):
+            return
+        self.kept = [*self.kept, plan.kept][-MAX_PLANS:]
+        self.state[0] = (*self.state[0], plan.words)[-MAX_PLANS:]
+
+    def review(self) -> None:
+        """Give the function its code back where plans are of no use."""
+        uses = sum([int(words[4]) for words in self.state[0]])
+        if uses < self.misses and self.function.__code__ is self.new:
+            self.function.__code__ = self.code
+        self.misses = 0
+        self.counts.clear()
+
+
+def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What calls with like arguments have in common; None for those that have no plan."""
+    try:
+        key = (tuple([_like(x) for x in args]),
+               tuple([(name, _like(x)) for name, x in kwargs.items()]), MODES.grad)
+        hash(key)
+    except (TypeError, AttributeError):
+        return None
+    return key
+
+
+def _like(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        a = x._a
+        return a.shape, a.dtype, a.flags.c_contiguous, x._node is None
+    if isinstance(x, (list, tuple)):
+        return type(x), tuple([_like(each) for each in x])
+    return type(x), x
+
+
+def _alike(found: Any, expected: Any) -> bool:
+    """Whether two results have the same bits and like histories."""
+    if type(found) is not type(expected):
+        return False
+    if not isinstance(expected, Tensor):
+        return len(found) == len(expected) and all(map(_alike, found, expected))
+    a, b = found._a, expected._a
+    same = a.dtype == b.dtype and a.shape == b.shape and a.strides == b.strides
+    return same and a.tobytes() == b.tobytes() and _alike_nodes(found._node, expected._node)
+
+
+def _alike_nodes(found: Any, expected: Any) -> bool:
+    if type(found) is not type(expected):
+        return False
+    if type(expected) is dispatch.Output:
+        return found.nr == expected.nr and _alike_nodes(found.node, expected.node)
+    if expected is None:
+        return True
+    if not isinstance(expected, dispatch.Node):
+        return found is expected
+    return (len(found.saved) == len(expected.saved) and found.shape == expected.shape
+            and found.versions == expected.versions and found.dtype == expected.dtype
+            and len(found.next) == len(expected.next)
+            and all(map(_alike_edges, found.next, expected.next)))
+
+
+def _alike_edges(found: Any, expected: Any) -> bool:
+    return found is expected or isinstance(found, dispatch.Node) and _alike_nodes(found, expected)
+
+
+def _asking(code: CodeType, entries: dict[str, Callable], state: list, quick: _Quick) -> CodeType:
+    """Code of the same parameters as ``code`` that asks for a quick call first."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    names = code.co_varnames[:count + bool(code.co_flags & inspect.CO_VARARGS)
+                             + bool(code.co_flags & inspect.CO_VARKEYWORDS)]
+    template = _template(names, code.co_argcount, code.co_kwonlyargcount, bool(variadic),
+                         code.co_freevars)
+    known = {"<state>": state, "<missed>": quick.missed,
+             "<call>": entries[EXPORTS[1 if variadic else 0]]}
+    constants = tuple([known.get(c, c) if isinstance(c, str) else c for c in template.co_consts])
+    return template.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
+
+
+@functools.cache
+def _template(names: tuple[str, ...], count: int, by_name: int, variadic: bool,
+              free: tuple[str, ...]) -> CodeType:
+    """The code, with names of its constants in their place."""
+    if variadic:
+        parameters, given, again = "*args, **kwargs", "args, kwargs", "args, kwargs"
+    else:
+        own = names[:count + by_name]
+        parameters = ", ".join([*own[:count], *(["*", *own[count:]] if by_name else [])])
+        given = ", ".join(own)
+        rest = ", ".join([f"{n!r}: {n}" for n in own[count:]])
+        again = f"({''.join([f'{n}, ' for n in own[:count]])}), {{{rest}}}"
+    mention = f"if 0: ({', '.join(free)},)" if free else "pass"
+    source = (f"def outer({', '.join(free)}):\n"
+              f"  def call({parameters}):\n"
+              f"    {mention}\n"
+              f"    flambeau_call_ = '<call>'\n"
+              f"    found = flambeau_call_('<state>', {given})\n"
+              f"    if found is not None: return found\n"
+              f"    flambeau_call_ = '<missed>'\n"
+              f"    return flambeau_call_({again})\n"
+              f"  return call\n")
+    scope: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), scope)
+    found = scope["outer"](*range(len(free))).__code__
+    assert isinstance(found, CodeType)
+    return found
+
+
+@functools.cache
+def _entries() -> dict[str, Callable]:
+    more = {"float": float, "zero": 0, "inference_list": INFERENCE, "paused": PAUSED,
+            "saved_hooks": dispatch.saved_hooks}
+
+    def text(places: dict[str, int], names: tuple[str, ...]) -> str:
+        return call_text({"TUPLE_ITEMS": tuple.__basicsize__, **places}, names)
+
+    return linked(text, EXPORTS, FUNCTIONS, more, dispatch._forget_dead)
+
+
+def quicken(function: Any) -> bool:
+    """Let a function be called quickly from now on; whether it can be."""
+    if type(function) is not FunctionType or FUNCTION_MODES or not _entries():
+        return False
+    _quick.append(_Quick(function, _entries()))
+    return True
+
+
+def quicken_all() -> None:
+    """Let all functions that may be be called quickly, also those that are imported later."""
+    for place in QUICK_NAMES:
+        shown = vars(Tensor) if place == "Tensor" else FACES.get(place, {})
+        for name, function in list(shown.items()):
+            _quicken_named(function, name, place)
+    ON_SHOW.append(_quicken_named)
+
+
+def _quicken_named(function: Any, name: str, place: str) -> None:
+    if name in QUICK_NAMES.get(place, ()) and not any([q.function is function for q in _quick]):
+        quicken(function)
