@@ -33,7 +33,7 @@ def sum_of(a: np.ndarray) -> np.ndarray:
     array(3.)
     """
     if type(a) is not np.ndarray:
-        return a.total(1)  # it stands for one
+        return a.total(1)  # type: ignore[attr-defined]  # it stands for one
     native = _native.get(a.dtype)
     if native is not None:
         out = np.empty((), a.dtype)
@@ -46,7 +46,7 @@ def sum_of(a: np.ndarray) -> np.ndarray:
 def mean_of(a: np.ndarray) -> np.ndarray:
     """As ``sum_of``, divided by the number of items."""
     if type(a) is not np.ndarray:
-        return a.total(a.size)
+        return a.total(a.size)  # type: ignore[attr-defined]
     native = _native.get(a.dtype)
     if native is not None:
         out = np.empty((), a.dtype)

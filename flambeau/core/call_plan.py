@@ -1,8 +1,8 @@
-"""Plans of functions of tensors: one is called on stand-ins, which note the operators that it runs.
+"""Plans of functions of tensors: one is called on stand-ins, which note the operators it runs.
 
-A plan says what arguments it is for, which of NumPy's loops give the results, and which nodes record
-them (`backends/llvm/call_text.py`). A function has one where its results depend on the elements of
-tensors through operators alone, and those are made of loops.
+A plan says what arguments it is for, which of NumPy's loops give the results, and which nodes
+record them (`backends/llvm/call_text.py`). A function has one where its results depend on the
+elements of tensors through operators alone, and those are made of loops.
 """
 
 from __future__ import annotations

@@ -113,9 +113,11 @@ def _where(mask: Value, first: Any, second: Any) -> Value:
 
 
 STEPS: dict[str, Callable] = {
-    "bmm": _product, "matmul": _product, "cat": _cat, "clone": lambda a, memory_format=None: a.copy(),
+    "bmm": _product, "matmul": _product, "cat": _cat,
+    "clone": lambda a, memory_format=None: a.copy(),
     "embedding": _rows, "flip": lambda a, dims: a.viewed(np.flip, dims).copy(), "gather": _gather,
     "index_add": _index_add, "index_copy": _index_copy, "index_select": _index_select,
     "max_dim": _extreme("up"), "min_dim": _extreme("down"),
-    "masked_fill": lambda a, mask, value: a.writer.choice(mask, value, a), "scatter": _scatter, "scatter_add": _scatter_add,
+    "masked_fill": lambda a, mask, value: a.writer.choice(mask, value, a),
+    "scatter": _scatter, "scatter_add": _scatter_add,
     "sort": _sort, "stack": _stack, "topk": _topk, "where": _where}

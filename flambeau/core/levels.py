@@ -190,7 +190,7 @@ def end_eager() -> None:
             node.saved = tuple([x.value._a if isinstance(x, Dual) else x for x in node.saved])
 
 
-def lower(t: Any, level: int) -> Any:
+def lower(t: Any, level: float) -> Any:
     """What is inside ``t`` at ``level``; ``t`` itself where it belongs to no such level."""
     if isinstance(t, Tensor) and isinstance(t._a, Handle) and t._a.level == level:
         return t._a.value

@@ -34,6 +34,12 @@ REVIEW = 1 << 12
 _quick: list[_Quick] = []
 
 
+class _Plans(list):
+    """One tuple of plans, which native code reads here; a constant of code, so with a hash."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
 class _Quick:
     """A function that is called quickly where that is known how."""
 
@@ -42,8 +48,7 @@ class _Quick:
         self.original = FunctionType(self.code, function.__globals__, function.__name__,
                                      function.__defaults__, function.__closure__)
         self.original.__kwdefaults__ = function.__kwdefaults__
-        # the plans; native code reads them here
-        self.state: list[Any] = [()]
+        self.state = _Plans([()])
         self.kept: list[Any] = []
         self.counts: dict[Any, int] = {}
         self.misses = 0
@@ -76,16 +81,25 @@ class _Quick:
         found = self.entries[EXPORTS[1]](trial, args, kwargs)
         if found is None or not _alike(found, self.original(*args, **kwargs)):
             return
+        plan.words[4] = 0
         self.kept = [*self.kept, plan.kept][-MAX_PLANS:]
         self.state[0] = (*self.state[0], plan.words)[-MAX_PLANS:]
 
     def review(self) -> None:
         """Give the function its code back where plans are of no use."""
-        uses = sum([int(words[4]) for words in self.state[0]])
-        if uses < self.misses and self.function.__code__ is self.new:
-            self.function.__code__ = self.code
+        if self.uses() < self.misses:
+            self.undo()
         self.misses = 0
         self.counts.clear()
+
+    def uses(self) -> int:
+        """How many calls were quick."""
+        return sum([int(words[4]) for words in self.state[0]])
+
+    def undo(self) -> None:
+        """Give the function its code back, where nothing else was put in its place."""
+        if self.function.__code__ is self.new:
+            self.function.__code__ = self.code
 
 
 def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -129,9 +143,15 @@ def _alike_nodes(found: Any, expected: Any) -> bool:
     if not isinstance(expected, dispatch.Node):
         return found is expected
     return (len(found.saved) == len(expected.saved) and found.shape == expected.shape
-            and found.versions == expected.versions and found.dtype == expected.dtype
+            and _changes(found) == _changes(expected) and found.dtype == expected.dtype
             and len(found.next) == len(expected.next)
             and all(map(_alike_edges, found.next, expected.next)))
+
+
+def _changes(node: Any) -> list[int]:
+    """How often each saved input had been changed."""
+    versions = node.versions or (0,) * len(node.saved)
+    return [versions[at] for at, kind in node.op.saved_tensors if kind != "out"]
 
 
 def _alike_edges(found: Any, expected: Any) -> bool:
@@ -192,18 +212,19 @@ def _entries() -> dict[str, Callable]:
     return linked(text, EXPORTS, FUNCTIONS, more, dispatch._forget_dead)
 
 
-def quicken(function: Any) -> bool:
-    """Let a function be called quickly from now on; whether it can be."""
+def quicken(function: Any) -> _Quick | None:
+    """Let a function be called quickly from now on; None where it cannot be."""
     if type(function) is not FunctionType or FUNCTION_MODES or not _entries():
-        return False
-    _quick.append(_Quick(function, _entries()))
-    return True
+        return None
+    quick = _Quick(function, _entries())
+    _quick.append(quick)
+    return quick
 
 
 def quicken_all() -> None:
     """Let all functions that may be be called quickly, also those that are imported later."""
     for place in QUICK_NAMES:
-        shown = vars(Tensor) if place == "Tensor" else FACES.get(place, {})
+        shown = dict(vars(Tensor)) if place == "Tensor" else FACES.get(place, {})
         for name, function in list(shown.items()):
             _quicken_named(function, name, place)
     ON_SHOW.append(_quicken_named)

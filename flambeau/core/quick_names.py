@@ -28,8 +28,8 @@ masked_fill
 adaptive_avg_pool2d binary_cross_entropy_with_logits celu cosine_similarity cross_entropy elu
 embedding gelu glu group_norm hardsigmoid hardswish hardtanh huber_loss kl_div l1_loss layer_norm
 leaky_relu linear log_softmax logsigmoid margin_ranking_loss mish mse_loss nll_loss normalize
-pairwise_distance relu relu6 rms_norm selu sigmoid silu smooth_l1_loss softmax softmin softplus
-softsign tanh tanhshrink threshold
+pairwise_distance relu relu6 rms_norm selu silu smooth_l1_loss softmax softmin softplus
+softsign tanhshrink threshold
 """,
     "linalg": "norm vector_norm",
 }.items()}

@@ -15,8 +15,8 @@ from flambeau.backends.llvm.object_text import placed
 from flambeau.backends.llvm.replay_text import PLACES, steps_text
 from flambeau.backends.llvm.view_text import view_text
 
-__all__ = ["EXPORTS", "FLOAT", "FUNCTIONS", "INT", "NODE_WORDS", "PLAN_WORDS", "SAME", "SAVED_WORDS",
-           "SEQUENCE", "TENSOR", "call_text"]
+__all__ = ["EXPORTS", "FLOAT", "FUNCTIONS", "INT", "NODE_WORDS", "PLAN_WORDS", "SAME",
+           "SAVED_WORDS", "SEQUENCE", "TENSOR", "call_text"]
 
 EXPORTS = ("quick_call", "quick_call_by_name")
 # Of Python's own, beside those of `object_text`.
@@ -31,10 +31,10 @@ PLAN_WORDS = 11
 # SAME: the object. FLOAT: its bits. INT: its value. SEQUENCE: its class, whether that is list, how
 # many items, which follow.
 TENSOR, SAME, FLOAT, INT, SEQUENCE = range(5)
-# The class; how many edges, and the numbers of the tensors that they lead to, -1 for none; how many
-# values are saved, and where they are described; how many outputs, each described by the number of
-# the result, its shape and dtype as a pair, and whether it is differentiable; whether there are
-# several; whether the result is saved; shape and dtype.
+# The class; how many edges, and the numbers of the tensors that they lead to, -1 for none; how
+# many values are saved, and where they are described; how many outputs, each described by the
+# number of the result, its shape and dtype as a pair, and whether it is differentiable; whether
+# there are several; whether the result is saved; shape and dtype.
 NODE_WORDS = 11
 # How (0: an object, 1: a tensor, 2: a result's array, 3: those of all results from one on), which,
 # and how many.

@@ -83,8 +83,8 @@ _COPY = """
   %value = load {type}, ptr %a0
   store {type} %value, ptr %a1"""
 
-# `first`: of each row of `a` its first few items in order, and their numbers. Besides: how many items
-# and the stride between them, how many are wanted and the strides between their values and numbers.
+# `first`: of each row of `a` its first few items in order, and their numbers. Besides: how many
+# items and the stride between them, how many are wanted, the strides between values and numbers.
 # They are put where they belong among those that were found, from behind.
 _FIRST = """
   %items = load i64, ptr %besides
@@ -152,8 +152,8 @@ put:
   store i64 %k, ptr %atpi
   br label %next_item
 end:"""
-# `best`: of each row of `a` its greatest item (`up`) or its least, the first of equal ones, and its number. Besides: how
-# many items, and the stride between them.
+# `best`: of each row of `a` its greatest item (`up`) or its least, the first of equal ones, and its
+# number. Besides: how many items, and the stride between them.
 _BEST = """
   %items = load i64, ptr %besides
   %pstep = getelementptr i64, ptr %besides, i64 1

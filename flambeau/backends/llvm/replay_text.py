@@ -115,8 +115,8 @@ define internal ptr @result(ptr %at) {
   %rank32 = trunc i64 %rank to i32
   %sizes = call ptr @item(ptr %at, i64 2)
   call void @Py_IncRef(ptr %dtype)
-  %array = call ptr @PyArray_NewFromDescr(ptr @ndarray, ptr %dtype, i32 %rank32, ptr %sizes, ptr null,
-                               ptr null, i32 0, ptr null)
+  %array = call ptr @PyArray_NewFromDescr(ptr @ndarray, ptr %dtype, i32 %rank32, ptr %sizes,
+                                          ptr null, ptr null, i32 0, ptr null)
   ret ptr %array
 }
 ; A tuple of new arrays, whose data goes to `places`; null with an error set.
