@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.backends.llvm import call_text as text
+from flambeau.backends.llvm.call_nodes_text import SAVED_WORDS
 from flambeau.backends.replay_plan import Refused, Value, Writer, written
 from flambeau.base.dtypes import dtype
 from flambeau.base.shapes import Size
@@ -251,9 +252,9 @@ class _Call:
             outputs += [at[id(r)], pair, int(like.dtype.kind not in "biu")]
         like = results[0]._a.value._a
         kind = self.node_type(applied)
-        out = not op.multiple and 2 in saved[::text.SAVED_WORDS]
+        out = not op.multiple and 2 in saved[::SAVED_WORDS]
         return [self.keep(kind), len(numbers), self.array(numbers),
-                len(saved) // text.SAVED_WORDS, self.array(saved), len(results),
+                len(saved) // SAVED_WORDS, self.array(saved), len(results),
                 self.array(outputs), int(op.multiple), int(out), self.keep(like.shape),
                 self.keep(like.dtype)]
 

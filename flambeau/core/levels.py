@@ -34,6 +34,7 @@ ndarray = np.ndarray
 SPARSE = 0.125
 # The level of tensors of more dimensions than an array can have.
 MANY_DIMS = 0.0625
+UNREADABLE = "the elements of what stands in for a tensor are not known"
 _marked: dict[np.dtype, np.dtype] = {}
 
 
@@ -205,7 +206,8 @@ def values_of(t: Any) -> Any:
     a = t._a
     if type(a) is ndarray:
         return a
-    _check_readable(a)
+    if not a.readable:
+        raise RuntimeError(UNREADABLE)
     return a.read() if a.level == TRACED else None
 
 
@@ -225,13 +227,9 @@ def tested(t: Any, fails: Callable[[ndarray], Any]) -> Any:
     a = t._a
     if type(a) is ndarray:
         return a
-    _check_readable(a)
-    return MODES.tracer.check_test(t, fails) if a.level == TRACED else None
-
-
-def _check_readable(a: Any) -> None:
     if not a.readable:
-        raise RuntimeError("the elements of what stands in for a tensor are not known")
+        raise RuntimeError(UNREADABLE)
+    return MODES.tracer.check_test(t, fails) if a.level == TRACED else None
 
 
 def rerun(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
