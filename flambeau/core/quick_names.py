@@ -8,9 +8,7 @@ from __future__ import annotations
 
 __all__ = ["QUICK_NAMES"]
 
-# By the place that shows them.
-QUICK_NAMES: dict[str, frozenset[str]] = {place: frozenset(names.split()) for place, names in {
-    "torch": """
+_PLAIN = """
 abs absolute acos acosh add addcdiv addcmul all amax amin aminmax any asin asinh atan atan2 atanh
 bitwise_and bitwise_or bitwise_xor bmm cat ceil clamp clamp_max clamp_min clip concat concatenate
 cos cosh cumprod cumsum div divide dot embedding eq erf erfc exp exp2 expm1 flip floor
@@ -20,10 +18,11 @@ logical_and logical_not logical_or logical_xor logsumexp lt masked_fill matmul m
 min minimum mm mul multiply mv nan_to_num ne neg negative norm outer pow prod reciprocal relu
 remainder round rsqrt scatter scatter_add selu sigmoid sin sinh softmax sort sqrt square stack std
 sub subtract sum take_along_dim tan tanh topk true_divide trunc var vstack where
-""",
-    "Tensor": """
-masked_fill
-""",
+"""
+# By the place that shows them.
+QUICK_NAMES: dict[str, frozenset[str]] = {place: frozenset(names.split()) for place, names in {
+    "torch": _PLAIN,
+    "Tensor": _PLAIN,
     "nn.functional": """
 adaptive_avg_pool2d binary_cross_entropy_with_logits celu cosine_similarity cross_entropy elu
 embedding gelu glu group_norm hardsigmoid hardswish hardtanh huber_loss kl_div l1_loss layer_norm
