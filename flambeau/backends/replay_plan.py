@@ -44,6 +44,12 @@ class Writer:
             raise Refused
         return Value(self, Memory(a.dtype, a.size, True), a.shape)
 
+    def constant(self, a: ndarray) -> Value:
+        """What stands for a dense array that lives as long as the plan."""
+        found = self.given(a)
+        found.memory.offset = a.ctypes.data
+        return found
+
     def value(self, shape: tuple[int, ...], dtype: np.dtype) -> Value:
         return Value(self, Memory(dtype, math.prod(shape)), shape)
 
@@ -421,7 +427,7 @@ def _place_between(steps: list[Step]) -> None:
     limit = end + SCRATCH_BYTES
     for at, step in enumerate(steps):
         between = {id(m): m for m, *_ in step.operands
-                   if isinstance(m, Memory) and m.place == text.ADDRESS}
+                   if isinstance(m, Memory) and m.place == text.ADDRESS and not m.given}
         for memory in between.values():
             spare = free.get(_lines(memory))
             if not memory.offset and spare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,6 +236,10 @@ class _Default:
     real = float32
 
 
+# Called when the default dtype is set.
+ON_DEFAULT: list[Callable[[], None]] = []
+
+
 def get_default_dtype() -> dtype:
     """The dtype of floating tensors made from Python numbers."""
     return _Default.real
@@ -249,6 +254,8 @@ def set_default_dtype(d: dtype) -> None:
     if not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     _Default.real = d
+    for tell in ON_DEFAULT:
+        tell()
 
 
 def default_for(category: int) -> dtype:

@@ -33,6 +33,8 @@ ndarray = np.ndarray
 # The level of stand-ins: below what is traced, for they are never met by any transform.
 NOTED = 0.1875
 _SIMPLE: tuple[type, ...] = (type(None), bool, int, float, str, dtype, np.dtype)
+# What a function makes of numbers is kept, up to so many.
+MOST_COPIED = 1 << 10
 _ANY, _RECORDING, _SILENT = range(3)
 
 
@@ -86,16 +88,22 @@ def _note(op: Op, inputs: Sequence[Any], params: dict[str, Any], level: float) -
 RULES[_Noted] = _note
 
 
-def plan_of(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> CallPlan | None:
-    """The plan of ``function(*args, **kwargs)``, for arguments such as these; None for none."""
+def plan_of(function: Callable, args: Sequence[Any], kwargs: dict[str, Any],
+            by_name: bool) -> CallPlan | None:
+    """The plan of ``function(*args, **kwargs)``, for arguments such as these; None for none.
+
+    Quick calls get ``kwargs`` as such where ``by_name``, else their values after ``args``.
+    """
     call = _Call()
     try:
         given = [call.argument(x) for x in args]
-        named = {name: call.named(name, x) for name, x in kwargs.items()}
+        named = {name: call.named(name, x) if by_name else call.argument(x)
+                 for name, x in kwargs.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = function(*given, **named)
-        return call.plan(found, len(args), len(kwargs))
+        names = len(kwargs) if by_name else 0
+        return call.plan(found, len(args) + len(kwargs) - names, names)
     except Exception:
         # what the function does with a stand-in is open: it then has no plan
         return None
@@ -141,7 +149,7 @@ class _Call:
             self.described += [text.FLOAT, int(np.array(x).view(np.int64))]
         elif kind is int and abs(x) < 1 << 62:
             self.described += [text.INT, x]
-        elif kind in _SIMPLE:
+        elif kind in _SIMPLE or isinstance(x, type):
             self.described += [text.SAME, self.keep(x)]
         else:
             raise Refused
@@ -171,7 +179,7 @@ class _Call:
 
     def plan(self, found: Any, by_place: int, by_name: int) -> CallPlan:
         if not self.log:
-            raise Refused
+            self.made(found)
         for applied in self.log:
             self.compute(applied)
         returned = [found] if isinstance(found, Tensor) else list(found)
@@ -180,7 +188,7 @@ class _Call:
         if recorded:
             results = [r for applied in self.log for r in applied.results]
         at = {id(r): k for k, r in enumerate(results)}
-        if not all([r._a.value._a.flags.c_contiguous for r in results]):
+        if not all([lower(r, NOTED)._a.flags.c_contiguous for r in results]):
             raise Refused
         steps = written(self.writer.steps, [self.values[id(t)] for t in self.given],
                         [self.values[id(r)] for r in results], False)
@@ -195,6 +203,16 @@ class _Call:
                  len(recorded), self.array(nodes), kind, len(returned),
                  self.array([at[id(r)] for r in returned])]
         return CallPlan(np.array(words, np.int64), self.kept)
+
+    def made(self, found: Any) -> None:
+        """Take what a function makes of numbers alone, to copy it."""
+        if type(found) is not Tensor or _is_noted(found) or found._node is not None:
+            raise Refused
+        a = found._a
+        if a.size > MOST_COPIED or not a.flags.c_contiguous:
+            raise Refused
+        self.keep(a)
+        self.values[id(found)] = self.writer.constant(a).copy()
 
     def compute(self, applied: _Applied) -> None:
         op = applied.op

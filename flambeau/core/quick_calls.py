@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.llvm.call_text import EXPORTS, FUNCTIONS, call_text
+from flambeau.base import dtypes
 from flambeau.core import dispatch
 from flambeau.core.face import FACES, ON_SHOW
 from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES, PAUSED
@@ -31,6 +32,7 @@ EVERY, OFTEN = 8, 4
 MAX_PLANS = 16
 # After so many calls without a plan it is asked whether plans are of use.
 REVIEW = 1 << 12
+_VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _quick: list[_Quick] = []
 
 
@@ -53,6 +55,7 @@ class _Quick:
         self.counts: dict[Any, int] = {}
         self.misses = 0
         self.entries = entries
+        self.variadic = bool(self.code.co_flags & _VARIADIC)
         self.new = _asking(self.code, entries, self.state, self)
         function.__code__ = self.new
 
@@ -74,11 +77,14 @@ class _Quick:
         # a later layer's, and few programs need it
         from flambeau.core.call_plan import plan_of
 
-        plan = plan_of(self.original, args, kwargs)
+        plan = plan_of(self.original, args, kwargs, self.variadic)
         if plan is None:
             return
         trial = [(plan.words,)]
-        found = self.entries[EXPORTS[1]](trial, args, kwargs)
+        if self.variadic:
+            found = self.entries[EXPORTS[1]](trial, args, kwargs)
+        else:
+            found = self.entries[EXPORTS[0]](trial, *args, *kwargs.values())
         if found is None or not _alike(found, self.original(*args, **kwargs)):
             return
         plan.words[4] = 0
@@ -161,7 +167,7 @@ def _alike_edges(found: Any, expected: Any) -> bool:
 def _asking(code: CodeType, entries: dict[str, Callable], state: list, quick: _Quick) -> CodeType:
     """Code of the same parameters as ``code`` that asks for a quick call first."""
     count = code.co_argcount + code.co_kwonlyargcount
-    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    variadic = code.co_flags & _VARIADIC
     names = code.co_varnames[:count + bool(code.co_flags & inspect.CO_VARARGS)
                              + bool(code.co_flags & inspect.CO_VARKEYWORDS)]
     template = _template(names, code.co_argcount, code.co_kwonlyargcount, bool(variadic),
@@ -228,6 +234,14 @@ def quicken_all() -> None:
         for name, function in list(shown.items()):
             _quicken_named(function, name, place)
     ON_SHOW.append(_quicken_named)
+    dtypes.ON_DEFAULT.append(_forget)
+
+
+def _forget() -> None:
+    """Forget all plans: what functions make of numbers alone is another now."""
+    for quick in _quick:
+        quick.state[0] = ()
+        quick.counts.clear()
 
 
 def _quicken_named(function: Any, name: str, place: str) -> None:

@@ -1,7 +1,7 @@
 """Which functions of tensors are called quickly where a program calls them often.
 
-Those whose results depend on the elements of tensors through operators alone: that look at no
-element, draw no random numbers, and change nothing.
+Those whose results depend on the elements of tensors through operators alone, and on the default
+dtype: that look at no element, draw no random numbers, and change nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ min minimum mm mul multiply mv nan_to_num ne neg negative norm outer pow prod re
 remainder round rsqrt scatter scatter_add selu sigmoid sin sinh softmax sort sqrt square stack std
 sub subtract sum take_along_dim tan tanh topk true_divide trunc var vstack where
 """
+_MAKING = """
+arange eye full full_like linspace ones ones_like tril_indices triu_indices zeros zeros_like
+"""
 # By the place that shows them.
 QUICK_NAMES: dict[str, frozenset[str]] = {place: frozenset(names.split()) for place, names in {
-    "torch": _PLAIN,
-    "Tensor": _PLAIN,
+    "torch": f"{_PLAIN} {_MAKING}",
+    "Tensor": f"{_PLAIN} new_full new_ones new_zeros",
     "nn.functional": """
 adaptive_avg_pool2d binary_cross_entropy_with_logits celu cosine_similarity cross_entropy elu
 embedding gelu glu group_norm hardsigmoid hardswish hardtanh huber_loss kl_div l1_loss layer_norm

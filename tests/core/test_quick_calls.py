@@ -13,6 +13,7 @@ import pytest
 import flambeau as torch
 import flambeau.nn.functional as F
 from flambeau.backends import large
+from flambeau.base import dtypes
 from flambeau.core import quick_calls
 from flambeau.core.dispatch import Output
 from flambeau.core.face import FACES
@@ -34,6 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
         found = quick_calls.quicken(function)
         if found is None:
             pytest.skip("this interpreter's objects are not known")
+        monkeypatch.setattr(dtypes, "ON_DEFAULT", [quick_calls._forget])
         made.append(found)
         return found
 
@@ -188,6 +190,43 @@ def test_nothing_is_recorded_without_gradients(quick: Any, name: str) -> None:
         for _ in range(3):
             assert_alike(call(function, *given), call(known.original, *given))
     assert known.uses() == 2
+
+
+MADE: dict[str, tuple[Any, Callable]] = {
+    "zeros": (torch.zeros, lambda f: f(3, 4)), "ones": (torch.ones, lambda f: f((2,), dtype=bool)),
+    "full": (torch.full, lambda f: f((2, 3), 1.5)), "arange": (torch.arange, lambda f: f(5)),
+    "linspace": (torch.linspace, lambda f: f(0, 1, 7)), "eye": (torch.eye, lambda f: f(3)),
+    "zeros_like": (torch.zeros_like, lambda f: f(torch.ones(3))),
+    "full_like": (torch.full_like, lambda f: f(torch.ones(3), 2)),
+    "new_zeros": (torch.Tensor.new_zeros, lambda f: f(torch.ones(3), 2, 2)),
+    "tril_indices": (torch.tril_indices, lambda f: f(3, 3))}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_of_numbers_is_new_each_time(quick: Any, name: str) -> None:
+    function, call = MADE[name]
+    known = quick(function)
+    for _ in range(4):
+        found = call(function)
+        assert_alike(found, call(known.original))
+        found.logical_not_()
+    assert known.uses() == 3
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert_alike(call(function), call(known.original))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_alike(call(function), call(known.original))
+
+
+def test_leaves_are_made_as_ever(quick: Any) -> None:
+    quick(torch.zeros)
+    for _ in range(3):
+        assert torch.zeros(3, requires_grad=True).requires_grad
+        with pytest.raises(RuntimeError):
+            torch.zeros(3, dtype=torch.int64, requires_grad=True)
+        with torch.inference_mode():
+            assert torch.zeros(3).is_inference()
 
 
 def test_other_arguments_are_told_apart(quick: Any) -> None:
