@@ -80,6 +80,21 @@ def max_values_nd(
     return values.reshape(work.shape)
 
 
+def adaptive_max_pool_nd(x: np.ndarray, size: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum of each of ``size`` parts of the last axes, and its flat index (int64).
+
+    >>> adaptive_max_pool_nd(np.array([1.0, 2.0, 5.0, 4.0]), (2,))
+    (array([2., 5.]), array([1, 2]))
+    """
+    sizes = x.shape[x.ndim - len(size):]
+    if 0 in size or 0 in sizes or any([n % out for n, out in zip(sizes, size, strict=True)]):
+        return plain.adaptive_max_pool_nd(x, size)
+    # parts of one length are windows side by side
+    window = tuple([n // out for n, out in zip(sizes, size, strict=True)])
+    ones, zeros = (1,) * len(size), (0,) * len(size)
+    return max_pool_nd(x, window, window, zeros, ones)
+
+
 class _MaxWork(NamedTuple):
     """What the kernels of maxima take, and the shape of the results."""
 

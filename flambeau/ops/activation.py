@@ -263,14 +263,19 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 in_place(leaky_relu, "leaky_relu_", FUNCTIONAL)
 
 
-def _prelu_slope(g: Tensor, input: Tensor) -> Tensor:
-    return where(input > 0, 0.0, g * input)
-
-
+PRELU_SLOPE = composite(
+    "prelu_slope", lambda g, input, weight: where(input > 0, g, g * weight),
+    fused.forward(lambda on, g, input, weight: on.where(input > 0, g, g * weight)),
+    inputs=("grad", "input", "weight"))
+PRELU_WEIGHT_SLOPE = composite(
+    "prelu_weight_slope", lambda g, input: where(input > 0, 0.0, g * input),
+    fused.forward(lambda on, g, input: on.where(input > 0, 0.0, g * input)),
+    inputs=("grad", "input"))
 PRELU = pointwise(
     "prelu",
-    lambda x, w: np.where(x > 0, x, x * w),
-    (lambda g, input, weight: _tied(where(input > 0, g, g * weight), input), _prelu_slope),
+    fused.forward(lambda on, x, w: on.where(x > 0, x, x * w)),
+    (lambda g, input, weight: _tied(apply(PRELU_SLOPE, (g, input, weight)), input),
+     lambda g, input: apply(PRELU_WEIGHT_SLOPE, (g, input))),
     inputs=("input", "weight"),
     node="PreluKernel",
     places=None,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import pool_kernels
 from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as arrays
 from flambeau.base.dtypes import FROM_NUMPY
@@ -59,7 +60,7 @@ def _adaptive_op(n: int) -> Op:
 
 
 def _adaptive_max(x: np.ndarray, size: tuple) -> tuple:
-    values, indices = arrays.adaptive_max_pool_nd(x, size)
+    values, indices = pool_kernels.adaptive_max_pool_nd(x, size)
     return channels_last(values, x), channels_last(indices, x)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import products
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply
@@ -17,6 +18,7 @@ from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor
 from flambeau.ops.arithmetic import conj_of
 from flambeau.ops.deviation import vector_norm
+from flambeau.ops.where import where
 
 ndarray = np.ndarray
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -273,11 +275,36 @@ def _rowwise(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
-def _cdist_forward(a: ndarray, b: ndarray, p: float, by_product: bool) -> ndarray:
-    if p == 2.0 and by_product:
-        square = (np.square(a).sum(-1)[..., None] + np.square(b).sum(-1)[..., None, :]
-                  - 2 * np.matmul(a, np.swapaxes(b, -1, -2)))
-        return np.sqrt(np.maximum(square, 0))
+def _euclidean_forward(a: ndarray, b: ndarray) -> ndarray:
+    square = products.matmul(a, np.swapaxes(b, -1, -2))
+    square *= -2
+    square += np.square(a).sum(-1)[..., None]
+    square += np.square(b).sum(-1)[..., None, :]
+    return np.sqrt(np.maximum(square, 0, out=square), out=square)
+
+
+def _ratio(g: Tensor, out: Tensor) -> Tensor:
+    """The gradient over the distance; 0 where that is 0."""
+    return g / where(out == 0, float("inf"), out)
+
+
+def _euclidean_left(g: Tensor, x1: Tensor, x2: Tensor, out: Tensor) -> Tensor:
+    ratio = _ratio(g, out)
+    return x1 * ratio.sum(-1, keepdim=True) - ratio @ x2
+
+
+def _euclidean_right(g: Tensor, x1: Tensor, x2: Tensor, out: Tensor) -> Tensor:
+    ratio = _ratio(g, out).transpose(-1, -2)
+    return x2 * ratio.sum(-1, keepdim=True) - ratio @ x1
+
+
+# Distances from products of the rows: x1 and x2 have the same batch dimensions.
+EUCLIDEAN = composite("euclidean_dist", lambda x1, x2: _rowwise(x1, x2, 2.0), _euclidean_forward,
+                      inputs=("x1", "x2"), grads=(_euclidean_left, _euclidean_right),
+                      node="EuclideanDist")
+
+
+def _cdist_forward(a: ndarray, b: ndarray, p: float) -> ndarray:
     d = np.abs(a[..., :, None, :] - b[..., None, :, :])
     if p == 0:
         return (d != 0).sum(-1).astype(a.dtype)
@@ -290,12 +317,7 @@ def _cdist_forward(a: ndarray, b: ndarray, p: float, by_product: bool) -> ndarra
     return (d ** p).sum(-1) ** (1 / p)
 
 
-def _cdist_compose(x1: Tensor, x2: Tensor, p: float, by_product: bool) -> Tensor:
-    return _rowwise(x1, x2, p)
-
-
-CDIST = composite("cdist", _cdist_compose, _cdist_forward, inputs=("x1", "x2"),
-                  params=("p", "by_product"))
+CDIST = composite("cdist", _rowwise, _cdist_forward, inputs=("x1", "x2"), params=("p",))
 
 
 @public("torch")
@@ -315,11 +337,14 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0,
                            f"{a.shape[-1]} X2: {b.shape[-1]}")
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    broadcast(a.shape[:-2], b.shape[:-2])
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
     by_product = compute_mode == "use_mm_for_euclid_dist" or (
         compute_mode != "donot_use_mm_for_euclid_dist"
         and (a.shape[-2] > 25 or b.shape[-2] > 25))
-    return apply(CDIST, (x1, x2), {"p": float(p), "by_product": by_product})
+    if p != 2 or not by_product or x1.dtype is not x2.dtype or not (a.size and b.size):
+        return apply(CDIST, (x1, x2), {"p": float(p)})
+    x1, x2 = x1.expand(*batch, *a.shape[-2:]), x2.expand(*batch, *b.shape[-2:])
+    return apply(EUCLIDEAN, (x1, x2)).view(*batch, a.shape[-2], b.shape[-2])
 
 
 @public("nn.functional", "torch")

@@ -57,10 +57,10 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     rank = max(a.ndim for a in arrays)
     if rank > 1:
         arrays = tuple([a for a in arrays if a.shape != (0,)])
-    return _joined(arrays, dim)
+    return joined(arrays, dim)
 
 
-def _joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
+def joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
     """``numpy.concatenate``; large results of one dtype in memory that is used again."""
     first = arrays[0] if arrays else None
     if first is None or len(arrays) * first.nbytes < memory.THRESHOLD or not (
@@ -91,7 +91,7 @@ def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     shape = arrays[0].shape
     if dim or not shape:
         return in_format_of(np.stack(arrays, axis=dim), arrays[0])
-    return _joined(arrays, 0).reshape(len(arrays), *shape)
+    return joined(arrays, 0).reshape(len(arrays), *shape)
 
 
 STACK: Op = opaque("stack", _stack_forward, inputs=("tensors",),
@@ -167,7 +167,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     arrays = _plain(tensors)
     if arrays is not None and type(dim) is int:
         try:
-            r = _joined(arrays, dim)
+            r = joined(arrays, dim)
         except ValueError:  # which says it in PyTorch's words below
             pass
         else:

@@ -266,8 +266,20 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 # Cross entropy of probabilities
 
 
-@replayed
+def _bce_loss(on: Any, x: Any, t: Any) -> Any:
+    return (t - 1) * on.maximum(on.log1p(-x), -100.0) - t * on.maximum(on.log(x), -100.0)
+
+
 def _bce_value(x: ndarray, t: ndarray, w: ndarray | None, reduction: str) -> Any:
+    if x.size >= LARGE and w is None:
+        found = _large_loss(_bce_loss, x, t, reduction, {})
+        if found is not None:
+            return found
+    return _small_bce(x, t, w, reduction=reduction)
+
+
+@replayed
+def _small_bce(x: ndarray, t: ndarray, w: ndarray | None, reduction: str) -> Any:
     loss = (t - 1) * np.maximum(np.log1p(-x), -100) - t * np.maximum(np.log(x), -100)
     return reduced_array(loss if w is None else loss * w, reduction)
 
@@ -283,10 +295,28 @@ def _share(g: Tensor, weight: Tensor | None, count: int, reduction: str) -> Tens
     return g * (1 / max(count, 1)) if reduction == "mean" else g
 
 
+def _bce_slope(input: Tensor, target: Tensor, share: Tensor) -> Tensor:
+    return share * ((input - target) / ((1 - input) * input).clamp(min=1e-12))
+
+
+BCE_SLOPE = composite(
+    "binary_cross_entropy_slope", _bce_slope,
+    fused.forward(lambda on, input, target, share: share * (
+        (input - target) / on.clip((1 - input) * input, 1e-12, None))),
+    inputs=("input", "target", "share"))
+
+
+def _one_slope(op: Op, compose: Callable, input: Tensor, target: Tensor, share: Tensor) -> Tensor:
+    """A slope by one operator; half types are rounded at each step, as PyTorch's are."""
+    if input.dtype in (dtypes.float32, dtypes.float64):
+        return apply(op, (input, target, share))
+    return compose(input, target, share)
+
+
 def _bce_input_grad(g: Tensor, input: Tensor, target: Tensor, weight: Tensor | None,
                     reduction: str) -> Tensor:
-    slope = (input - target) / ((1 - input) * input).clamp(min=1e-12)
-    return _share(g, weight, input._a.size, reduction) * slope
+    share = _share(g, weight, input._a.size, reduction)
+    return _one_slope(BCE_SLOPE, _bce_slope, input, target, share)
 
 
 def _bce_target_grad(g: Tensor, input: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -331,8 +361,21 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     return apply(BCE, (input, target, weight), {"reduction": reduction})
 
 
-@replayed
+def _logits_loss(on: Any, x: Any, t: Any) -> Any:
+    return (1 - t) * x + (on.log1p(on.exp(-on.abs(x))) + on.maximum(-x, 0.0))
+
+
 def _logits_value(x: ndarray, t: ndarray, w: ndarray | None, p: ndarray | None,
+                  reduction: str) -> Any:
+    if x.size >= LARGE and w is None and p is None:
+        found = _large_loss(_logits_loss, x, t, reduction, {})
+        if found is not None:
+            return found
+    return _small_logits(x, t, w, p, reduction=reduction)
+
+
+@replayed
+def _small_logits(x: ndarray, t: ndarray, w: ndarray | None, p: ndarray | None,
                   reduction: str) -> Any:
     soft = np.log1p(np.exp(-abs(x))) + np.maximum(-x, 0)
     loss = (1 - t) * x + (soft if p is None else ((p - 1) * t + 1) * soft)
@@ -346,11 +389,21 @@ def _logits_compose(x: Tensor, t: Tensor, w: Tensor | None, p: Tensor | None,
     return reduced(loss if w is None else loss * w, reduction)
 
 
+def _logits_slope(input: Tensor, target: Tensor, share: Tensor) -> Tensor:
+    return (input.sigmoid() - target) * share
+
+
+LOGITS_SLOPE = composite(
+    "binary_cross_entropy_with_logits_slope", _logits_slope,
+    fused.forward(lambda on, input, target, share: (on.sigmoid(input) - target) * share),
+    inputs=("input", "target", "share"))
+
+
 def _logits_input_grad(g: Tensor, input: Tensor, target: Tensor, weight: Tensor | None,
                        pos_weight: Tensor | None, reduction: str) -> Tensor:
     share = _share(g, weight, input._a.size, reduction)
     if pos_weight is None:
-        return (input.sigmoid() - target) * share
+        return _one_slope(LOGITS_SLOPE, _logits_slope, input, target, share)
     t = pos_weight * target
     return ((t + 1 - target) * input.sigmoid() - t) * share
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import fused
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -23,7 +24,7 @@ from flambeau.ops.activation import (
     require_tensor,
     run,
 )
-from flambeau.ops.join import cat
+from flambeau.ops.join import cat, joined
 
 __all__ = ["glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "relu6", "rrelu",
            "softshrink"]
@@ -144,9 +145,18 @@ def _glu_compose(input: Tensor, dim: int) -> Tensor:
     return a * b.sigmoid()
 
 
+_gated = fused.forward(lambda on, a, b: a / (1 + on.exp(-b)))
+_gate_slope = fused.forward(lambda on, g, b: g / (1 + on.exp(-b)))
+
+
+@fused.forward
+def _signal_slope(on: Any, g: Any, a: Any, b: Any) -> Any:
+    s = 1 / (1 + on.exp(-b))
+    return g * (a * (s * (1 - s)))
+
+
 def _glu_forward(x: ndarray, dim: int) -> ndarray:
-    a, b = _halves(x, dim)
-    return a / (1 + np.exp(-b))
+    return _gated(*_halves(x, dim))
 
 
 def _glu_backward_compose(grad: Tensor, input: Tensor, dim: int) -> Tensor:
@@ -157,8 +167,7 @@ def _glu_backward_compose(grad: Tensor, input: Tensor, dim: int) -> Tensor:
 
 def _glu_backward_forward(g: ndarray, x: ndarray, dim: int) -> ndarray:
     a, b = _halves(x, dim)
-    s = 1 / (1 + np.exp(-b))
-    return np.concatenate((g * s, g * (a * (s * (1 - s)))), axis=dim)
+    return joined((_gate_slope(g, b), _signal_slope(g, a, b)), dim)
 
 
 GLU_BACKWARD = composite("glu_backward", _glu_backward_compose, _glu_backward_forward,

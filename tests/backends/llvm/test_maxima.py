@@ -100,3 +100,12 @@ def test_gradients_of_means(case, averages, dtype):
     found = pool_kernels.avg_pool_nd_transpose(g, size, kernel, stride, padding, *averages)
     want = mean_pool.avg_pool_nd_transpose(g.astype("f8"), size, kernel, stride, padding, *averages)
     np.testing.assert_allclose(found, want, **allowed)
+
+
+@pytest.mark.parametrize("size", [(2,), (3, 4), (5, 4), (1, 1), (2, 3, 1)])
+def test_maxima_of_parts(size):
+    x = np.random.default_rng(5).integers(-3, 3, (2, *[12, 8, 9][:len(size)])).astype("f4")
+    x[0, 3] = np.nan
+    found, want = pool_kernels.adaptive_max_pool_nd(x, size), plain.adaptive_max_pool_nd(x, size)
+    for a, b in zip(found, want):
+        np.testing.assert_array_equal(a, b)
