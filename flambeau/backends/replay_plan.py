@@ -24,6 +24,7 @@ _LINE = 64
 _KINDS = "fd"
 # bool, and int64 by the names that it has on one system or another
 _ROWS = {"f": "f", "d": "d", np.dtype(np.int64).char: "l"}
+_LETTERS = {**_ROWS, "?": "t"}
 _GIVEN = f"{_KINDS}?{np.dtype(np.int64).char}"
 _NUMBERS: tuple[type, ...] = (bool, int, float)
 # Where a ufunc has its loops, what they are given besides, their number, and its name.
@@ -95,11 +96,12 @@ class Writer:
     def cast(self, a: Value, dtype: np.dtype, copy: bool) -> Value:
         if a.dtype == dtype and not copy:
             return a
-        name = {"fd": "widen", "df": "narrow"}.get(a.dtype.char + dtype.char)
-        if name is None and a.dtype != dtype:
-            raise Refused
-        if name is None:
+        if a.dtype == dtype:
             return self.dense(a)
+        chars = "".join([_LETTERS.get(d.char, "-") for d in (a.dtype, dtype)])
+        name = {"fd": "widen", "df": "narrow"}.get(chars, f"cast_{chars}")
+        if name not in LOOPS:
+            raise Refused
         return self.store(loops()[name], 0, [a], a.shape, dtype, None)
 
     def dense(self, a: Value) -> Value:
@@ -245,7 +247,9 @@ class Writer:
 
     def reduction(self, ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None,
                   out: Any = None, keepdims: bool = False) -> Value:
-        if dtype is not None or out is not None or not isinstance(a, Value) or not a.size or (
+        if isinstance(a, Value) and dtype is not None:
+            a = self.cast(a, np.dtype(dtype), False)
+        if out is not None or not isinstance(a, Value) or not a.size or (
                 not a.flags.c_contiguous and ufunc not in (np.maximum, np.minimum)):
             raise Refused
         axes = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)

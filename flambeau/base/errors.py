@@ -6,6 +6,7 @@ import ast
 import linecache
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from itertools import islice
@@ -15,11 +16,20 @@ from typing import Any
 from flambeau.base import naming
 from flambeau.base.messages import text
 
-__all__ = ["call_site", "is_own", "name_in", "name_of", "place_in", "told", "user_frame",
+__all__ = ["NOTING", "call_site", "is_own", "name_in", "name_of", "place_in", "told", "user_frame",
            "warn_user"]
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_NAME = 40
+
+
+class _Noting(threading.local):
+    """Whether this thread calls a function only to note what it does."""
+
+    on = False
+
+
+NOTING = _Noting()
 
 
 def told(
@@ -64,6 +74,8 @@ def user_frame() -> FrameType | None:
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn, at the line of the program that called flambeau."""
+    if NOTING.on:
+        raise RuntimeError("a function that warns must run every time")
     target, frame, level = user_frame(), sys._getframe(1), 1
     while frame is not target and frame.f_back is not None:
         frame, level = frame.f_back, level + 1

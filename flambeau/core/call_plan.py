@@ -7,7 +7,6 @@ elements of tensors through operators alone, and those are made of loops.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,14 +15,16 @@ import numpy as np
 from flambeau.backends.llvm import call_text as text
 from flambeau.backends.llvm.call_nodes_text import SAVED_WORDS
 from flambeau.backends.replay_plan import Refused, Value, Writer, written
+from flambeau.base.device import device, layout, memory_format
 from flambeau.base.dtypes import dtype
+from flambeau.base.errors import NOTING
 from flambeau.base.shapes import Size
 from flambeau.core.call_steps import STEPS
 from flambeau.core.levels import RULES, Handle, lower, rerun, standing
 from flambeau.core.modes import MODES
 from flambeau.core.node import Output
 from flambeau.core.op import INPUT, OUT, PARAM, SHAPE, Op
-from flambeau.core.pointwise import computing_dtypes
+from flambeau.core.pointwise import LARGE, computing_dtypes
 from flambeau.core.promote import number_array, result_type
 from flambeau.core.tensor import Tensor, wrap
 
@@ -32,7 +33,8 @@ __all__ = ["CallPlan", "plan_of"]
 ndarray = np.ndarray
 # The level of stand-ins: below what is traced, for they are never met by any transform.
 NOTED = 0.1875
-_SIMPLE: tuple[type, ...] = (type(None), bool, int, float, str, dtype, np.dtype)
+_SIMPLE: tuple[type, ...] = (type(None), bool, int, float, str, dtype, np.dtype, device, layout,
+                             memory_format)
 # What a function makes of numbers is kept, up to so many.
 MOST_COPIED = 1 << 10
 _ANY, _RECORDING, _SILENT = range(3)
@@ -99,14 +101,15 @@ def plan_of(function: Callable, args: Sequence[Any], kwargs: dict[str, Any],
         given = [call.argument(x) for x in args]
         named = {name: call.named(name, x) if by_name else call.argument(x)
                  for name, x in kwargs.items()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            found = function(*given, **named)
+        NOTING.on = True
+        found = function(*given, **named)
         names = len(kwargs) if by_name else 0
         return call.plan(found, len(args) + len(kwargs) - names, names)
     except Exception:
         # what the function does with a stand-in is open: it then has no plan
         return None
+    finally:
+        NOTING.on = False
 
 
 class _Call:
@@ -158,7 +161,7 @@ class _Call:
     def tensor(self, t: Tensor) -> Tensor:
         a = t._a
         value = self.writer.given(a)
-        if not a.flags.c_contiguous or not a.flags.aligned:
+        if not a.flags.c_contiguous or not a.flags.aligned or a.size >= LARGE:
             raise Refused
         sizes = self.array(a.shape)
         kind = type(t)
@@ -178,16 +181,19 @@ class _Call:
     # What is computed, and recorded
 
     def plan(self, found: Any, by_place: int, by_name: int) -> CallPlan:
-        if not self.log:
+        places = [at for at, t in enumerate(self.given) if t is found]
+        if not self.log and not places:
             self.made(found)
         for applied in self.log:
             self.compute(applied)
         returned = [found] if isinstance(found, Tensor) else list(found)
         recorded = [applied for applied in self.log if applied.recorded]
-        results = list(returned)
+        results = [] if places else list(returned)
         if recorded:
             results = [r for applied in self.log for r in applied.results]
         at = {id(r): k for k, r in enumerate(results)}
+        # what is given comes before the results
+        at.update({id(found): place - len(self.given) for place in places})
         if not all([lower(r, NOTED)._a.flags.c_contiguous for r in results]):
             raise Refused
         steps = written(self.writer.steps, [self.values[id(t)] for t in self.given],
@@ -230,10 +236,9 @@ class _Call:
         for value, r in zip(values, applied.results):
             like = r._a.value._a
             if not isinstance(value, Value) or value.shape != like.shape or (
-                    value.dtype != like.dtype):
+                    value.dtype != like.dtype or like.size >= LARGE):
                 raise Refused
             self.values[id(r)] = value
-            self.keep(r)
 
     def operands(self, inputs: Sequence[Any], op: Op) -> list[Any]:
         """The operands of a pointwise operator, numbers as arrays."""

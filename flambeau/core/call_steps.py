@@ -119,5 +119,6 @@ STEPS: dict[str, Callable] = {
     "index_add": _index_add, "index_copy": _index_copy, "index_select": _index_select,
     "max_dim": _extreme("up"), "min_dim": _extreme("down"),
     "masked_fill": lambda a, mask, value: a.writer.choice(mask, value, a),
+    "to_dtype": lambda a, dtype: a.astype(dtype.np),
     "scatter": _scatter, "scatter_add": _scatter_add,
     "sort": _sort, "stack": _stack, "topk": _topk, "where": _where}

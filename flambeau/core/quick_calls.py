@@ -62,7 +62,8 @@ class _Quick:
     def missed(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """What the function gives where no plan is for the call."""
         self.misses += 1
-        if self.misses % EVERY or PAUSED or INFERENCE:
+        # what was put in the function's place meanwhile shall not see a call more
+        if self.misses % EVERY or PAUSED or INFERENCE or self.function.__code__ is not self.new:
             return self.original(*args, **kwargs)
         if self.misses >= REVIEW:
             self.review()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -498,11 +497,11 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None,
     if batch_mean:
         return loss.sum() / input.size(0) if input.dim() else loss.sum()
     if reduction == "mean" and size_average is None and reduce is None:
-        warnings.warn(
+        warn_user(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math "
             "definition.'mean' will be changed to behave the same as 'batchmean' in the next "
-            "major release.", stacklevel=2)
+            "major release.")
     return reduced(loss, reduction)
 
 

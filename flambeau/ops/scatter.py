@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from flambeau.backends import axis_kernels
 from flambeau.backends.conversions import copied, dense
 from flambeau.backends.numpy.flat import flat_positions
+from flambeau.base.errors import warn_user
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -286,9 +286,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
                           {"dim": dim, "value": number})
     _check_scatter(input, dim, index, given if is_tensor else None)
     if is_tensor:
-        warnings.warn("The reduce argument of torch.scatter with Tensor src is deprecated and "
-                      "will be removed in a future PyTorch release. Use torch.scatter_reduce "
-                      "instead for more reduction options.", stacklevel=2)
+        warn_user("The reduce argument of torch.scatter with Tensor src is deprecated and will be "
+                  "removed in a future PyTorch release. Use torch.scatter_reduce instead for more "
+                  "reduction options.")
     if not is_tensor:
         given = _value_like(input, index, given)
     if reduce == "add":

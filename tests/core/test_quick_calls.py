@@ -14,7 +14,7 @@ import flambeau as torch
 import flambeau.nn.functional as F
 from flambeau.backends import large
 from flambeau.base import dtypes
-from flambeau.core import quick_calls
+from flambeau.core import call_plan, quick_calls
 from flambeau.core.dispatch import Output
 from flambeau.core.face import FACES
 from flambeau.core.node import Node
@@ -118,6 +118,32 @@ CASES: dict[str, tuple[Any, Callable, tuple]] = {
 }
 
 
+WHOLE = torch.tensor([[0, 3, -1, 7], [2, 2, 0, 5]])
+TRUE = torch.tensor([[True, False, True, True], [False, False, True, False]])
+# Of whole numbers and truths.
+OTHERS: dict[str, tuple[Any, Callable]] = {
+    "float of whole numbers": (torch.Tensor.float, lambda f: f(WHOLE)),
+    "double of truths": (torch.Tensor.double, lambda f: f(TRUE)),
+    "long of truths": (torch.Tensor.long, lambda f: f(TRUE)),
+    "bool of whole numbers": (torch.Tensor.bool, lambda f: f(WHOLE)),
+    "to another dtype": (torch.Tensor.to, lambda f: f(TRUE, torch.float32)),
+    "whole numbers by floats": (torch.mul, lambda f: f(WHOLE, torch.full((4,), 0.3))),
+    "truths by floats": (torch.mul, lambda f: f(torch.full((2, 4), 0.3), TRUE)),
+    "truths counted": (torch.sum, lambda f: f(TRUE)),
+    "truths counted in rows": (torch.sum, lambda f: f(TRUE, 1)),
+    "whole numbers summed": (torch.sum, lambda f: f(WHOLE, 0)),
+    "whole numbers compared": (torch.eq, lambda f: f(WHOLE, 2)),
+    "whole numbers divided": (torch.div, lambda f: f(WHOLE, WHOLE)),
+    "all": (torch.all, lambda f: f(TRUE, 0)), "any": (torch.any, lambda f: f(TRUE)),
+    "not": (torch.logical_not, lambda f: f(TRUE)),
+    "whole numbers sorted": (torch.sort, lambda f: f(WHOLE)),
+    "the greatest": (torch.max, lambda f: f(WHOLE, 1)),
+    "truths gathered": (torch.gather, lambda f: f(TRUE, 1, WHOLE.clamp(0, 3))),
+    "truths joined": (torch.cat, lambda f: f([TRUE, TRUE], 1)),
+    "truths chosen": (torch.where, lambda f: f(TRUE, TRUE, torch.logical_not(TRUE))),
+    "a copy": (torch.clone, lambda f: f(TRUE))}
+
+
 def parts(found: Any) -> list[Any]:
     return [found] if isinstance(found, torch.Tensor) else list(found)
 
@@ -189,6 +215,37 @@ def test_nothing_is_recorded_without_gradients(quick: Any, name: str) -> None:
     with torch.no_grad():
         for _ in range(3):
             assert_alike(call(function, *given), call(known.original, *given))
+    assert known.uses() == 2
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_whole_numbers_and_truths(quick: Any, name: str) -> None:
+    function, call = OTHERS[name]
+    known = quick(function)
+    for _ in range(4):
+        assert_alike(call(function), call(known.original))
+    assert known.uses() == 3
+
+
+def test_what_needs_no_conversion_is_returned_itself(quick: Any) -> None:
+    known = quick(torch.Tensor.to)
+    for t in (torch.ones(3), torch.ones(2, requires_grad=True), torch.ones(2, 3)[0]):
+        for _ in range(3):
+            assert t.to("cpu") is t
+            assert t.to(torch.float32) is t
+    assert known.uses() == 14
+
+
+def test_casts_of_odd_numbers(quick: Any) -> None:
+    known = quick(torch.Tensor.bool)
+    for seed in range(3):
+        x = values((3, 4), torch.float32, seed, odd=True)
+        assert_alike(x.bool(), known.original(x))
+    assert known.uses() == 2
+    known = quick(torch.Tensor.float)
+    for seed in range(3):
+        x = torch.tensor([2**24 + 1, 2**62 + seed, -(2**63), -1 - seed, 0])
+        assert_alike(x.float(), known.original(x))
     assert known.uses() == 2
 
 
@@ -292,6 +349,26 @@ def test_warnings_come_every_time_from_the_program(quick: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         F.mse_loss(torch.ones(3), torch.ones(3))
+
+
+def test_other_threads_may_warn_meanwhile() -> None:
+    """Making a plan changes nothing that all threads share."""
+    filters = list(warnings.filters)
+    seen = []
+
+    def look(x: Any) -> Any:
+        seen.append(list(warnings.filters) == filters)
+        return x * 2
+
+    assert call_plan.plan_of(look, (torch.ones(3),), {}, False) is not None
+    assert seen == [True]
+
+
+def test_large_arrays_have_no_plan() -> None:
+    wide = torch.ones(1 << 15)
+    assert call_plan.plan_of(torch.exp, (wide,), {}, True) is None
+    tall = torch.ones(1 << 8, 1)
+    assert call_plan.plan_of(torch.add, (tall, tall.t().contiguous()), {}, True) is None
 
 
 def test_out_and_spellings_of_names(quick: Any) -> None:

@@ -269,6 +269,22 @@ def _extreme(item: str, way: str) -> tuple[int, str, str]:
     return 3, _BEST.replace("{other_before}", found), _WORDS[item]
 
 
+def _cast(kind: str, how: str, to: str) -> tuple[int, str, str]:
+    """A loop that reads items of a type of LLVM's and writes what `how` makes of %value."""
+    return 2, _CAST.replace("{how}", how).replace("{to}", to), kind
+
+
+# Between dtypes by their characters, where all values are held alike everywhere: numbers from
+# wholes and truths, and whether numbers are not zero.
+_CASTS = {
+    "cast_?f": _cast("i8", "uitofp i8 %value to float", "float"),
+    "cast_?d": _cast("i8", "uitofp i8 %value to double", "double"),
+    "cast_?l": _cast("i8", "zext i8 %value to i64", "i64"),
+    "cast_lf": _cast("i64", "sitofp i64 %value to float", "float"),
+    "cast_ld": _cast("i64", "sitofp i64 %value to double", "double"),
+    "cast_l?": _cast("i64", "icmp ne i64 %value, 0\n  %bit = zext i1 %other to i8", "i8"),
+    "cast_f?": _cast("float", "fcmp une float %value, 0.0\n  %bit = zext i1 %other to i8", "i8"),
+    "cast_d?": _cast("double", "fcmp une double %value, 0.0\n  %bit = zext i1 %other to i8", "i8")}
 # By name: the operands, the text of one turn, the type of an item.
 _KINDS = {"choose4": (4, _CHOOSE, "i32"), "choose8": (4, _CHOOSE, "i64"),
           "choose1": (4, _CHOOSE, "i8"),
@@ -277,6 +293,8 @@ _KINDS = {"choose4": (4, _CHOOSE, "i32"), "choose8": (4, _CHOOSE, "i64"),
           "pick1": (3, _PICK, "i8"), "pick4": (3, _PICK, "i32"), "pick8": (3, _PICK, "i64"),
           "put4": (3, _PUT, "i32"), "put8": (3, _PUT, "i64"),
           "addf": (3, _ADD, "float"), "addd": (3, _ADD, "double"),
+          **{name.replace("?", "t"): (count, turn.replace("store i8 %other", "store i8 %bit"), kind)
+             for name, (count, turn, kind) in _CASTS.items()},
           **{f"first_{way}_{item}": _ordering(item, way) for way in _WAYS for item in _WORDS},
           **{f"best_{way}_{item}": _extreme(item, way) for way in _WAYS for item in _WORDS}}
 LOOPS = (*_KINDS, "product", "total_f", "total_d")
