@@ -303,17 +303,18 @@ def _tile(dtype: np.dtype, rows: int) -> Tile:
     return wide_tile(calls.KINDS[dtype], jit.host().vector_bytes, registers(), rows)
 
 
-# positions of a block, chunks of images, bytes of a result that is kept for every chunk, and rows
-# of the gradient in a part
+# positions of a block, chunks of images, bytes of a result that is kept for every chunk, rows of
+# the gradient in a part, and rows of a group that are made one by one
 BLOCK = 256
 CHUNKS = 8
 CHUNK_BYTES = 1 << 20
 PART_ROWS = 32
+FEW_ROWS = 2
 
 
 @functools.cache
-def _weight_kernel(tile: Tile) -> int:
-    text = conv_weight_text.print_weigh(tile, jit.host().vector_bytes)
+def _weight_kernel(tile: Tile, alone: bool) -> int:
+    text = conv_weight_text.print_weigh(tile, jit.host().vector_bytes, alone)
     return jit.load(text, ("kernel",)).address("kernel")
 
 
@@ -373,9 +374,11 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
         images, chunk, together, groups, parts, part_rows, rows, x[0].size,
         channels * _product(geo.size), g[0].size, rows * positions, positions, lines, length,
         block, weights, plane_items, strips_at, slot, pitch, result_rows], np.int64)
-    calls.launch(_weight_kernel(tile), chunks * groups * parts, 1, result, np.ascontiguousarray(x),
-                 np.ascontiguousarray(g), offsets, starts, plan.planes, work,
-                 memory.empty((slots * slot,), x.dtype), np.zeros(slots, np.int64))
+    kernel = _weight_kernel(tile, rows <= FEW_ROWS)
+    scratch = memory.empty((slots * slot,), x.dtype)
+    calls.launch(kernel, chunks * groups * parts, 1, result, np.ascontiguousarray(x),
+                 np.ascontiguousarray(g), offsets, starts, plan.planes, work, scratch,
+                 np.zeros(slots, np.int64))
     total = result[0] if chunks == 1 else np.add.reduce(result, axis=0)
     return np.ascontiguousarray(total[:, :weights, :rows].swapaxes(1, 2)).reshape(
         groups * rows, channels, *geo.kernel)

@@ -8,10 +8,17 @@ over so that the channels of a position stand side by side.
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.emit import Value
-from flambeau.backends.llvm.loops import Loop
+from flambeau.backends.llvm.emit import LLVM_TYPE, Value
+from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import least_rows, panel_text
-from flambeau.backends.llvm.printer import STORED, load_vector, splat_item, store_vector
+from flambeau.backends.llvm.printer import (
+    STORED,
+    lane_mask,
+    load_vector,
+    splat_item,
+    store_vector,
+)
+from flambeau.backends.llvm.program import ITEM_BYTES
 from flambeau.backends.llvm.tiles import UNROLL, Tile
 
 # a unit makes the weights of `part_rows` rows of one group's gradient from `chunk` images, of which
@@ -71,8 +78,48 @@ def _step(w: Writer, tile: Tile, at: tuple[list[str], str, str], position: str,
     return grown
 
 
-def weigh_text(tile: Tile) -> tuple[str, set[str]]:
-    """The kernel of weight gradients; the result, (chunks, groups, weights, rows), is zeros."""
+def dots_text(name: str, tile: Tile) -> tuple[str, set[str]]:
+    """``name(planes, offsets, starts, lines, length, gradient, c, pitch)``: some weights' sums.
+
+    As `weight_tile_text`, of one row of the gradient as it lies: its positions are in the lanes.
+    """
+    w = Writer(tile.lanes)
+    e, kind = w.e, tile.kind
+    windows = [w.place(kind, "%planes", w.read("%offsets", row)) for row in range(tile.rows)]
+    rest = w.op("urem", "%length", tile.lanes)
+    whole, mask = w.op("sub", "%length", rest), lane_mask(e, rest)
+    lines = Loop(e, 0, "%lines", 1, [e.const(kind, 0.0)] * tile.rows)
+    start = w.read("%starts", lines.index)
+    line = w.place(kind, "%gradient", w.mul(lines.index, "%length"))
+    some = Loop(e, 0, whole, tile.lanes, lines.values)
+    totals = some.close(_dots_step(w, tile, (windows, line, start), some.index, None, some.values))
+    left = Branch(e, w.test("ne", rest, 0))
+    more = _dots_step(w, tile, (windows, line, start), whole, mask, totals)
+    for row, total in enumerate(lines.close(left.close(more, totals))):
+        summed = ln.fold_lanes(e, "sum", total)
+        at = w.place(kind, "%c", w.mul("%pitch", row))
+        stored = LLVM_TYPE[kind]
+        old = e.assign(f"load {stored}, ptr {at}, align {ITEM_BYTES[kind]}")
+        ln.store_item(e, Value(e.assign(f"fadd {stored} {old}, {summed.text}"), kind), at, "0")
+    head = (f"internal void @{name}(ptr %planes, ptr %offsets, ptr %starts, i64 %lines, "
+            "i64 %length, ptr %gradient, ptr %c, i64 %pitch)")
+    return w.function(head), e.declarations
+
+
+def _dots_step(w: Writer, tile: Tile, at: tuple[list[str], str, str], position: str,
+               mask: str | None, totals: list[Value]) -> list[Value]:
+    e, kind, (windows, line, start) = w.e, tile.kind, at
+    slope = load_vector(e, kind, line, position, mask)
+    here = w.add(start, position)
+    return [e.fma(load_vector(e, kind, window, here, mask), slope, total)
+            for window, total in zip(windows, totals, strict=True)]
+
+
+def weigh_text(tile: Tile, alone: bool) -> tuple[str, set[str]]:
+    """The kernel of weight gradients; the result, (chunks, groups, weights, rows), is zeros.
+
+    Where groups have few rows these stand `alone`.
+    """
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
     c = {}
@@ -99,7 +146,8 @@ def weigh_text(tile: Tile) -> tuple[str, set[str]]:
     last = ln.least(e, w.add(image, work["chunk"]), work["images"])
     some = Loop(e, image, last, work["together"])
     here = ln.least(e, work["together"], w.op("sub", last, some.index))
-    _print_images(w, tile, c, work, places, (some.index, here, rows))
+    print_images = _print_images_alone if alone else _print_images
+    print_images(w, tile, c, work, places, (some.index, here, rows))
     some.close()
     e.line(f"call void @release(ptr {c['flags']}, i64 {slot})")
     units.close()
@@ -148,9 +196,37 @@ def _print_images(
         loop.close()
 
 
-def print_weigh(tile: Tile, vector_bytes: int) -> str:
+def _print_images_alone(
+    w: Writer,
+    tile: Tile,
+    c: dict[str, str],
+    work: dict[str, str],
+    places: dict[str, str],
+    at: tuple[str, str, str],
+) -> None:
+    """A few images, one after another: their planes, then every row of the gradient."""
+    e, kind, (image, count, rows) = w.e, tile.kind, at
+    each = Loop(e, 0, count)
+    number = w.add(image, each.index)
+    source = w.place(kind, places["source"], w.mul(number, work["source_image"]))
+    e.line(f"call void @fill(ptr {source}, ptr {places['scratch']}, ptr {c['planes']})")
+    gradient = w.place(kind, places["gradient"], w.mul(number, work["gradient_image"]))
+    row = Loop(e, 0, rows)
+    line = w.place(kind, gradient, w.mul(row.index, work["positions"]))
+    tiles = Loop(e, 0, work["weights"], tile.rows)
+    cell = w.add(w.mul(tiles.index, work["result_pitch"]), row.index)
+    offsets = w.place("i64", c["offsets"], tiles.index)
+    e.line(f"call void @dots(ptr {places['scratch']}, ptr {offsets}, ptr {c['starts']}, "
+           f"i64 {work['lines']}, i64 {work['length']}, ptr {line}, "
+           f"ptr {w.place(kind, places['result'], cell)}, i64 {work['result_pitch']})")
+    for loop in (tiles, row, each):
+        loop.close()
+
+
+def print_weigh(tile: Tile, vector_bytes: int, alone: bool) -> str:
     """Return the module of the kernel of weight gradients."""
     assert STORED[tile.kind] in ("float", "double")
-    parts = [conv_text.fill_text(tile.kind, tile.lanes), panel_text(tile),
-             weight_tile_text("tile", tile), weigh_text(tile)]
+    inner = [dots_text("dots", tile)] if alone else [panel_text(tile),
+                                                     weight_tile_text("tile", tile)]
+    parts = [conv_text.fill_text(tile.kind, tile.lanes), *inner, weigh_text(tile, alone)]
     return conv_text.module(parts, vector_bytes)
