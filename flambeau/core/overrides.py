@@ -20,7 +20,7 @@ from flambeau.core.tensor import Tensor
 
 __all__ = ["BESIDE", "OPERATORS", "STATE", "Accessor", "all_disabled", "answer", "asking",
            "convert", "default_torch_function", "disabled", "handle", "install",
-           "install_functions", "iterate", "overriding", "refusal"]
+           "install_functions", "iterate", "overriding", "refusal", "same_function"]
 
 # The method that Python's operator stands for, where PyTorch passes another than the operator's.
 OPERATORS = {
@@ -60,6 +60,10 @@ is_tensor manual_seed seed set_anomaly_enabled set_autocast_cache_enabled set_au
 set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype
 set_default_tensor_type set_rng_state compile save load fork typename
 """.split())
+
+
+# Types of arguments that override nothing, nor hold what does.
+_PLAIN = frozenset((Tensor, int, float, bool, complex, str, type(None)))
 
 
 class _State(threading.local):
@@ -223,9 +227,13 @@ def asking(func: Callable) -> Callable:
         return found
 
     seen = func.__name__ not in _UNSEEN
+    state, all_plain = STATE, _PLAIN.issuperset
 
     @functools.wraps(func)
     def ask(*args: Any, **kwargs: Any) -> Any:
+        if not state.modes and all_plain(map(type, args)) and (
+                not kwargs or all_plain(map(type, kwargs.values()))):
+            return func(*args, **kwargs)
         moded = seen and STATE.modes and not STATE.muted
         if STATE.disabled and not moded:
             return func(*args, **kwargs)
@@ -241,6 +249,11 @@ def asking(func: Callable) -> Callable:
         del ask.__wrapped__  # which says that a function takes out=
     _wrapped[id(func)] = _wrapped[id(ask)] = ask
     return ask
+
+
+def same_function(one: Any, other: Any) -> bool:
+    """Whether two names stand for one public function, taken before and after it came to ask."""
+    return _wrapped.get(id(one), one) is _wrapped.get(id(other), other)
 
 
 def _asking_method(name: str) -> Callable:

@@ -120,3 +120,11 @@ def test_masks_of_two_dtypes_warn() -> None:
     x = fl.from_numpy(X)
     with pytest.warns(UserWarning, match="mismatched key_padding_mask and attn_mask"):
         m(x, x, x, key_padding_mask=fl.from_numpy(PADDING), attn_mask=fl.zeros(5, 5))
+
+
+def test_default_activation_is_known_where_functions_ask_their_arguments() -> None:
+    import flambeau.overrides  # noqa: F401  (from here on public functions ask)
+
+    for layer in (fl.nn.TransformerEncoderLayer(8, 2),
+                  fl.nn.TransformerEncoderLayer(8, 2, activation="relu")):
+        assert layer.activation_relu_or_gelu == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from inspect import unwrap
 from typing import Any
 
+from flambeau.core.overrides import same_function
 from flambeau.core.tensor import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.modules.activation import GELU, ReLU
@@ -101,9 +102,9 @@ class TransformerEncoderLayer(_TransformerLayer):
         if isinstance(activation, str):
             activation = _get_activation_fn(activation)
         self.activation_relu_or_gelu = 0
-        if unwrap(activation) is unwrap(F.relu) or isinstance(activation, ReLU):
+        if same_function(unwrap(activation), unwrap(F.relu)) or isinstance(activation, ReLU):
             self.activation_relu_or_gelu = 1
-        elif unwrap(activation) is unwrap(F.gelu) or isinstance(activation, GELU):
+        elif same_function(unwrap(activation), unwrap(F.gelu)) or isinstance(activation, GELU):
             self.activation_relu_or_gelu = 2
         self.activation = activation
 
