@@ -1,12 +1,18 @@
 """Copies of large arrays in another dtype or in C order, by kernels where there are any."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import large, memory
-from flambeau.backends.memory_order import is_channels_last
+from flambeau.backends.memory_order import (
+    empty_in_order,
+    lies_in_order,
+    result_axes,
+    suggests_channels_last,
+)
 
 _CASTS = frozenset({
     *[(a, b) for a in ("float16", "bfloat16", "float64") for b in ("float32",)],
@@ -30,7 +36,61 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         if found is not None:
             return found
     with np.errstate(invalid="ignore"):
+        if _is_repeated(array):
+            return _in_own_order(array, dtype)
         return array.astype(dtype)
+
+
+def _is_repeated(array: np.ndarray) -> bool:
+    """Whether an item stands for several: NumPy orders such axes otherwise than PyTorch."""
+    return array.ndim > 1 and not array.flags.c_contiguous and 0 in array.strides
+
+
+def _in_own_order(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy in a dtype, laid out as PyTorch lays out copies."""
+    out = empty_in_order(array.shape, dtype, result_axes(array.shape, (array,)))
+    out[...] = array
+    return out
+
+
+def laid(out: np.ndarray, operands: Sequence[Any]) -> np.ndarray:
+    """`out`, computed item by item from `operands`, in the order PyTorch lays it out; else a copy.
+
+    operands: arrays, and None or numbers.
+
+    >>> a = np.zeros((2, 3)).T
+    >>> laid(np.zeros((3, 2)), (a,)).strides == a.strides
+    True
+    """
+    if out.ndim < 2:
+        return in_rows(out)
+    arrays = [a for a in operands if type(a) is np.ndarray]
+    if all([a.flags.c_contiguous for a in arrays]):
+        return in_rows(out)
+    return in_order(out, result_axes(out.shape, arrays))
+
+
+def copied_as(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A copy whose axes lie in memory as those of a copy of `like`, an array of its shape, do.
+
+    >>> copied_as(np.zeros((2, 3)), np.zeros((3, 2)).T).flags.f_contiguous
+    True
+    """
+    axes = None if like.flags.c_contiguous else result_axes(like.shape, (like,))
+    return dense(array) if axes is None else _turned(array, axes)
+
+
+def in_order(array: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
+    """The array where its axes lie in memory in the order `axes`, else a copy whose do."""
+    if lies_in_order(array, axes):
+        return array
+    return dense(array) if axes is None else _turned(array, axes)
+
+
+def _turned(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """A copy whose axes lie in memory in the order `axes`."""
+    back = sorted(range(array.ndim), key=axes.__getitem__)
+    return dense(array.transpose(axes)).transpose(back)
 
 
 def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
@@ -74,9 +134,17 @@ def in_rows(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous else dense(array)
 
 
-def in_format_of(array: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """As `in_rows`, but where `like` has its channels last the array may lie as it does."""
-    return array if array.flags.c_contiguous or is_channels_last(like) else dense(array)
+def in_format_of(array: np.ndarray, *like: np.ndarray) -> np.ndarray:
+    """The array, or a copy: its channels are innermost where those of all `like` are, else rows.
+
+    >>> images = np.zeros((2, 4, 5, 3)).transpose(0, 3, 1, 2)
+    >>> in_format_of(np.zeros((2, 3, 4, 5)), images).strides == images.strides
+    True
+    """
+    if array.ndim != like[0].ndim or not all([suggests_channels_last(a) for a in like]):
+        return in_rows(array)
+    inner = array.transpose(0, *range(2, array.ndim), 1)
+    return in_rows(inner).transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
 def dense_copy(array: np.ndarray) -> np.ndarray:
@@ -140,7 +208,7 @@ def copied(array: np.ndarray) -> np.ndarray:
             out = memory.empty(array.shape, array.dtype)
             _copier(array.dtype, "array").run((out,), (array,), True)
             return out
-    return np.array(array, order="K")
+    return _in_own_order(array, array.dtype) if _is_repeated(array) else np.array(array, order="K")
 
 
 def half_pointwise(name: str, operands: Any) -> np.ndarray | None:

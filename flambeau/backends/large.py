@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
+from flambeau.backends.memory_order import result_axes
 from flambeau.base import config
 
 # fewer items than this are done before a kernel on two threads has started
@@ -75,7 +76,7 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
 
     operands: ndarrays of one dtype (float32, float64, int32, int64) that broadcast to 32,768 items
     or more, and Python numbers. Comparisons give bool. The result's axes lie in memory in the order
-    of the first operand's that is not repeated. `out` is written where given: C-contiguous, of the
+    that `result_axes` gives. `out` is written where given: C-contiguous, of the
     result's shape and dtype; it may be an operand itself.
 
     >>> import numpy as np
@@ -222,12 +223,12 @@ def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarr
     assert llvm is not None
     if not all(a.flags.aligned for a in ins):
         return None
-    arranged = _arranged(tuple([(a.shape, a.strides) for a in ins]))
+    arranged = _broadcast(tuple([a.shape for a in ins]))
     if arranged is None:
         return None
-    shape, order = arranged
-    if 0 in shape:
-        return np.empty(shape, dtype)
+    if 0 in arranged:
+        return np.empty(arranged, dtype)
+    shape, order = arranged, result_axes(arranged, ins)
     if order is None:
         out = memory.empty(shape, dtype)
         return out if llvm.strided.run(program, (out,), ins) else None
@@ -240,23 +241,12 @@ def anyhow(program: Any, ins: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarr
 
 
 @functools.lru_cache(1 << 10)
-def _arranged(
-    forms: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-) -> tuple[tuple[int, ...], list[int] | None] | None:
-    """The shape that operands of these shapes and strides broadcast to, and the result's order.
-
-    The order is that of the axes of the first operand that is not repeated, from its largest
-    stride down; None where they stay as they are. None where operands do not broadcast.
-    """
+def _broadcast(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
+    """The shape that these broadcast to; None where they do not."""
     try:
-        shape = np.broadcast_shapes(*[own for own, _ in forms])
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         return None
-    for own, strides in forms:
-        if own == shape and 0 not in strides and math.prod(own) > 1:
-            order = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
-            return shape, None if order == list(range(len(shape))) else order
-    return shape, None
 
 
 def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:

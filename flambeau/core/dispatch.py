@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import astype, dense_copy, in_rows
+from flambeau.backends.conversions import astype, dense_copy, in_rows, laid
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
 from flambeau.core.modes import INFERENCE, MODES, PAUSED
@@ -102,6 +102,8 @@ def _apply_one(op: Op, input: Tensor, params: dict[str, Any]) -> Tensor:
             out = np.asarray(out)
         if op.in_rows and not out.flags.c_contiguous:
             out = dense_copy(out)
+        elif op.as_operands:
+            out = laid(out, (a,))
     else:
         out = run_forward(op, (a,), params)
     t = new_tensor(Tensor)
@@ -137,12 +139,12 @@ def finish(op: Op, inputs: Sequence[Any], params: dict[str, Any], out: Any) -> A
 def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     """The operator's forward on arrays; half types compute in float32 where it widens."""
     if not op.widen:
-        return _as_arrays(op, op.forward(*arrays, **params))
+        return _as_arrays(op, op.forward(*arrays, **params), arrays)
     narrow = _narrow_of(arrays)
     if narrow is None:
-        return _as_arrays(op, op.forward(*arrays, **params))
+        return _as_arrays(op, op.forward(*arrays, **params), arrays)
     wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
-    out = _as_arrays(op, op.forward(*wide, **params))
+    out = _as_arrays(op, op.forward(*wide, **params), wide)
     if not op.multiple:
         return _narrowed(out, narrow)
     kept = () if op.keeps_wide is None else op.keeps_wide(arrays, params)
@@ -165,12 +167,16 @@ def _narrowed(a: ndarray, d: np.dtype) -> ndarray:
     return astype(a, d) if a.dtype == np.float32 else a
 
 
-def _as_arrays(op: Op, out: Any) -> Any:
+def _as_arrays(op: Op, out: Any, operands: Sequence[Any]) -> Any:
     if op.multiple:
         out = [a if type(a) is ndarray else np.asarray(a) for a in out]
+        if op.as_operands:
+            return [laid(a, operands) for a in out]
         return [in_rows(a) for a in out] if op.in_rows else out
     if type(out) is not ndarray:
         out = np.asarray(out)
+    if op.as_operands:
+        return laid(out, operands)
     return in_rows(out) if op.in_rows else out
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels, conversions, fills, fused
+from flambeau.backends.conversions import copied, in_order, in_rows
+from flambeau.backends.memory_order import forms_axes
 from flambeau.backends.numpy import scatter
 from flambeau.core import dispatch
 from flambeau.core.dispatch import apply, record
@@ -34,6 +36,7 @@ __all__ = [
     "is_basic",
     "linear_jvp",
     "put_index",
+    "read_at",
     "record_index",
     "select",
     "slice_of",
@@ -161,15 +164,36 @@ def _key(dims: Sequence[int], arrays: Sequence[Any]) -> tuple:
     return tuple(key)
 
 
-def _index_forward(a: ndarray, *arrays: Any, dims: tuple) -> ndarray:
+def read_at(a: ndarray, *arrays: Any, dims: tuple) -> ndarray:
+    """The elements of ``a`` at index arrays, in memory in the order that PyTorch gives them."""
     first = arrays[0]
     if len(dims) == 1 and first.dtype != BOOL:
         found = None
         if axis_kernels.are_in_front(first, a.shape[dims[0]]):
             found = axis_kernels.take(a, first, dims[0])
-        return np.asarray(a.take(first, axis=dims[0])) if found is None else found
-    found = np.asarray(a[_key(dims, arrays[: len(dims)])])
-    return found if found.flags.c_contiguous and found.base is None else np.array(found, order="C")
+        found = np.asarray(a.take(first, axis=dims[0])) if found is None else found
+    else:
+        found = np.asarray(a[_key(dims, arrays[: len(dims)])])
+        found = found if found.base is None else np.array(found)
+    given = arrays[: len(dims)]
+    if a.flags.c_contiguous and all([i.flags.c_contiguous for i in given]):
+        return in_rows(found)
+    return in_order(found, forms_axes(found.shape, _forms(found, a, given, dims)))
+
+
+def _forms(found: ndarray, a: ndarray, arrays: Sequence[ndarray], dims: Sequence[int]) -> tuple:
+    """What each element of ``found`` was read from, as operands: their shapes and strides."""
+    widths = [i.ndim if i.dtype == BOOL else 1 for i in arrays]
+    used = {d + k for d, width in zip(dims, widths) for k in range(width)}
+    kept = [step for d, step in enumerate(a.strides) if d not in used]
+    width = found.ndim - len(kept)
+    front = 0 if len(used) <= max(used) - min(used) else dims[0]
+    lead, tail = kept[:front], kept[front:]
+    forms = [(found.shape, (*lead, *(0,) * width, *tail))]
+    for i in arrays:
+        own = ((i.size,), (8,)) if i.dtype == BOOL else (i.shape, i.strides)
+        forms.append(((*own[0], *(1,) * len(tail)), (*own[1], *(0,) * len(tail))))
+    return tuple(forms)
 
 
 def _add_forward(g: ndarray, *arrays: Any, shape: tuple, dims: tuple) -> ndarray:
@@ -187,7 +211,7 @@ def _add_forward(g: ndarray, *arrays: Any, shape: tuple, dims: tuple) -> ndarray
 def _put_forward(
     a: ndarray, values: ndarray, *arrays: Any, dims: tuple, accumulate: bool
 ) -> ndarray:
-    out = np.array(a, order="K")
+    out = copied(a)
     write_at(out, values, arrays[: len(dims)], dims, accumulate)
     return out
 
@@ -215,7 +239,7 @@ def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> T
     if type(a) is ndarray and not MODES.inference and (t._node is None or not MODES.grad):
         arrays = [i._a for i in indices]
         if all(type(i) is ndarray for i in arrays):
-            return wrap(_index_forward(a, *arrays, dims=tuple(dims)))
+            return wrap(read_at(a, *arrays, dims=tuple(dims)))
     return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
 
 
@@ -350,7 +374,7 @@ def _batch_index_all(op: Any, inputs: Sequence, bdims: Sequence, dims: tuple) ->
 
 INDEX: Op = linear(
     "index",
-    _index_forward,
+    read_at,
     _index_transpose,
     inputs=("input", *INDEX_NAMES),
     params=("dims",),

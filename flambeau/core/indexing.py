@@ -26,6 +26,7 @@ from flambeau.core.index_ops import (
     has_plain_bounds,
     is_basic,
     put_index,
+    read_at,
     record_index,
     write_at,
 )
@@ -101,7 +102,10 @@ def _take(t: Tensor, index: Tensor) -> Tensor:
     """``t`` at one index tensor of the first dimension, or a mask of the first dimensions."""
     a, i = t._a, index._a
     try:
-        r = a[i] if i.dtype is BOOL else a.take(i, axis=0)
+        if a.flags.c_contiguous and i.flags.c_contiguous:
+            r = a[i] if i.dtype is BOOL else a.take(i, axis=0)
+        else:
+            r = read_at(a, i, dims=(0,))
     except IndexError as error:
         raise index_error(error, a.shape, (index,), (0,)) from None
     out = wrap(r)

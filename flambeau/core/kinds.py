@@ -178,8 +178,10 @@ def composite(name: str, compose: Callable, forward: Callable, *, inputs: Sequen
     """
     if not grads and joint is None:
         joint = _derived(compose, tuple(inputs), tuple(params), multiple)
-    return Op(name, forward, inputs, kind="composite", formulas=grads, joint=joint, params=params,
-              node=node, multiple=multiple, widen=widen, compose=compose)
+    op = Op(name, forward, inputs, kind="composite", formulas=grads, joint=joint, params=params,
+            node=node, multiple=multiple, widen=widen, compose=compose)
+    op.as_operands = hasattr(forward, "formula")  # which is elementwise
+    return op
 
 
 def _derived(compose: Callable, inputs: tuple, params: tuple, multiple: bool) -> Callable:

@@ -62,6 +62,9 @@ class Op:
     # Whether results lie row by row, however the inputs do.
     in_rows = False
 
+    # Whether results lie as those of elementwise operators do, in the order of the operands.
+    as_operands = False
+
     # Whether Python numbers beside tensors of a half type are rounded to it first.
     rounds_numbers = False
 

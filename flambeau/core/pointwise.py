@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large
-from flambeau.backends.conversions import astype, half_pointwise, in_rows
+from flambeau.backends.conversions import astype, half_pointwise, in_rows, laid
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
@@ -72,8 +72,7 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
         out = np.asarray(out)
     if result is not None and out.dtype != result:
         out = astype(out, result)
-    if op.in_rows:
-        out = in_rows(out)
+    out = in_rows(out) if op.in_rows else laid(out, arrays)
     tensors = [x if isinstance(x, Tensor) else Number(x) for x in operands]
     return finish(op, tensors, params, out)
 
@@ -167,7 +166,7 @@ def _computed(op: Op, arrays: Sequence[Any], params: dict[str, Any],
 
 def _large(op: Op, forward: Callable, *arrays: ndarray) -> ndarray:
     out = computed(op, arrays, {}, BOOL if op.result == "bool" else None)
-    return forward(*arrays, out=...) if out is None else out
+    return laid(forward(*arrays, out=...), arrays) if out is None else out
 
 
 def unary_entry(op: Op, forward: Callable) -> Callable[[Tensor], Tensor]:
@@ -272,6 +271,8 @@ def binary_entry(op: Op, forward: Callable,
             # what is small broadcast with what is small may be large
             if x.size * y.size < LARGE or x.size < LARGE and x.shape == y.shape:
                 r = forward(x, y, out=...)
+                if x.ndim > 1 and not x.flags.c_contiguous:
+                    r = laid(r, (x, y))
             else:
                 r = _large(op, forward, x, y)
         except ValueError:
@@ -370,7 +371,7 @@ def short_entry(op: Op, forward: Callable) -> Callable[[Sequence, dict], Any]:
             return apply_pointwise(op, operands, params)
         if type(out) is not ndarray:
             out = np.asarray(out)
-        return finish(op, tensors, params, out)
+        return finish(op, tensors, params, laid(out, arrays))
 
     return entry
 

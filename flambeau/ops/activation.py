@@ -479,6 +479,7 @@ LOGSIGMOID = activation(
     lambda on, g, input: g * on.sigmoid(-input),
     node="LogSigmoid",
 )
+LOGSIGMOID.in_rows, LOGSIGMOID.as_operands = True, False
 
 
 @public(FUNCTIONAL, out=True)

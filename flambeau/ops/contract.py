@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import products
+from flambeau.backends.conversions import laid
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import apply
@@ -71,7 +72,17 @@ def _contract(*arrays: ndarray, terms: tuple, target: tuple) -> ndarray:
             chosen[:2] = [_pair(a, ta, b, tb, keep)]
         todo.append(chosen[0])
     a, labels = _summed(*todo[0], set(target))
-    return np.asarray(a.transpose([labels.index(x) for x in target]), order="C")
+    a = a.transpose([labels.index(x) for x in target])
+    if len(arrays) == 2 and all(x in target for term in terms for x in term):
+        return laid(a, [_spread_over(*pair, target) for pair in zip(arrays, terms)])
+    return np.asarray(a, order="C")
+
+
+def _spread_over(a: ndarray, term: tuple, target: tuple) -> ndarray:
+    """``a`` with its dimensions where ``target`` has them, of size 1 where it has none."""
+    place = [x for x in target if x in term]
+    turned = a.transpose([term.index(x) for x in place])
+    return turned[tuple([slice(None) if x in term else None for x in target])]
 
 
 def _compact(terms: tuple, target: tuple) -> tuple[list, tuple]:
@@ -318,6 +329,7 @@ def _cdist_forward(a: ndarray, b: ndarray, p: float) -> ndarray:
 
 
 CDIST = composite("cdist", _rowwise, _cdist_forward, inputs=("x1", "x2"), params=("p",))
+CDIST.in_rows = True
 
 
 @public("torch")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.backends.conv_kernels import conv_nd, conv_nd_input_grad, conv_nd_weight_grad
+from flambeau.backends.memory_order import suggests_channels_last
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
@@ -44,17 +45,22 @@ def _add_bias(out: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     return out
 
 
+def _in_format(out: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """``out`` with its channels innermost where those of the input or the weight are."""
+    return channels_last(out, w if suggests_channels_last(w) else x)
+
+
 def _conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None,
                   settings: Settings) -> np.ndarray:
     out = _add_bias(conv_nd(x, w, *settings), bias)
-    return out if x.flags.c_contiguous else channels_last(out, x)
+    return _in_format(out, x, w)
 
 
 def _input_forward(g: np.ndarray, w: np.ndarray, bias: np.ndarray | None, size: tuple,
                    settings: Settings) -> np.ndarray:
     shape = (g.shape[0], w.shape[1] * settings.groups, *size)
     out = _add_bias(conv_nd_input_grad(g, w, shape, *settings), bias)
-    return out if g.flags.c_contiguous else channels_last(out, g)
+    return _in_format(out, g, w)
 
 
 def _weight_forward(g: np.ndarray, x: np.ndarray, shape: tuple, settings: Settings) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau.backends import fills, libm, memory
 from flambeau.backends.conversions import write
+from flambeau.backends.memory_order import empty_in_order, result_axes
 from flambeau.base import device as devices
 from flambeau.base import dtypes
 from flambeau.base.device import as_device
@@ -211,18 +212,9 @@ def array_like(name: str, input: Tensor, dtype: Any, order: Any) -> np.ndarray:
     a = getattr(input._a, "array", input._a)
     if type(a) is not np.ndarray:
         return np.empty(input._a.shape, held.np)
-    if a.size >= LARGE and a.flags.c_contiguous:
-        return memory.empty(a.shape, held.np)
-    return np.empty_like(a, held.np, order=_order_of(a), subok=False)
-
-
-def _order_of(a: np.ndarray) -> Any:
-    """How to lay out what is like ``a``: by its strides, but for those that are zero."""
-    steps = [s for s, n in zip(a.strides, a.shape) if n > 1]
-    if 0 not in steps:
-        return "K"
-    others = [s for s in steps if s]
-    return "C" if others == sorted(others, reverse=True) else "K"
+    if a.flags.c_contiguous:
+        return memory.empty(a.shape, held.np) if a.size >= LARGE else np.empty(a.shape, held.np)
+    return empty_in_order(a.shape, held.np, result_axes(a.shape, (a,)))
 
 
 def _blank(shape: tuple[int, ...], held: np.dtype) -> np.ndarray:

@@ -409,6 +409,7 @@ def _renorm_grad(g: Tensor, needs: tuple, input: Tensor, p: float, dim: int,
 
 RENORM = composite("renorm", _renorm, _renorm_forward, inputs=("input",), joint=_renorm_grad,
                    params=("p", "dim", "maxnorm"))
+RENORM.in_rows = True
 
 
 @public("torch", "Tensor", out=True, inplace=True)

@@ -187,7 +187,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(a.max()) + 1
     elif a.max() >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    return wrap((a[..., None] == np.arange(num_classes)).astype(np.int64))
+    hot = np.equal(a[..., None], np.arange(num_classes), order="C")
+    return wrap(hot.astype(np.int64))
 
 
 # Bags: sums, means or maxima of rows

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import axis_kernels
+from flambeau.backends.conversions import in_rows
 from flambeau.backends.numpy.flat import take_along
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.dtypes import int64
@@ -120,10 +121,11 @@ def _gather_forward(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
     if not a.ndim:
         return np.array(np.broadcast_to(a, index.shape))
     if index.size < LARGE and a.ndim == index.ndim and a.flags.c_contiguous:
-        return take_along(a, index, dim)
+        return in_rows(take_along(a, index, dim))
     part = _part(a, index, dim)
     found = axis_kernels.gather(part, index, dim)
-    return np.take_along_axis(part, index, axis=dim) if found is None else found
+    found = np.take_along_axis(part, index, axis=dim) if found is None else found
+    return in_rows(found)
 
 
 def _gather_back(g: Tensor, input_shape: tuple, index: Tensor, dim: int) -> Tensor:
@@ -163,7 +165,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     dim = wrap_dim(dim, input._a.ndim)
     if not sparse_grad and _is_plain(input._a, index._a, dim):
-        out = take_along(input._a, index._a, dim)
+        out = in_rows(take_along(input._a, index._a, dim))
         return finish(GATHER, (input, index), {"dim": dim}, out)
     if not index._a.size:
         index = index.to(int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import memory
-from flambeau.backends.conversions import in_format_of, write
+from flambeau.backends.conversions import in_format_of, in_rows, write
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply, finish
@@ -63,10 +63,12 @@ def _cat_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
 def joined(arrays: Sequence[np.ndarray], dim: int) -> np.ndarray:
     """``numpy.concatenate``; large results of one dtype in memory that is used again."""
     first = arrays[0] if arrays else None
+    if first is not None and not first.flags.c_contiguous:
+        return in_format_of(np.concatenate(arrays, dim), *arrays)
     if first is None or len(arrays) * first.nbytes < memory.THRESHOLD or not (
             -first.ndim <= dim < first.ndim) or any([a.ndim != first.ndim or
                                                      a.dtype != first.dtype for a in arrays]):
-        return in_format_of(np.concatenate(arrays, dim), arrays[0])
+        return in_rows(np.concatenate(arrays, dim))
     shape = list(first.shape)
     shape[dim] = sum([a.shape[dim] for a in arrays])
     out = memory.empty(tuple(shape), first.dtype)
@@ -89,9 +91,9 @@ CAT: Op = opaque("cat", _cat_forward, inputs=("tensors",), joint=_cat_grads, par
 
 def _stack_forward(*arrays: np.ndarray, dim: int) -> np.ndarray:
     shape = arrays[0].shape
-    if dim or not shape:
-        return in_format_of(np.stack(arrays, axis=dim), arrays[0])
-    return joined(arrays, 0).reshape(len(arrays), *shape)
+    if dim == len(shape) or dim and arrays[0].flags.c_contiguous:
+        return in_rows(np.stack(arrays, axis=dim))
+    return joined(arrays, dim).reshape(*shape[:dim], len(arrays), *shape[dim:])
 
 
 STACK: Op = opaque("stack", _stack_forward, inputs=("tensors",),

@@ -234,6 +234,7 @@ def _matmul_batch(op: Op, inputs: Any, dims: Any) -> tuple:
 BMM = bilinear("bmm", _matmul_forward, _matmul_left, _matmul_right, batch=_matmul_batch)
 MATMUL = bilinear("matmul", _matmul_forward, _matmul_left, _matmul_right, batch=_matmul_batch,
                   node="UnsafeView")
+BMM.in_rows = MATMUL.in_rows = True
 
 
 @public(out=True)

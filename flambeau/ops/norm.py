@@ -38,7 +38,7 @@ def _forward(x: ndarray, w: ndarray | None, b: ndarray | None, view: tuple, axes
              affine: tuple, eps: float) -> tuple[ndarray, ndarray, ndarray]:
     """The normalised values, the mean and 1 / sqrt(variance + eps)."""
     if x.size >= LARGE and (found := norm_kernels.norm(x, w, b, view, axes, eps)) is not None:
-        return found
+        return in_format_of(found[0], x), *found[1:]
     y, mean, rstd = _small_forward(x, w, b, view=view, axes=axes, affine=affine, eps=eps)
     return in_format_of(y, x), mean, rstd
 
@@ -310,7 +310,7 @@ def _eval_forward(x: ndarray, w: ndarray | None, b: ndarray | None, mean: ndarra
         scale = _scale(var, w, eps)
         shift = -mean * scale if b is None else b - mean * scale
         if (found := norm_kernels.scale_channels(x, scale, shift)) is not None:
-            return found
+            return in_format_of(found, x)
     return in_format_of(_small_eval(x, w, b, mean, var, affine=affine, eps=eps), x)
 
 

@@ -34,8 +34,8 @@ def _shuffle(x: np.ndarray, factor: int) -> np.ndarray:
     split = x.reshape(*lead, channels // factor**2, factor, factor, height, width)
     n = len(lead)
     turned = split.transpose(*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return np.array(turned, order="C").reshape(*lead, channels // factor**2, height * factor,
-                                               width * factor)
+    shape = (*lead, channels // factor**2, height * factor, width * factor)
+    return channels_last(np.array(turned, order="C").reshape(shape), x)
 
 
 def _unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
@@ -43,8 +43,8 @@ def _unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
     split = x.reshape(*lead, channels, height // factor, factor, width // factor, factor)
     n = len(lead)
     turned = split.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return np.array(turned, order="C").reshape(*lead, channels * factor**2, height // factor,
-                                               width // factor)
+    shape = (*lead, channels * factor**2, height // factor, width // factor)
+    return channels_last(np.array(turned, order="C").reshape(shape), x)
 
 
 PIXEL_SHUFFLE: Op = linear(
@@ -279,8 +279,11 @@ def _pad_op(name: str, node: str, mode: str) -> Op:
     def back(g: Tensor, pairs: tuple) -> Tensor:
         return apply(cut, (g,), {"pairs": pairs})
 
-    forth = linear(name, lambda x, pairs: pads.pad(x, pairs, mode), back, params=("pairs",),
-                   node=node, batch=batch_leading)
+    def padded(x: np.ndarray, pairs: tuple) -> np.ndarray:
+        out = pads.pad(x, pairs, mode)
+        return channels_last(out, x) if mode == "reflect" else out
+
+    forth = linear(name, padded, back, params=("pairs",), node=node, batch=batch_leading)
     cut = linear(f"{name}_backward", lambda g, pairs: pads.pad_transpose(g, pairs, mode),
                  lambda g, pairs: apply(forth, (g,), {"pairs": pairs}), params=("pairs",),
                  node=f"{node}Backward", batch=batch_leading)

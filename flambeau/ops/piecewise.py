@@ -199,6 +199,7 @@ RRELU_EVAL = activation(
     "rrelu_eval", lambda on, x, slope: on.where(x > 0, x, x * slope),
     lambda on, g, input, slope: on.where(input > 0, g, g * slope), ("slope",),
     node="RreluWithNoise", straight=True)
+RRELU_EVAL.in_rows, RRELU_EVAL.as_operands = True, False
 
 
 def _drawn_slopes(x: ndarray, lower: float, upper: float, generator: Generator | None) -> Tensor:

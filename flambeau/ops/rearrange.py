@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import fills
-from flambeau.backends.conversions import dense
+from flambeau.backends.conversions import copied_as, dense, in_format_of
 from flambeau.base.shapes import Size, broadcast, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
@@ -23,7 +23,7 @@ from flambeau.ops.join import cat, stack
 from flambeau.ops.shape import expand, flatten, reshape, shifting, sizes_of, unsqueeze
 from flambeau.ops.views import diagonal, two_dims
 
-FLIP: Op = linear("flip", lambda a, dims: dense(np.flip(a, dims)),
+FLIP: Op = linear("flip", lambda a, dims: copied_as(np.flip(a, dims), a),
               lambda g, dims: apply(FLIP, (g,), {"dims": dims}), params=("dims",),
               batch=shifting("dims"))
 
@@ -57,7 +57,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-ROLL: Op = linear("roll", lambda a, shifts, dims: np.roll(a, shifts, dims),
+ROLL: Op = linear("roll", lambda a, shifts, dims: in_format_of(np.roll(a, shifts, dims), a),
               lambda g, shifts, dims: apply(
                   ROLL, (g,), {"shifts": tuple([-s for s in shifts]), "dims": dims}),
               params=("shifts", "dims"), batch=shifting("dims"))
@@ -83,9 +83,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
 def _rotated(a: np.ndarray, k: int, dims: tuple[int, int]) -> np.ndarray:
     """Turned in memory of its own, whose order of axes turns with it."""
     if k % 2 == 0:
-        return dense(np.rot90(a, k, dims))
+        return copied_as(np.rot90(a, k, dims), a)
     axis = dims[1] if k % 4 == 1 else dims[0]
-    return dense(np.flip(a, axis)).swapaxes(*dims)
+    return copied_as(np.flip(a, axis), a).swapaxes(*dims)
 
 
 ROT90: Op = linear("rot90", _rotated,

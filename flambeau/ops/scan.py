@@ -117,8 +117,10 @@ def _running(ufunc: np.ufunc) -> Callable:
 
 
 def _running_op(name: str, ufunc: np.ufunc) -> Op:
-    return opaque(name, _running(ufunc), joint=placed_grad, params=("dim",), multiple=True,
-                  jvp=placed_jvp, batch=along_batch)
+    op = opaque(name, _running(ufunc), joint=placed_grad, params=("dim",), multiple=True,
+                jvp=placed_jvp, batch=along_batch)
+    op.in_rows = True
+    return op
 
 
 CUMMAX = _running_op("cummax", np.maximum)

@@ -357,7 +357,7 @@ def _index_copy_forward(a: np.ndarray, index: np.ndarray, source: np.ndarray,
 
 def _index_fill_forward(a: np.ndarray, index: np.ndarray, value: np.ndarray,
                         dim: int) -> np.ndarray:
-    out = np.array(a, order="C")
+    out = copied(a)
     if not a.ndim:
         out[...] = value
     else:

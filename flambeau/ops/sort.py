@@ -56,6 +56,7 @@ def _sort_forward(a: ndarray, dim: int, descending: bool) -> tuple:
 
 SORT = opaque("sort", _sort_forward, joint=placed_grad, params=("dim", "descending"),
               multiple=True, jvp=placed_jvp, batch=along_batch)
+SORT.as_operands = True
 
 
 @public("torch", "Tensor", out=True)

@@ -173,6 +173,7 @@ _mvlgamma_op = pointwise("mvlgamma", _mvlgamma, (_mvlgamma_grad,), params=("p",)
                          places=None, refuses={
                              "b": RuntimeError("The input tensor may not be a boolean tensor."),
                              "c": "arange_cpu"})
+_mvlgamma_op.op.in_rows = True
 
 
 @public("torch", "Tensor", out=True, inplace=True)

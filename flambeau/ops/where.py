@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import conversions, fused
-from flambeau.backends.conversions import in_rows
+from flambeau.backends.conversions import in_rows, laid
 from flambeau.base.errors import warn_user
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
@@ -78,7 +78,7 @@ def choose(condition: Tensor, input: Any, other: Any) -> Tensor:
         held = result_type((input, other)).np
         x, y = _plain_array(input, held), _plain_array(other, held)
     try:
-        out = _select(mask, x, y)
+        out = laid(_select(mask, x, y), (mask, x, y))
     except ValueError:
         broadcast(broadcast(mask.shape, x.shape), y.shape)
         raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.memory_order import is_channels_last
+from flambeau.backends.conversions import in_format_of
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.op import Op
@@ -19,11 +19,8 @@ __all__ = ["batch_leading", "channels_last", "check_tensor", "expand_front", "fo
 
 
 def channels_last(out: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """``out`` with its channels innermost in memory, where ``like`` has them so."""
-    if like.flags.c_contiguous or not is_channels_last(like):
-        return out
-    turned = np.ascontiguousarray(out.transpose(0, *range(2, out.ndim), 1))
-    return turned.transpose(0, out.ndim - 1, *range(1, out.ndim - 1))
+    """``out`` row by row, or with its channels innermost where ``like`` has them so."""
+    return in_format_of(out, like)
 
 
 def to_front(t: Tensor, dim: int | None) -> Tensor:
