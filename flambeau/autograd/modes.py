@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Generator
 from typing import Any
 
+import numpy as np
+
 from flambeau.core.face import FACES
 from flambeau.core.modes import INFERENCE, MODES
 
@@ -126,6 +128,9 @@ class set_grad_enabled(Mode):
     """Recording on or off, at once; as a context manager until the block ends."""
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, (bool, np.bool_)):
+            raise TypeError("set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                            f"{type(mode).__name__}")
         self.before = MODES.grad
         self.mode = bool(mode)
         _record(self.mode)

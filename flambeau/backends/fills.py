@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import conversions, large, memory
+from flambeau.backends import conversions, large, libm, memory
 
 _SPACED = (np.float32, np.float64, np.int32, np.int64)
 
@@ -45,6 +45,37 @@ def spaced(
     if end is not None:
         ranges.fill(out[half:], end, -step, count - 1 - half, -1)
     return out
+
+
+def stepped(count: int, dtype: np.dtype, start: float, step: float) -> np.ndarray:
+    """``start + step * i`` for i in range(count), of a floating dtype, with PyTorch's roundings.
+
+    Its kernel fills a vector of 32 bytes at a time, counting within it from its first item, as
+    that is rounded to the dtype; the items left over are counted from the start.
+
+    >>> stepped(3, np.dtype(np.float64), 1.0, 0.5)
+    array([1. , 1.5, 2. ])
+    """
+    lanes = 32 // dtype.itemsize
+    full = count // lanes * lanes
+    wide = np.dtype(np.float64 if dtype.itemsize >= 4 else np.float32)
+    step, start = wide.type(step), wide.type(start)
+    out = memory.empty((count,), dtype)
+    firsts = _counted(np.arange(0, full, lanes), step, start, dtype).astype(wide)
+    blocks = out[:full].reshape(-1, lanes)
+    for lane in range(lanes):
+        blocks[:, lane] = _counted(np.asarray(lane), step, firsts, dtype)
+    out[full:] = _counted(np.arange(full, count), step, start, dtype)
+    return out
+
+
+def _counted(at: np.ndarray, step: Any, start: Any, dtype: np.dtype) -> np.ndarray:
+    """``start + step * at`` in the precision of ``step``, rounded once in float64."""
+    at = at.astype(step.dtype)
+    exact = not at.ndim and at <= 2
+    if dtype == np.float64 and not exact and np.any(start != 0):
+        return libm.fused(at, step, start)
+    return (start + at * step).astype(dtype)
 
 
 def _fits(start: float, step: float, count: int) -> bool:

@@ -228,6 +228,10 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     key = (type1, type2)
     found = _PROMOTED.get(key)
     if found is None:
+        for at, given in enumerate(key, 1):
+            if not isinstance(given, dtype):
+                raise TypeError(f"promote_types(): argument 'type{at}' (position {at}) must be "
+                                f"torch.dtype, not {type(given).__name__}")
         found = _PROMOTED[key] = _promote(type1, type2)
     return found
 

@@ -325,6 +325,12 @@ def _overwrite_lifted(t: Tensor, result: Tensor) -> Tensor:
         "inputs.")
 
 
+# Functions that PyTorch computes by ``cat``.
+_JOINS = frozenset("""
+cat concat concatenate stack hstack vstack dstack row_stack column_stack
+""".split())
+
+
 def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()) -> Tensor:
     """Copy ``result`` into ``out``, resized where its shape differs; the ``out=`` of ``name``."""
     if not isinstance(out, Tensor):
@@ -336,6 +342,9 @@ def write_out(name: str, out: Tensor, result: Tensor, inputs: Sequence[Any] = ()
         said = wrong_out(name, FROM_NUMPY[out._a.dtype], FROM_NUMPY[result._a.dtype])
         if said is not None:
             raise RuntimeError(said)
+        if name in _JOINS and not can_cast(result.dtype, out.dtype):
+            raise TypeError("torch.cat(): input types can't be cast to the desired output type "
+                            f"{out.dtype.title}")
         _check_dtype(out, result)
     shape = result._a.shape
     if 0 in out._a.strides and overlaps(out._a):

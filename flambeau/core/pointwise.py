@@ -25,6 +25,7 @@ from flambeau.core.node import LEAF, InferenceVersion, next_sequence
 from flambeau.core.op import Op
 from flambeau.core.promote import NUMBERS, number_array, result_type
 from flambeau.core.tensor import Tensor, mark_inference, new_tensor
+from flambeau.core.unsigned import UNSIGNED, refuse_unsigned
 
 __all__ = ["apply_pointwise", "binary_entry", "constant", "in_place_entry", "is_plain",
            "operator_fallback", "refuse_operand", "short_entry", "unary_entry"]
@@ -55,6 +56,8 @@ def apply_pointwise(op: Op, operands: Sequence[Any], params: dict[str, Any] | No
     common = result_type(operands)
     if op.refuses:
         _check_kind(op, common)
+    if common in UNSIGNED:
+        refuse_unsigned(op.name, common)
     compute, result = computing_dtypes(op, common)
     half = common.is_floating_point and common.itemsize == 2
     out = _half(op, operands, params) if half else None

@@ -123,7 +123,17 @@ bitwise_xor = _bits("bitwise_xor", np.bitwise_xor, "xor", "bitwise_xor_cpu")
 bitwise_left_shift = _bits("bitwise_left_shift", np.left_shift, "lshift", "lshift_cpu", "bfc")
 bitwise_right_shift = _bits("bitwise_right_shift", np.right_shift, "rshift", "rshift_cpu", "bfc")
 bitwise_not = pointwise("bitwise_not", np.invert, refuses={"fc": "bitwise_not_cpu"})
-Tensor.__invert__ = bitwise_not  # type: ignore[attr-defined]
+
+
+def _invert(self: Tensor) -> Tensor:
+    if self.dtype.category >= dtypes.FLOAT:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type "
+                        "tensors")
+    return bitwise_not(self)
+
+
+_invert.__name__ = _invert.__qualname__ = "__invert__"
+Tensor.__invert__ = _invert  # type: ignore[attr-defined]
 
 
 # Closeness

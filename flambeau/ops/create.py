@@ -387,12 +387,7 @@ def _range_array(start: Any, end: Any, step: Any, to: dtype) -> np.ndarray:
         if found is not None:
             return found
         return np.arange(start, end, step, dtype=np.int64).astype(to.np, copy=False)
-    count = math.ceil((end - start) / step)
-    found = fills.spaced(count, to.np, start, step)
-    if found is not None:
-        return found
-    wide = np.float64 if to.itemsize >= 4 else np.float32
-    return (start + np.arange(count, dtype=np.int64) * wide(step)).astype(to.np)
+    return fills.stepped(math.ceil((end - start) / step), to.np, start, step)
 
 
 @public("torch", name="range")
@@ -413,6 +408,8 @@ def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
         raise RuntimeError("number of steps must be non-negative")
     if steps == 1:
         return np.asarray([start], dtype=held.np)
+    if held is dtypes.float16 and max(abs(start), abs(end)) > np.finfo(np.float16).max:
+        raise RuntimeError("value cannot be converted to type c10::Half without overflow")
     wide = held.compute if held.category >= dtypes.FLOAT else np.dtype(np.float64)
     low, high = (_in(held, x).astype(wide)[()] for x in (start, end))
     step = (high - low) / wide.type(max(steps - 1, 1))
@@ -422,7 +419,7 @@ def _interpolated(start: Any, end: Any, steps: int, held: dtype) -> np.ndarray:
             return found
     at = np.arange(steps)
     if held.compute is not held.np:
-        step = step.astype(held.np)
+        step = (high - low).astype(held.np) / held.np.type(max(steps - 1, 1))
         up = low + (step * at.astype(held.np)).astype(wide)
         down = high - (step * (steps - 1 - at).astype(held.np)).astype(wide)
     else:
@@ -490,6 +487,9 @@ def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, layout: Any
         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """The identity matrix, n × m."""
     for name, size in (("n", n), ("m", n if m is None else m)):
+        if isinstance(size, (str, float)):
+            raise TypeError(f"eye(): argument '{name}' (position {1 + (name == 'm')}) must be int, "
+                            f"not {type(size).__name__}")
         if size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     held = as_dtype(dtype, "eye") or get_default_dtype()

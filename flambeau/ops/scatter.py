@@ -452,7 +452,12 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *,
     """A copy with ``alpha * source`` added at the positions ``index`` of dimension ``dim``."""
     dim = _check_vector("index_add_()", input, dim, index)
     _check_source("index_add_()", input, dim, index, source)
-    check_range(index, dim, _limit(input, dim))
+    try:
+        check_range(index, dim, _limit(input, dim))
+    except RuntimeError:
+        if input._a.ndim > 1:
+            raise
+        raise IndexError("index out of range in self") from None
     return apply(INDEX_ADD, (input, index, source), {"dim": dim, "alpha": alpha})
 
 

@@ -120,6 +120,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     tensor([0., 2.])
     """
     if input is None and other is None:
+        if not isinstance(condition, Tensor):
+            raise TypeError("where(): argument 'condition' (position 1) must be Tensor, not "
+                            f"{type(condition).__name__}")
         return condition.nonzero(as_tuple=True)
     _check_where(condition, input, other)
     check_scalars((input, other), (input, other))
