@@ -89,7 +89,7 @@ def in_order(array: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
 
 def _turned(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """A copy whose axes lie in memory in the order `axes`."""
-    back = sorted(range(array.ndim), key=axes.__getitem__)
+    back = sorted(range(array.ndim), key=list(axes).__getitem__)
     return dense(array.transpose(axes)).transpose(back)
 
 

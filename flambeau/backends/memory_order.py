@@ -80,7 +80,7 @@ def empty_in_order(shape: Dims, dtype: np.dtype, axes: Sequence[int] | None) -> 
     if axes is None:
         return memory.empty(shape, dtype)
     dense = memory.empty(tuple([shape[axis] for axis in axes]), dtype)
-    return dense.transpose(sorted(range(len(axes)), key=lambda at: axes[at]))
+    return dense.transpose(sorted(range(len(axes)), key=list(axes).__getitem__))
 
 
 @functools.lru_cache(1 << 10)

@@ -11,7 +11,7 @@ import numpy as np
 
 from flambeau.base import dtypes, naming
 from flambeau.base.device import CHOSEN, as_device
-from flambeau.base.dtypes import BY_NAME, dtype, get_default_dtype
+from flambeau.base.dtypes import BY_NAME, category_of, dtype, get_default_dtype, promote_types
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
 from flambeau.base.errors import told
 from flambeau.base.settings import FILLING, fill_blank
@@ -95,10 +95,39 @@ def _in_dtype(array: np.ndarray, data: Any, to: dtype | None) -> np.ndarray:
     if to is not None:
         return _converted(array, to)
     kind = array.dtype.kind
+    named = None if isinstance(data, _PLAIN) else _dtype_of_scalars(data)
+    if named is not None:
+        return array.astype(named.np, copy=False)
     if kind in "fc" and not _holds_arrays(data):
         default = get_default_dtype()
         return array.astype((default if kind == "f" else default.to_complex()).np, copy=False)
     return array
+
+
+def _dtype_of_scalars(data: Any) -> dtype | None:
+    """What numbers promote to, in nested sequences some of whose numbers are NumPy's; else None."""
+    kinds = _kinds(data)
+    if not any([issubclass(kind, np.generic) for kind in kinds]):
+        return None
+    found: dtype | None = None
+    for kind in kinds:
+        if issubclass(kind, np.generic):
+            own = dtype_from_numpy(np.dtype(kind))
+        elif kind in _PLAIN:
+            own = dtypes.default_for(category_of(kind()))
+        else:
+            return None
+        found = own if found is None else promote_types(found, own)
+    return found
+
+
+def _kinds(data: Any) -> set[type]:
+    """The types of what nested lists and tuples hold."""
+    found = set(map(type, data))
+    while found and found <= {list, tuple}:
+        data = list(chain.from_iterable(data))
+        found = set(map(type, data))
+    return found
 
 
 def _holds_arrays(data: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What is refused, and how: PyTorch's types of errors and first lines; ranges to the last bit."""
+"""What is made of arguments, and how they are refused; ranges to the last bit."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ t.tensor([1, 2], dtype=t.uint16) + 1.0
 t.linspace(0, 70000, 5, dtype=t.float16)
 t.linspace(-60000, 60000, 7, dtype=t.float16)
 ~t.ones(3)
+t.tensor([np.float32(1), 2])
+t.tensor([np.float16(1), 1.5])
+t.tensor([np.int64(3), 2.5])
+t.tensor([(1, 2), (3, np.float64(4))])
+t.tensor([np.int8(1), True])
 t.where(1)
 t.eye("a")
 t.promote_types(1, t.int64)
