@@ -38,6 +38,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.constants: list[ndarray] = []
 
     def given(self, a: Any) -> Value:
         """What stands for a dense array that is given."""
@@ -46,7 +47,8 @@ class Writer:
         return Value(self, Memory(a.dtype, a.size, True), a.shape)
 
     def constant(self, a: ndarray) -> Value:
-        """What stands for a dense array that lives as long as the plan."""
+        """What stands for a dense array, which is to live as long as the plan."""
+        self.constants.append(a)
         found = self.given(a)
         found.memory.offset = a.ctypes.data
         return found

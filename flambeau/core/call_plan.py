@@ -208,7 +208,7 @@ class _Call:
         words = [by_place, by_name, self.array(self.described), mode, 0, int(steps.ctypes.data),
                  len(recorded), self.array(nodes), kind, len(returned),
                  self.array([at[id(r)] for r in returned])]
-        return CallPlan(np.array(words, np.int64), self.kept)
+        return CallPlan(np.array(words, np.int64), [*self.kept, *self.writer.constants])
 
     def made(self, found: Any) -> None:
         """Take what a function makes of numbers alone, to copy it."""
@@ -217,7 +217,6 @@ class _Call:
         a = found._a
         if a.size > MOST_COPIED or not a.flags.c_contiguous:
             raise Refused
-        self.keep(a)
         self.values[id(found)] = self.writer.constant(a).copy()
 
     def compute(self, applied: _Applied) -> None:

@@ -108,6 +108,29 @@ def _product(a: Value, b: Value) -> Value:
     return a.writer.product(a, b)
 
 
+def _triangle(keep: Callable) -> Callable:
+    def find(a: Value, diagonal: int) -> Value:
+        mask = a.writer.constant(keep(np.ones(a.shape[-2:], bool), diagonal))
+        return a.writer.choice(mask, a, 0 if a.dtype.kind == "i" else 0.0)
+
+    return find
+
+
+def _roll(a: Value, shifts: Any, dims: Any) -> Value:
+    pairs = [(shifts, dims)] if isinstance(dims, int) else list(zip(shifts, dims, strict=True))
+    for shift, dim in pairs:
+        lead, cut = (slice(None),) * dim, -shift % a.shape[dim]
+        parts = a[(*lead, slice(cut, None))], a[(*lead, slice(cut))]
+        a = a.writer.joined(parts, dim)
+    if not pairs:
+        raise Refused
+    return a
+
+
+def _take(a: Value, index: Value) -> Value:
+    return a.writer.along(a.reshape(-1), index.reshape(-1), 0).reshape(index.shape)
+
+
 def _where(mask: Value, first: Any, second: Any) -> Value:
     return mask.writer.choice(mask, first, second)
 
@@ -121,4 +144,5 @@ STEPS: dict[str, Callable] = {
     "masked_fill": lambda a, mask, value: a.writer.choice(mask, value, a),
     "to_dtype": lambda a, dtype: a.astype(dtype.np),
     "scatter": _scatter, "scatter_add": _scatter_add,
+    "roll": _roll, "take": _take, "tril": _triangle(np.tril), "triu": _triangle(np.triu),
     "sort": _sort, "stack": _stack, "topk": _topk, "where": _where}

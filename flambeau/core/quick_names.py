@@ -10,14 +10,15 @@ __all__ = ["QUICK_NAMES"]
 
 _PLAIN = """
 abs absolute acos acosh add addcdiv addcmul all amax amin aminmax any asin asinh atan atan2 atanh
-bitwise_and bitwise_or bitwise_xor bmm cat ceil clamp clone clamp_max clamp_min clip concat
-concatenate cos cosh cumprod cumsum div divide dot embedding eq erf erfc exp exp2 expm1 flip
+bitwise_and bitwise_or bitwise_xor bmm cat ceil clamp clamp_max clamp_min clip clone concat
+concatenate cos cosh cumprod cumsum diff div divide dot embedding eq erf erfc exp exp2 expm1 flip
 floor floor_divide fmax fmin fmod frac gather ge gt hstack hypot index_add index_copy
-index_select isfinite isinf isnan le lerp log log10 log1p log2 log_softmax logaddexp logaddexp2
-logcumsumexp logical_and logical_not logical_or logical_xor logsumexp lt masked_fill matmul max
-maximum mean min minimum mm mul multiply mv nan_to_num ne neg negative norm outer pow prod
-reciprocal relu remainder round rsqrt scatter scatter_add selu sigmoid sin sinh softmax sort sqrt
-square stack std sub subtract sum take_along_dim tan tanh topk true_divide trunc var vstack where
+index_select isfinite isinf isnan kron le lerp log log10 log1p log2 log_softmax logaddexp
+logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logsumexp lt masked_fill
+matmul max maximum mean min minimum mm mul multiply mv nan_to_num ne neg negative norm outer pow
+prelu prod reciprocal relu remainder roll round rsqrt scatter scatter_add selu sigmoid sin sinh
+softmax sort sqrt square stack std sub subtract sum take take_along_dim tan tanh tensordot topk
+tril triu true_divide trunc var vstack where
 """
 _MAKING = """
 arange eye full full_like linspace ones ones_like tril_indices triu_indices zeros zeros_like
@@ -30,7 +31,7 @@ QUICK_NAMES: dict[str, frozenset[str]] = {place: frozenset(names.split()) for pl
 adaptive_avg_pool2d binary_cross_entropy_with_logits celu cosine_similarity cross_entropy elu
 embedding gelu glu group_norm hardsigmoid hardswish hardtanh huber_loss kl_div l1_loss layer_norm
 leaky_relu linear log_softmax logsigmoid margin_ranking_loss mish mse_loss nll_loss normalize
-pairwise_distance relu relu6 rms_norm selu silu smooth_l1_loss softmax softmin softplus
+pairwise_distance prelu relu relu6 rms_norm selu silu smooth_l1_loss softmax softmin softplus
 softsign tanhshrink threshold
 """,
     "linalg": "norm vector_norm",

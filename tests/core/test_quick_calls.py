@@ -109,6 +109,11 @@ CASES: dict[str, tuple[Any, Callable, tuple]] = {
     "index_add": (torch.index_add, lambda f, x, y: f(x, 0, ROWS, y), (X, ((3, 5), 1))),
     "cat": (torch.cat, lambda f, x, y: f([x, y], 1), (X, ((4, 2), 1))),
     "stack": (torch.stack, lambda f, x, y: f((x, y), dim=-1), (X, Y)),
+    "roll": (torch.roll, lambda f, x: f(x, 2, 1), (X,)),
+    "roll in two dimensions": (torch.roll, lambda f, x: f(x, (-1, 7), (0, 1)), (X,)),
+    "tril": (torch.tril, lambda f, x: f(x), (X,)),
+    "triu": (torch.triu, lambda f, x: f(x, 1), (((2, 3, 4), 0),)),
+    "take": (torch.take, lambda f, x: f(x, INDEX), (X,)),
     "flip": (torch.flip, lambda f, x: f(x, (0, 1)), (X,)),
     "mse_loss": (F.mse_loss, lambda f, x, y: f(x, y), (X, Y)),
     "cross_entropy": (F.cross_entropy, lambda f, x: f(x, CLASSES), (X,)),
@@ -141,6 +146,8 @@ OTHERS: dict[str, tuple[Any, Callable]] = {
     "truths gathered": (torch.gather, lambda f: f(TRUE, 1, WHOLE.clamp(0, 3))),
     "truths joined": (torch.cat, lambda f: f([TRUE, TRUE], 1)),
     "truths chosen": (torch.where, lambda f: f(TRUE, TRUE, torch.logical_not(TRUE))),
+    "triangle of whole numbers": (torch.tril, lambda f: f(WHOLE, -1)),
+    "taken": (torch.take, lambda f: f(TRUE, WHOLE.clamp(0, 7))),
     "a copy": (torch.clone, lambda f: f(TRUE))}
 
 
