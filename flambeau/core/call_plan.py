@@ -163,7 +163,7 @@ class _Call:
         value = self.writer.given(a)
         if not a.flags.c_contiguous or not a.flags.aligned or a.size >= LARGE:
             raise Refused
-        sizes = self.array(a.shape)
+        sizes = self.array([*a.shape, *a.strides])
         kind = type(t)
         if kind.__module__.partition(".")[0] != Tensor.__module__.partition(".")[0]:
             raise Refused

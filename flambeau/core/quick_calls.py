@@ -123,7 +123,7 @@ def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
 def _like(x: Any) -> Any:
     if isinstance(x, Tensor):
         a = x._a
-        return a.shape, a.dtype, a.flags.c_contiguous, x._node is None
+        return a.shape, a.strides, a.dtype, x._node is None
     if isinstance(x, (list, tuple)):
         return type(x), tuple([_like(each) for each in x])
     return type(x), x

@@ -234,6 +234,14 @@ def test_whole_numbers_and_truths(quick: Any, name: str) -> None:
     assert known.uses() == 3
 
 
+def test_dimensions_of_one_element_may_lie_anyhow(quick: Any) -> None:
+    known = quick(FACES["torch"]["exp"])
+    column = values((5, 1), torch.float32, 0)
+    for _ in range(3):
+        for t in (column, column.t(), column.t().contiguous(), column[:1], column.expand(5, 1)):
+            assert_alike(known.function(t), known.original(t))
+
+
 def test_what_needs_no_conversion_is_returned_itself(quick: Any) -> None:
     known = quick(torch.Tensor.to)
     for t in (torch.ones(3), torch.ones(2, requires_grad=True), torch.ones(2, 3)[0]):

@@ -27,12 +27,30 @@ FUNCTIONS = ("PyDict_Size",)
 # nodes, and where they are described; the class of what is returned (0: one tensor), how many
 # tensors are in it, and where their numbers are.
 PLAN_WORDS = 11
-# What an argument is. TENSOR: its dtype, how many sizes, their address, whether it has a history,
-# its class.
+# What an argument is. TENSOR: its dtype, how many sizes, the address of sizes and strides, whether
+# it has a history, its class.
 # SAME: the object. FLOAT: its bits. INT: its value. SEQUENCE: its class, whether that is list, how
 # many items, which follow.
 TENSOR, SAME, FLOAT, INT, SEQUENCE = range(5)
 _MATCH = """
+define internal i1 @same_words(ptr %a, ptr %b, i64 %n) {
+entry:
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i1, %one]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %one, label %yes
+one:
+  %x = call i64 @word(ptr %a, i64 %i)
+  %y = call i64 @word(ptr %b, i64 %i)
+  %i1 = add i64 %i, 1
+  %same = icmp eq i64 %x, %y
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
 define internal i64 @fits_tensor(ptr %item, ptr %at, ptr %taken) {
 entry:
   %plain = call i1 @is_plain_tensor(ptr %item)
@@ -41,7 +59,15 @@ array:
   %own = call ptr @slot(ptr %item, i64 {A})
   %described = getelementptr i64, ptr %at, i64 1
   %such = call i1 @is_such(ptr %own, ptr %described)
-  br i1 %such, label %history, label %no
+  br i1 %such, label %strides, label %no
+strides:
+  ; those of dimensions of one element may differ, and results take after them
+  %rank = call i64 @rank_of(ptr %own)
+  %have_strides = call ptr @slot(ptr %own, i64 {STRIDES})
+  %sizes = call ptr @item(ptr %at, i64 3)
+  %want_strides = getelementptr i64, ptr %sizes, i64 %rank
+  %lies_so = call i1 @same_words(ptr %have_strides, ptr %want_strides, i64 %rank)
+  br i1 %lies_so, label %history, label %no
 history:
   %node = call ptr @slot(ptr %item, i64 {NODE})
   %has = icmp ne ptr %node, @none
