@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,39 @@ FACES: dict[str, Face] = {"torch": Face()}
 ON_SHOW: list[Callable[[Callable, str, str], None]] = []
 
 # Spellings from NumPy that PyTorch takes for its own argument names.
+_PACKAGE = __name__.partition(".")[0]
+_PRIVATE = (f"{_PACKAGE}.core", f"{_PACKAGE}.ops")
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
               "x2": "other"}
 
 
 def show(function: Any, name: str, *places: str) -> None:
-    """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ..."""
+    """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ...
+
+    Its module is then the first of these, where pickles find it.
+    """
     for place in places or ("torch", "Tensor"):
         if place == "Tensor":
             setattr(Tensor, name, function)
         else:
             FACES.setdefault(place, Face())[name] = function
+        _tell_home(function, name, place)
         for tell in ON_SHOW:
             tell(function, name, place)
+
+
+def _tell_home(function: Any, name: str, place: str) -> None:
+    """Let a function say where it shows first; as a method only where it is nothing else."""
+    if type(function) is not FunctionType:
+        return
+    is_method = function.__qualname__.startswith("Tensor.")
+    if not function.__module__.startswith(_PRIVATE) and not is_method:
+        return
+    if place != "Tensor":
+        function.__module__ = _PACKAGE if place == "torch" else f"{_PACKAGE}.{place}"
+        function.__qualname__ = name
+    elif not is_method:
+        function.__module__, function.__qualname__ = _PACKAGE, f"Tensor.{name}"
 
 
 class _Later:

@@ -202,7 +202,8 @@ def _template(names: tuple[str, ...], count: int, by_name: int, variadic: bool,
               f"    return flambeau_call_({again})\n"
               f"  return call\n")
     scope: dict[str, Any] = {}
-    exec(compile(source, __file__, "exec"), scope)
+    # a file of the library without lines, so that tracebacks show none of another one's
+    exec(compile(source, __file__.replace(".py", "<code>"), "exec"), scope)
     found = scope["outer"](*range(len(free))).__code__
     assert isinstance(found, CodeType)
     return found
