@@ -131,7 +131,7 @@ def pointwise(
     fresh = out is None
     if out is None:
         out = memory.empty(lead.shape, kernel.outputs[0])
-    elif not large.usable_out(llvm, out, lead.shape, kernel.outputs[0], ins):
+    elif not large.usable_out(out, lead.shape, kernel.outputs[0], ins):
         return None
     kernel.run((out,), ins, fresh)
     return out

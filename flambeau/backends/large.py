@@ -85,6 +85,9 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     >>> result is None or float(result[-1]) == 3.0
     True
     """
+    found = _again(name, operands, out)
+    if found is not None:
+        return found
     lead = lead_of(operands)
     if lead is None or _arities().get(name) != len(operands):
         return None
@@ -105,6 +108,44 @@ def pointwise(name: str, *operands: Any, out: np.ndarray | None = None) -> np.nd
     if name in program.LIMITED and not within(lead, program.TRIG_LIMIT):
         return None
     return _run(llvm, name, lead, operands, out)
+
+
+NO_NUMBER = -1
+# kernels that ran on dense arrays: by instruction, dtype, operands, and which is one number
+_ran: dict[tuple[str, np.dtype, int, int], Any] = {}
+
+
+def _again(name: str, operands: Sequence[Any], out: np.ndarray | None) -> np.ndarray | None:
+    """What `pointwise` gives, where its kernel for such dense arrays has run before.
+
+    They are one array, two of one shape, or one and an array without dimensions.
+    """
+    if not 1 <= len(operands) <= 2 or type(operands[0]) is not np.ndarray:
+        return None
+    lead, number = operands[0], NO_NUMBER
+    dtype = lead.dtype
+    if len(operands) == 2:
+        other = operands[1]
+        if type(other) is not np.ndarray or other.dtype is not dtype:
+            return None
+        if other.shape != lead.shape:
+            number = 1 if lead.ndim else 0
+            lead, other = operands[1 - number], operands[number]
+            if other.ndim:
+                return None
+        elif not (other.flags.c_contiguous and other.flags.aligned):
+            return None
+    kernel = _ran.get((name, dtype, len(operands), number))
+    flags = lead.flags
+    if kernel is None or lead.size < MIN_ITEMS or not (flags.c_contiguous and flags.aligned):
+        return None
+    fresh = out is None
+    if out is None:
+        out = memory.empty(lead.shape, kernel.outputs[0])
+    elif not usable_out(out, lead.shape, kernel.outputs[0], operands):
+        return None
+    kernel.run_checked((out,), operands, lead.size, fresh)
+    return out
 
 
 def _spread_far(operands: Sequence[Any]) -> bool:
@@ -176,10 +217,21 @@ def _run(
     fresh = out is None
     if out is None:
         out = memory.empty(lead.shape, dtype)
-    elif not usable_out(llvm, out, lead.shape, dtype, ins):
+    elif not usable_out(out, lead.shape, dtype, ins):
         return None
     kernel.run((out,), ins, fresh)
+    _remember(name, lead.dtype, layouts, kernel)
     return out
+
+
+def _remember(name: str, dtype: np.dtype, layouts: Sequence[Any], kernel: Any) -> None:
+    """Let `_again` use a kernel, where it is the right one for all such operands."""
+    if name in _program().LIMITED or not {"array", "scalar"}.issuperset(layouts):
+        return
+    number = layouts.index("scalar") if "scalar" in layouts else NO_NUMBER
+    if name == "pow" and number != NO_NUMBER:
+        return
+    _ran[name, dtype, len(layouts), number] = kernel
 
 
 def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
@@ -271,11 +323,7 @@ def _kernel(name: str, char: str, layouts: tuple[str, ...]) -> Any:
 
 
 def usable_out(
-    llvm: SimpleNamespace,
-    out: np.ndarray,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    ins: list[np.ndarray],
+    out: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, ins: Sequence[np.ndarray]
 ) -> bool:
     """Whether a kernel can write its result into `out`."""
     if type(out) is not np.ndarray or out.shape != shape or out.dtype != dtype:
@@ -283,7 +331,9 @@ def usable_out(
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         return False
-    return not any(llvm.calls.may_overlap(out, item) for item in ins)
+    llvm = load()
+    assert llvm is not None
+    return not any(item is not out and llvm.calls.may_overlap(out, item) for item in ins)
 
 
 def _pow(

@@ -25,6 +25,18 @@ ALIGN_FROM = 1 << 16
 STEPS = 8
 
 
+class _Buffer:
+    """Memory of one of the sizes that are kept, and where its first 64-byte boundary lies."""
+
+    __slots__ = ("raw", "address", "size")
+
+    def __init__(self, size: int) -> None:
+        self.raw = np.empty(size + ALIGNMENT, np.uint8)
+        start: int = self.raw.__array_interface__["data"][0]
+        self.address = start + -start % ALIGNMENT
+        self.size = size
+
+
 class BufferCache:
     """Buffers that nobody views, oldest first, up to `limit` bytes in all.
 
@@ -34,33 +46,38 @@ class BufferCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._kept: dict[int, np.ndarray] = {}
-        self._sizes: dict[int, dict[int, np.ndarray]] = {}
+        self._kept: dict[int, _Buffer] = {}
+        self._sizes: dict[int, dict[int, _Buffer]] = {}
         self._bytes = 0
 
-    def take(self, size: int) -> np.ndarray:
-        """Return a byte array of at least `size` bytes, on a 64-byte boundary."""
+    def take(self, size: int) -> _Buffer:
+        """Return a buffer of at least `size` bytes."""
         size = rounded(size)
         with self._lock:
             fits = self._sizes.get(size)
             if fits:
                 # the one given last is likeliest still in the processor's caches
-                number, raw = fits.popitem()
+                number, buffer = fits.popitem()
                 del self._kept[number]
                 self._bytes -= size
-                return raw
-        return _aligned(size)
+                return buffer
+        return _Buffer(size)
 
-    def give(self, raw: np.ndarray) -> None:
+    def give(self, buffer: _Buffer) -> None:
         """Keep a buffer; without waiting, as this may run inside `take` or another thread's."""
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):
             return
         released = []
+        size = buffer.size
         try:
-            if raw.nbytes <= self.limit:
-                self._kept[id(raw)] = raw
-                self._sizes.setdefault(raw.nbytes, {})[id(raw)] = raw
-                self._bytes += raw.nbytes
+            if size <= self.limit:
+                number = id(buffer)
+                self._kept[number] = buffer
+                fits = self._sizes.get(size)
+                if fits is None:
+                    fits = self._sizes[size] = {}
+                fits[number] = buffer
+                self._bytes += size
                 while self._bytes > self.limit:
                     released.append(self._drop_oldest())
         finally:
@@ -82,11 +99,11 @@ class BufferCache:
         self._lock = threading.Lock()
         self._kept, self._sizes, self._bytes = {}, {}, 0
 
-    def _drop_oldest(self) -> np.ndarray:
-        raw = self._kept.pop(next(iter(self._kept)))
-        del self._sizes[raw.nbytes][id(raw)]
-        self._bytes -= raw.nbytes
-        return raw
+    def _drop_oldest(self) -> _Buffer:
+        buffer = self._kept.pop(next(iter(self._kept)))
+        del self._sizes[buffer.size][id(buffer)]
+        self._bytes -= buffer.size
+        return buffer
 
 
 def rounded(size: int) -> int:
@@ -95,27 +112,23 @@ def rounded(size: int) -> int:
     >>> rounded(1_100_000) == (1 << 20) * 9 // 8
     True
     """
-    step = max(1, (1 << (size.bit_length() - 1)) // STEPS)
+    step = (1 << (size.bit_length() - 1)) // STEPS or 1
     return -(-size // step) * step
 
 
 class _Owner:
     """What every view of a buffer holds on to; the buffer goes back when it dies."""
 
-    __slots__ = ("_cache", "_raw", "__array_interface__")
+    __slots__ = ("_cache", "_buffer", "__array_interface__")
 
-    def __init__(self, cache: BufferCache, raw: np.ndarray, size: int) -> None:
+    def __init__(self, cache: BufferCache, buffer: _Buffer, size: int) -> None:
         self._cache = cache
-        self._raw = raw
+        self._buffer = buffer
         self.__array_interface__: dict[str, Any] = {
-            "version": 3,
-            "typestr": "|u1",
-            "shape": (size,),
-            "data": (raw.__array_interface__["data"][0], False),
-        }
+            "version": 3, "typestr": "|u1", "shape": (size,), "data": (buffer.address, False)}
 
     def __del__(self) -> None:
-        self._cache.give(self._raw)
+        self._cache.give(self._buffer)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -135,8 +148,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if size < THRESHOLD or _cache.limit == 0:
         raw = np.empty(size + ALIGNMENT, np.uint8)
         return np.ndarray(shape, dtype, raw, -raw.__array_interface__["data"][0] % ALIGNMENT)
-    owner = _Owner(_cache, _cache.take(size), size)
-    return np.ndarray(shape, dtype, np.asarray(owner))
+    return np.ndarray(shape, dtype, np.asarray(_Owner(_cache, _cache.take(size), size)))
 
 
 def is_owner(array: np.ndarray) -> bool:
@@ -178,12 +190,6 @@ def _trim() -> Any:
 def cached_bytes() -> int:
     """Return the size of the buffers kept for later."""
     return _cache.held_bytes()
-
-
-def _aligned(size: int) -> np.ndarray:
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start : start + size]
 
 
 _cache = BufferCache(config.buffer_cache(DEFAULT_LIMIT))

@@ -21,16 +21,18 @@ _kernels: dict[Op, dict[tuple, Any]] = {}
 
 
 def computed(
-    op: Op, arrays: Sequence[Any], params: dict[str, Any], result: np.dtype | None = None
+    op: Op, arrays: Sequence[Any], params: dict[str, Any], result: np.dtype | None = None,
+    out: ndarray | None = None,
 ) -> ndarray | None:
     """``op`` on arrays of one dtype; None where they are small, or kernels do not compute it.
 
-    ``result`` is the dtype of the result, where it is not that of the arrays.
+    ``result`` is the dtype of the result, where it is not that of the arrays. ``out``, where
+    given, is what it is written into; it may be one of the arrays.
     """
     name = op.scalar or op.name
     if large.knows(name):
         # what it refuses is better computed otherwise
-        return None if params else large.pointwise(name, *arrays)
+        return None if params else large.pointwise(name, *arrays, out=out)
     lead = large.lead_of(arrays)
     if lead is None or lead.size < large.MIN_ITEMS or hasattr(op.forward, "formula"):
         return None
@@ -50,9 +52,13 @@ def computed(
     if kernel is None:
         return None
     if not whole:
-        return large.anyhow(kernel.program, ins, kernel.outputs[0])
-    out = memory.empty(lead.shape, kernel.outputs[0])
-    kernel.run((out,), ins, True)
+        return None if out is not None else large.anyhow(kernel.program, ins, kernel.outputs[0])
+    fresh = out is None
+    if out is None:
+        out = memory.empty(lead.shape, kernel.outputs[0])
+    elif not large.usable_out(out, lead.shape, kernel.outputs[0], ins):
+        return None
+    kernel.run((out,), ins, fresh)
     return out
 
 

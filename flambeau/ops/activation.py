@@ -23,6 +23,7 @@ from flambeau.core.op import Op
 from flambeau.core.pointwise import unary_entry
 from flambeau.core.promote import checked_number, number_array
 from flambeau.core.tensor import Tensor, wrap
+from flambeau.core.written import written
 from flambeau.ops.arithmetic import conj_of, zero_slope
 from flambeau.ops.where import where
 
@@ -77,6 +78,8 @@ def not_implemented(kernel: str, input: Tensor) -> NotImplementedError:
 def run(op: Op, input: Tensor, params: dict[str, Any], inplace: bool) -> Tensor:
     """``op`` on ``input``, overwriting it where ``inplace``."""
     if inplace:
+        if written(op, input, (input,), params):
+            return input
         return overwrite(input, lambda t: apply(op, (t,), params))
     return apply(op, (input,), params)
 
@@ -213,7 +216,9 @@ show(_relu, "relu", "torch", "Tensor")
 @public(FUNCTIONAL)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise; ``inplace`` overwrites the input."""
-    return overwrite(input, _relu) if inplace else _relu(input)
+    if not inplace:
+        return _relu(input)
+    return input if written(RELU, input, (input,)) else overwrite(input, _relu)
 
 
 in_place(relu, "relu_", "torch", "Tensor", FUNCTIONAL)

@@ -392,6 +392,8 @@ def _install_arithmetic() -> None:
     install_operator("add", _add, np.add, twin=short["add"])
     install_operator("mul", _mul, np.multiply, twin=short["mul"])
     install_operator("truediv", _div, np.true_divide, twin=short["div"])
+    for function, name in ((add, "add"), (sub, "sub"), (mul, "mul"), (div, "div")):
+        function.op = OPS[name]  # type: ignore[attr-defined]
     _sub.op = OPS["sub"]  # type: ignore[attr-defined]
     install_operator("sub", _sub, np.subtract, fallback=_sub_operator_fallback, twin=short["sub"])
 

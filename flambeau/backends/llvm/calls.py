@@ -17,6 +17,7 @@ from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from flambeau.backends.llvm import jit, pool, printer
 from flambeau.backends.llvm.program import Pointwise
+from flambeau.backends.threads import get_num_threads
 
 KINDS: dict[np.dtype, str] = {
     np.dtype(np.float32): "f32",
@@ -30,6 +31,8 @@ KINDS: dict[np.dtype, str] = {
 DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
 CHUNK_BYTES = 1 << 17
+# pieces start at multiples of so many items, and so on whole vectors and cache lines
+PIECE_UNIT = 256
 # outputs of this size may go past the caches: what reads smaller ones next finds them there
 STREAM_BYTES = 1 << 23
 # the last cache where the system does not tell
@@ -326,18 +329,30 @@ class PointwiseKernel:
         where one is not a C-contiguous ndarray. The caller sees to overlaps: `may_overlap`.
         `fresh` says that no output is an input, so that large ones may be written past the caches.
         """
-        shape, count = outs[0].shape, outs[0].size
+        first = outs[0]
+        count = first.size
         if count == 0:
             return
-        columns = shape[-1] if self.by_rows else 1
+        columns = first.shape[-1] if self.by_rows else 1
         self._check(outs, ins, count, columns)
-        chunk = max(1, CHUNK_BYTES // (outs[0].itemsize * columns))
         if self.by_rows:
-            launch(self.address, count // columns, chunk, *outs, *ins, columns)
+            rows = count // columns
+            chunk = piece(rows, max(1, CHUNK_BYTES // (first.itemsize * columns)))
+            launch(self.address, rows, chunk, *outs, *ins, columns)
         else:
-            stream = fresh and past_caches([a.nbytes for a in outs], [a.nbytes for a in ins])
-            stream = stream and all(map(is_aligned, outs))
-            launch(self._stream_address() if stream else self.address, count, chunk, *outs, *ins)
+            self.run_checked(outs, ins, count, fresh)
+
+    def run_checked(
+        self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray], count: int, fresh: bool
+    ) -> None:
+        """As `run`, for `count` items in arrays that are as the program says, not by rows."""
+        first, address = outs[0], self.address
+        if fresh and first.nbytes >= STREAM_BYTES:
+            stream = past_caches([a.nbytes for a in outs], [a.nbytes for a in ins])
+            if stream and all(map(is_aligned, outs)):
+                address = self._stream_address()
+        chunk = piece(count, CHUNK_BYTES // first.itemsize, PIECE_UNIT)
+        launch(address, count, chunk, *outs, *ins)
 
     def _stream_address(self) -> int:
         if self._streaming is None:
@@ -347,15 +362,33 @@ class PointwiseKernel:
     def _check(
         self, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray], count: int, columns: int
     ) -> None:
-        sizes = {"array": count, "scalar": 1, "row": columns, "column": count // columns}
         if len(ins) != len(self.inputs) or len(outs) != len(self.outputs):
             raise ValueError("a program's operands must be as many as it says")
-        for array, (dtype, layout) in zip(ins, self.inputs, strict=True):
-            if array.dtype != dtype or array.size != sizes[layout]:
-                raise ValueError(f"expected {sizes[layout]} items of {dtype}, got {_told(array)}")
-        for array, dtype in zip(outs, self.outputs, strict=True):
+        for array, (dtype, layout) in zip(ins, self.inputs):
+            size = count if layout == "array" else _laid(layout, count, columns)
+            if array.dtype != dtype or array.size != size:
+                raise ValueError(f"expected {size} items of {dtype}, got {_told(array)}")
+        for array, dtype in zip(outs, self.outputs):
             if array.dtype != dtype or array.size != count:
                 raise ValueError(f"expected {count} items of {dtype}, got {_told(array)}")
+
+
+def _laid(layout: str, count: int, columns: int) -> int:
+    """How many items an operand of a layout has."""
+    return {"scalar": 1, "row": columns, "column": count // columns}[layout]
+
+
+def piece(count: int, most: int, unit: int = 1) -> int:
+    """How many of `count` items a piece of work has: about `most`, and threads get as many each.
+
+    It is a multiple of `unit`.
+    """
+    pieces = -(-count // most)
+    if pieces < 2:
+        return count
+    threads = get_num_threads()
+    share = -(-count // (-(-pieces // threads) * threads))
+    return -(-share // unit) * unit
 
 
 @functools.cache
