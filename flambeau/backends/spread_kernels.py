@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large, reductions
+from flambeau.backends import conversions, large, reductions
 
 MIN_ITEMS = large.MIN_ITEMS
 # fewer rows than this are cut into pieces, of at least so many items
@@ -46,7 +46,7 @@ def _run(
     """The formula's `count` values of every piece: arrays (rows, pieces), or (batch, inner)."""
     kernel = _kernel(formula, a.dtype.char)
     before, length, after = split
-    a = np.ascontiguousarray(a)
+    a = conversions.in_rows(a)
     if after > 1:
         outs = [np.empty((before * after, 1)) for _ in range(count)]
         kernel.run_across(outs, (a,), before, length, after)
@@ -121,25 +121,15 @@ def _moments_apart(
     return _shaped(mean, a, dims, keepdim), _shaped(square, a, dims, keepdim)
 
 
-_NORMS: dict[float, tuple[Callable[..., Any], np.ufunc]] = {
-    1.0: (lambda on, x: (on.sum(on.abs(x)),), np.add),
-    2.0: (lambda on, x: (on.sum(x * x),), np.add),
-    math.inf: (lambda on, x: (on.max(on.abs(x)),), np.maximum),
-    -math.inf: (lambda on, x: (on.min(on.abs(x)),), np.minimum),
-}
+_NORMS = {1.0: "sizes", 2.0: "squares", math.inf: "largest", -math.inf: "smallest"}
 
 
 def norm(a: np.ndarray, ord: float, dims: Dims, keepdim: bool) -> np.ndarray | None:
     """The norm of order 1, 2, inf or -inf over dimensions, in float64."""
-    if ord not in _NORMS:
+    if ord not in _NORMS or a.dtype.type not in (np.float32, np.float64):
         return None
-    split = _split(a, dims)
-    if split is None:
-        return None
-    formula, combine = _NORMS[ord]
-    (parts,) = _run(formula, 1, a, split)
-    found = combine.reduce(parts, axis=1)
-    return _shaped(np.sqrt(found) if ord == 2 else found, a, dims, keepdim)
+    found = reductions.reduce(_NORMS[ord], a, dims, keepdim)
+    return np.sqrt(found, out=found) if found is not None and ord == 2 else found
 
 
 def _log_sum(on: Any, x: Any) -> tuple:

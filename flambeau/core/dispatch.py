@@ -27,6 +27,7 @@ __all__ = ["VIEW_MAKERS", "apply", "dense_view", "edge_of", "expanded_view", "lo
 ndarray = np.ndarray
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 NOTHING: dict[str, Any] = {}
+LARGE = 1 << 15
 # So many views take about as long in Python as loading llvmlite does.
 MANY = 30_000
 _views = 0
@@ -143,6 +144,10 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     narrow = _narrow_of(arrays)
     if narrow is None:
         return _as_arrays(op, op.forward(*arrays, **params), arrays)
+    if op.halves is not None and arrays[0].size >= LARGE:
+        found = op.halves(*arrays, **params)
+        if found is not None:
+            return _as_arrays(op, found, arrays)
     wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
     out = _as_arrays(op, op.forward(*wide, **params), wide)
     if not op.multiple:

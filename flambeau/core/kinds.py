@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import reductions
 from flambeau.core.derive import vjp_of
 from flambeau.core.dispatch import apply
 from flambeau.core.face import in_place_twin, show, with_out
@@ -129,18 +130,27 @@ def bilinear(name: str, forward: Callable, left: Formula, right: Formula, *,
 def reduction(name: str, forward: Callable, grad: Formula, *, inputs: Sequence[str] = ("input",),
               params: Sequence[str] = ("dims", "keepdim"), node: str | None = None,
               multiple: bool = False, widen: bool = True, jvp: Callable | None = None,
-              batch: Callable | None = None) -> Op:
+              batch: Callable | None = None, program: str | None = None) -> Op:
     """Declare an operator that reduces dimensions: ``forward(array, dims, keepdim, ...)``.
 
     ``dims`` is a tuple of dimensions counted from the front. With ``multiple`` the formula gets
-    a gradient per output.
+    a gradient per output. ``program`` names the reduction of ``backends.reductions`` that computes
+    it, for what it is given of half types.
     """
     formulas = () if multiple else (grad,)
     op = Op(name, forward, inputs, kind="reduction", formulas=formulas,
             joint=grad if multiple else None, params=params, node=node, multiple=multiple,
             widen=widen, jvp=jvp, batch=batch)
     op.in_rows = True
+    if program is not None:
+        op.halves = functools.partial(_by_kernel, program)
     return op
+
+
+def _by_kernel(program: str, a: Any, dims: tuple[int, ...] | None = None, keepdim: bool = False,
+               dtype: Any = None) -> Any:
+    """A reduction of a large array by kernels; None where there is none."""
+    return None if dtype is not None else reductions.reduce(program, a, dims, keepdim)
 
 
 def opaque(name: str, forward: Callable, *, inputs: Sequence[str] = ("input",),

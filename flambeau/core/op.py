@@ -72,6 +72,10 @@ class Op:
     # ``keeps_wide(arrays, params)`` returns their numbers.
     keeps_wide: Callable[[Sequence[Any], dict[str, Any]], Collection[int]] | None = None
 
+    # What computes large arrays of a half type as they are, ``halves(*arrays, **params)``, or
+    # gives None.
+    halves: Callable[..., Any] | None = None
+
     # Formulas for plain arrays, beside those for tensors, where these take tensors only.
     array_formulas: tuple | None = None
 

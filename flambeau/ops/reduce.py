@@ -134,9 +134,9 @@ def plain_result(op: Op, input: Tensor, r: ndarray, saved: tuple, params: Any = 
 
 SUM = reduction("sum", _sum_forward,
                 lambda g, input_shape, dims, keepdim: spread(g, input_shape, dims, keepdim),
-                params=("dims", "keepdim", "dtype"))
+                params=("dims", "keepdim", "dtype"), program="sum")
 SUM_ALL = reduction("sum_all", lambda a: whole(a), lambda g, input_shape: _filled(g, input_shape),
-                    params=(), node="Sum")
+                    params=(), node="Sum", program="sum")
 SUM.node_type.__name__ = "SumBackward1"
 assert SUM.slots == ("input_shape", "dims", "keepdim")
 
@@ -215,10 +215,10 @@ def _mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
 
 MEAN = reduction("mean", _mean_forward,
                  lambda g, input_shape, dims, keepdim: spread(
-                     g / count_of(input_shape, dims), input_shape, dims, keepdim))
+                     g / count_of(input_shape, dims), input_shape, dims, keepdim), program="mean")
 MEAN_ALL = reduction(
     "mean_all", _mean_all, lambda g, input_shape: _filled(g, input_shape, prod_of(input_shape)),
-    params=(), node="Mean")
+    params=(), node="Mean", program="mean")
 MEAN.node_type.__name__ = "MeanBackward1"
 SUM_ALL.bare = MEAN_ALL.bare = True
 
@@ -322,7 +322,8 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return found.reshape(tuple(moved._a.shape)).permute([int(i) for i in order])
 
 
-PROD = reduction("prod", _prod_forward, _prod_grad, params=("dims", "keepdim", "dtype"))
+PROD = reduction("prod", _prod_forward, _prod_grad, params=("dims", "keepdim", "dtype"),
+                 program="prod")
 _WHOLE_PROD = type("ProdBackward0", (PROD.node_type,), {})
 PROD.node_type.__name__ = "ProdBackward1"
 
@@ -363,15 +364,20 @@ def _logical(name: str, ufunc: np.ufunc) -> Callable:
     forward = ufunc.reduce
 
     def compute(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+        if a.size >= LARGE:
+            found = reductions.reduce(name, a, dims, keepdim)
+            if found is not None:
+                return found
         r = forward(a if a.dtype.kind == "b" else a != 0, axis=dims, keepdims=keepdim, out=...)
         return r.astype(np.uint8) if a.dtype == np.uint8 else r
 
-    op = reduction(name, compute, None)
+    op = reduction(name, compute, None, program=name)
 
     @public("torch", "Tensor", out=True, name=name)
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         a = input._a
-        if dim is None and type(a) is ndarray and a.dtype is BOOL and not keepdim:
+        if dim is None and type(a) is ndarray and a.dtype is BOOL and not keepdim and (
+                a.size < LARGE):
             return wrap(forward(a, None, out=...))
         dims = () if dim == () else dims_of(dim, input._a.ndim)
         return apply(op, (input,), {"dims": dims, "keepdim": keepdim})
@@ -384,8 +390,16 @@ any.__doc__ = """Whether any element over ``dim`` is not zero; bool (uint8 of ui
 all = _logical("all", np.logical_and)
 all.__doc__ = """Whether all elements over ``dim`` are not zero; bool (uint8 of uint8)."""
 
-COUNT = reduction("count_nonzero", lambda a, dims, keepdim: np.asarray(
-    _add(a != 0, axis=dims, dtype=np.int64)), None, widen=False)
+
+def _count_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    if a.size >= LARGE:
+        found = reductions.reduce("count", a, dims, keepdim)
+        if found is not None:
+            return found
+    return np.asarray(_add(a != 0, axis=dims, dtype=np.int64))
+
+
+COUNT = reduction("count_nonzero", _count_forward, None, widen=False)
 
 
 @public("torch", "Tensor")

@@ -51,10 +51,10 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
 
 _amax_forward = _extreme_forward("max", np.maximum)
 _amin_forward = _extreme_forward("min", np.minimum)
-AMAX = reduction("amax", _amax_forward, shared_grad)
-AMIN = reduction("amin", _amin_forward, shared_grad)
-MAX_ALL = reduction("max_all", _amax_forward, shared_grad)
-MIN_ALL = reduction("min_all", _amin_forward, shared_grad)
+AMAX = reduction("amax", _amax_forward, shared_grad, program="max")
+AMIN = reduction("amin", _amin_forward, shared_grad, program="min")
+MAX_ALL = reduction("max_all", _amax_forward, shared_grad, program="max")
+MIN_ALL = reduction("min_all", _amin_forward, shared_grad, program="min")
 MAX_ALL.node_type.__name__ = "MaxBackward1"
 MIN_ALL.node_type.__name__ = "MinBackward1"
 

@@ -1,26 +1,32 @@
-"""Reductions run over all items, the last axes, or others that stand together.
+"""Reductions run over rows, or over columns, of arrays taken as matrices or batches of them.
 
-Every piece of work writes one partial result, in the kind that accumulates; a second kernel, or
-NumPy where columns are reduced, combines the partials. Pieces depend on the shape alone, so a
-result does not depend on the number of threads.
+Every piece of work writes one partial result, in the kind that accumulates; a second kernel
+combines the partials. Pieces depend on the shape alone, so a result does not depend on the number
+of threads.
 float32 sums and products accumulate in float64, sums of up to eight neighbours in float32 before.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from flambeau.backends import memory
 from flambeau.backends.llvm import calls, jit, printer
+from flambeau.backends.llvm.column_printer import (
+    COLUMN_BLOCK,
+    ROWS_AT_ONCE,
+    print_columns,
+    print_whole_columns,
+)
 from flambeau.backends.llvm.lanes import identity
 from flambeau.backends.llvm.program import Input, Pointwise, Reduction
 from flambeau.backends.llvm.reduce_printer import (
     BLOCK,
-    COLUMN_BLOCK,
     ROWS_TOGETHER,
     Ending,
+    lanes_of,
     print_blocks,
-    print_columns,
     print_rows,
 )
 
@@ -30,12 +36,13 @@ MIN_ROW_PIECE = 64
 # items from which threads take short rows in larger pieces, whose parts memory serves faster
 MANY = 1 << 21
 
-FINISH: dict[str, np.ufunc] = {
-    "sum": np.add,
-    "prod": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
+
+class Laid(NamedTuple):
+    """Rows of so many columns in memory: how many items apart rows start, and batches of them."""
+
+    columns: int
+    stride: int
+    apart: int = 0
 
 
 @functools.cache
@@ -52,85 +59,128 @@ def run_blocks(
     rows: int,
     ending: Ending | None = None,
     shape: tuple[int, ...] | None = None,
+    laid: Laid | None = None,
+    items: int | None = None,
 ) -> np.ndarray:
-    """Reduce a C-contiguous array, taken as (rows, columns), over its columns: -> (rows,).
+    """Reduce an array, taken as (rows, columns), over its columns: -> (rows,).
 
-    Results are of the kind that accumulates, or as `ending` says, means over a row's columns; they
-    get a `shape` of as many items where one is given.
+    It is C-contiguous where it is not `laid` otherwise. Results are of the kind that accumulates,
+    or as `ending` says; a mean is over a row's columns, or `items`. They get a `shape` of as many
+    items where one is given.
     """
-    columns = _columns(array, rows)
+    source, (columns, stride, _) = _source(reduction, array, rows, laid)
     ending = ending or Ending(reduction.accumulate)
+    items = columns if items is None else items
     blocks = max(1, -(-columns // BLOCK))
-    _check(reduction, array)
     results = memory.empty((rows,) if shape is None else shape, calls.DTYPES[ending.kind])
     if blocks == 1:
-        items = BLOCK * 4 if array.size >= MANY else BLOCK
-        chunk = max(ROWS_TOGETHER, items // max(1, columns) // ROWS_TOGETHER * ROWS_TOGETHER)
-        kernel = _rows_kernel(reduction, ending)
-        calls.launch(kernel, rows, chunk, results, array, columns, columns)
+        most = BLOCK * 4 if array.size >= MANY else BLOCK
+        chunk = calls.piece(rows, max(ROWS_TOGETHER, most // max(1, columns)), ROWS_TOGETHER)
+        kernel = _rows_kernel(reduction, ending, _lanes(reduction, columns))
+        calls.launch(kernel, rows, chunk, results, source, columns, items, stride)
         return results
     partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
-    calls.launch(_kernel(reduction, "blocks"), rows * blocks, 1, partial, array, blocks, columns)
-    kernel = _rows_kernel(_of_partials(reduction), ending)
-    calls.launch(kernel, rows, BLOCK, results, partial, blocks, columns)
+    calls.launch(_blocks_kernel(reduction), rows * blocks, 1, partial, source, blocks, columns,
+                 stride)
+    after = of_partials(reduction)
+    kernel = _rows_kernel(after, ending, _lanes(after, blocks))
+    calls.launch(kernel, rows, BLOCK, results, partial, blocks, items, blocks)
     return results
 
 
 @functools.cache
-def _of_partials(reduction: Reduction) -> Reduction:
-    """The reduction of what blocks left."""
+def of_partials(reduction: Reduction) -> Reduction:
+    """The reduction of what pieces left."""
     kind = reduction.accumulate
     return Reduction(Pointwise((Input(kind),), (), (0,)), reduction.combine, kind)
 
 
-def run_columns(reduction: Reduction, array: np.ndarray, batch: int, rows: int) -> np.ndarray:
-    """Reduce an array taken as (batch, rows, columns) over its rows: -> (batch, columns)."""
-    columns = _columns(array, batch * rows)
+def run_columns(
+    reduction: Reduction,
+    array: np.ndarray,
+    batch: int,
+    rows: int,
+    ending: Ending | None = None,
+    shape: tuple[int, ...] | None = None,
+    laid: Laid | None = None,
+    items: int | None = None,
+) -> np.ndarray:
+    """Reduce an array taken as (batch, rows, columns) over its rows: -> (batch, columns).
+
+    As `run_blocks` otherwise; a mean is over the rows.
+    """
+    source, (columns, stride, apart) = _source(reduction, array, batch * rows, laid)
+    if laid is None:
+        apart = rows * columns
+    ending = ending or Ending(reduction.accumulate)
+    items = rows if items is None else items
     height = max(MIN_ROW_PIECE, -(-rows // ROW_PIECES))
     pieces = -(-rows // height)
     strips = -(-columns // COLUMN_BLOCK)
-    start = identity(reduction.combine, reduction.accumulate)
-    partial = np.full((batch, pieces, columns), start, calls.DTYPES[reduction.accumulate])
-    _check(reduction, array)
-    kernel = _kernel(reduction, "columns")
-    sizes = (pieces, strips, height, rows, columns)
-    calls.launch(kernel, batch * pieces * strips, 1, partial, array, *sizes)
-    return _combined(reduction, partial)
+    lanes = _lanes(reduction, columns)
+    results = memory.empty(shape or (batch, columns), calls.DTYPES[ending.kind])
+    at_once = ROWS_AT_ONCE
+    if pieces > 1:
+        start = identity(reduction.combine, reduction.accumulate)
+        partial = np.full((batch, pieces, columns), start, calls.DTYPES[reduction.accumulate])
+        work = height * min(columns, COLUMN_BLOCK)
+        chunk = calls.piece(batch * pieces * strips, max(1, BLOCK // work))
+        calls.launch(_columns_kernel(reduction, lanes), batch * pieces * strips, chunk, partial,
+                     source, pieces, strips, height, rows, columns, stride, apart)
+        # one after the other: the order of additions is that of the rows
+        source, rows, stride, apart, at_once = partial, pieces, columns, pieces * columns, 1
+        reduction = of_partials(reduction)
+    kernel = _whole_columns_kernel(reduction, _lanes(reduction, columns), ending, at_once)
+    work = rows * min(columns, COLUMN_BLOCK)
+    chunk = calls.piece(batch * strips, max(1, BLOCK // work))
+    calls.launch(kernel, batch * strips, chunk, results, source, strips, rows, columns, items,
+                 stride, apart)
+    return results
 
 
-def _combined(reduction: Reduction, partial: np.ndarray) -> np.ndarray:
-    """Combine the pieces, which are the second axis."""
-    if partial.shape[1] == 1:
-        return partial[:, 0]
-    with np.errstate(all="ignore"):
-        result: np.ndarray = FINISH[reduction.combine].reduce(partial, axis=1)
-    return result
+def _lanes(reduction: Reduction, columns: int) -> int:
+    return lanes_of(reduction, jit.host().vector_bytes, columns)
 
 
-def _columns(array: np.ndarray, rows: int) -> int:
-    if rows < 1 or array.size % rows:
-        raise ValueError(f"{array.size} items are not {rows} rows")
-    return array.size // rows
-
-
-def _check(reduction: Reduction, array: np.ndarray) -> None:
+def _source(
+    reduction: Reduction, array: np.ndarray, rows: int, laid: Laid | None
+) -> tuple[np.ndarray | int, Laid]:
+    """What a kernel is given of an array, and how its rows lie."""
     kind = reduction.prologue.inputs[0].kind
     if calls.KINDS.get(array.dtype) != kind:
         raise ValueError(f"expected items of {kind}, got {array.dtype}")
-    if not (array.flags.c_contiguous and array.flags.aligned):
+    if not array.flags.aligned or laid is None and not array.flags.c_contiguous:
         raise ValueError("expected an aligned, C-contiguous array")
+    if laid is not None:
+        return array.__array_interface__["data"][0], laid
+    if rows < 1 or array.size % rows:
+        raise ValueError(f"{array.size} items are not {rows} rows")
+    columns = array.size // rows
+    return array, Laid(columns, columns)
 
 
 @functools.cache
-def _kernel(reduction: Reduction, layout: str) -> int:
+def _blocks_kernel(reduction: Reduction) -> int:
     if len(reduction.prologue.inputs) != 1:
         raise ValueError("reductions of one array only")
-    printers = {"blocks": print_blocks, "columns": print_columns}
-    text = printers[layout](reduction, jit.host().vector_bytes)
-    return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)
+    return _load(print_blocks(reduction, jit.host().vector_bytes))
 
 
 @functools.cache
-def _rows_kernel(reduction: Reduction, ending: Ending) -> int:
-    text = print_rows(reduction, jit.host().vector_bytes, ending)
+def _rows_kernel(reduction: Reduction, ending: Ending, lanes: int) -> int:
+    return _load(print_rows(reduction, jit.host().vector_bytes, ending, lanes))
+
+
+@functools.cache
+def _columns_kernel(reduction: Reduction, lanes: int) -> int:
+    return _load(print_columns(reduction, jit.host().vector_bytes, lanes))
+
+
+@functools.cache
+def _whole_columns_kernel(reduction: Reduction, lanes: int, ending: Ending, at_once: int) -> int:
+    text = print_whole_columns(reduction, jit.host().vector_bytes, lanes, ending, at_once)
+    return _load(text)
+
+
+def _load(text: str) -> int:
     return jit.load(text, (printer.KERNEL,)).address(printer.KERNEL)

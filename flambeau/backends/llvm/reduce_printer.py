@@ -1,22 +1,30 @@
-"""Prints reductions as LLVM text: blocks of long rows, short rows together, strips of columns.
+"""Prints reductions as LLVM text: blocks of long rows, and short rows together.
 
-Every piece of work ("unit") writes one partial result, in the kind that accumulates.
+Every piece of work ("unit") of blocks writes one partial result, in the kind that accumulates.
+Rows start a stride apart, in items.
 """
 
 from typing import NamedTuple
 
 from flambeau.backends.llvm import printer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
-from flambeau.backends.llvm.lanes import COMBINE, fold_lanes, halves, identity, least, store_item
+from flambeau.backends.llvm.lanes import (
+    COMBINE,
+    first_item,
+    fold_lanes,
+    halves,
+    identity,
+    in_first_lane,
+    least,
+    spread_item,
+    store_item,
+)
 from flambeau.backends.llvm.printer import Span, load_vector, run_steps
 from flambeau.backends.llvm.program import Reduction
 
-# items in one block of a long row, columns in one strip
+# items in one block of a long row
 BLOCK = 1 << 15
-COLUMN_BLOCK = 1024
-# places read side by side, which memory serves faster than one: rows when columns are reduced,
-# parts of a long row, short rows
-ROWS_AT_ONCE = 8
+# places read side by side, which memory serves faster than one: parts of a long row, short rows
 PARTS = 4
 ROWS_TOGETHER = 4
 
@@ -28,13 +36,19 @@ class Ending(NamedTuple):
     mean: bool = False
 
 
-def _emitter(reduction: Reduction, vector_bytes: int) -> Emitter:
-    e = Emitter(printer.lanes_for((reduction.prologue.inputs[0].kind,), vector_bytes))
+def lanes_of(reduction: Reduction, vector_bytes: int, columns: int) -> int:
+    """How many items travel together along rows of so many."""
+    most = printer.lanes_for(reduction.prologue.kinds, vector_bytes)
+    return max(2, min(most, 1 << (columns.bit_length() - 1)))
+
+
+def emitter(lanes: int) -> Emitter:
+    e = Emitter(lanes)
     e.label("entry")
     return e
 
 
-def _load_sizes(e: Emitter, first: int, count: int) -> list[str]:
+def load_sizes(e: Emitter, first: int, count: int) -> list[str]:
     found = []
     for number in range(first, first + count):
         place = e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
@@ -59,7 +73,7 @@ def _close_units(e: Emitter) -> None:
     e.line("ret void")
 
 
-def _prepared(
+def prepared(
     e: Emitter, reduction: Reduction, bases: list[str], index: str, mask: str | None
 ) -> Value:
     """Load the vectors at these bases and this index, take them through the prologue, combine them.
@@ -87,17 +101,17 @@ def _loaded(e: Emitter, reduction: Reduction, base: str, index: str, mask: str |
 def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     """Return the kernel whose unit is one block of one row.
 
-    Context: partials, input, blocks in a row, columns.
+    Context: partials, input, blocks in a row, columns, stride.
     """
-    e = _emitter(reduction, vector_bytes)
+    e = emitter(lanes_of(reduction, vector_bytes, BLOCK))
     partial, source = printer.load_pointers(e, 2)
-    blocks, columns = _load_sizes(e, 2, 2)
+    blocks, columns, stride = load_sizes(e, 2, 3)
     _open_units(e, "span.done")
     row = e.assign(f"udiv i64 %unit, {blocks}")
     block = e.assign(f"urem i64 %unit, {blocks}")
     first = e.assign(f"mul i64 {block}, {BLOCK}")
     last = least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
-    offset = e.assign(f"mul i64 {row}, {columns}")
+    offset = e.assign(f"mul i64 {row}, {stride}")
     begin = e.assign(f"add i64 {offset}, {first}")
     end = e.assign(f"add i64 {offset}, {last}")
     total = _print_total(e, reduction, source, begin, end)
@@ -128,7 +142,7 @@ def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end:
     span = Span(e, "span", "wide.rest", left, end)
     total = _print_running(e, reduction, span, [source], total, "wide.rest")
     mask = span.enter_tail()
-    rest = _prepared(e, reduction, [source], span.stop, mask)
+    rest = prepared(e, reduction, [source], span.stop, mask)
     finished = combine(e, e.select(Value(mask, "bool"), rest, start), total)
     span.leave()
     ends = f"[{total.text}, %span.rest], [{finished.text}, %span.tail]"
@@ -149,18 +163,18 @@ def _print_running(
     e.line(f"{name} = phi {vector} [{start.text}, %{entered_from}], [{name}.next, %{span.name}]")
     total = Value(name, kind)
     span.enter_body()
-    item = _prepared(e, reduction, bases, span.index, None)
+    item = prepared(e, reduction, bases, span.index, None)
     grown = COMBINE[reduction.combine](e, item, total)
     e.line(f"{name}.next = bitcast {vector} {grown.text} to {vector}")
     return total
 
 
-def print_rows(reduction: Reduction, vector_bytes: int, ending: Ending) -> str:
+def print_rows(reduction: Reduction, vector_bytes: int, ending: Ending, lanes: int) -> str:
     """Return the kernel whose unit is a row, several of them walked together.
 
-    Context: results, input, columns, and what a mean divides by.
+    Context: results, input, columns, what a mean divides by, and stride.
     """
-    e = _emitter(reduction, vector_bytes)
+    e = emitter(lanes)
     length = e.assign("sub i64 %end, %begin")
     part = e.assign(f"udiv i64 {length}, {ROWS_TOGETHER}")
     part_end = e.assign(f"add i64 %begin, {part}")
@@ -188,27 +202,24 @@ def _print_row_loop(
     """Totals of `count` rows at a time; bounds: the label come from, the first row, the end."""
     _open_loop(e, name, *bounds)
     results, source = printer.load_pointers(e, 2)
-    columns, items = _load_sizes(e, 2, 2)
-    bases = _row_bases(e, reduction, source, f"%{name}.at", count, columns, apart)
+    columns, items, stride = load_sizes(e, 2, 3)
+    bases = row_bases(e, reduction, source, f"%{name}.at", count, stride, apart)
     for number, total in enumerate(_print_totals(e, reduction, name, bases, columns)):
         offset = e.assign(f"mul i64 {apart}, {number}")
         this = e.assign(f"add i64 %{name}.at, {offset}")
         item = _folded(e, reduction, total, e.lanes // 2)
-        store_item(e, _ended(e, item, items, ending), results, this)
+        with e.width(1):
+            last = first_item(e, ended(e, in_first_lane(e, item), items, ending))
+        store_item(e, last, results, this)
     _close_loop(e, name, 1)
 
 
-def _ended(e: Emitter, item: Value, items: str, ending: Ending) -> Value:
-    """The item that is stored for a total."""
-    kind = LLVM_TYPE[item.kind]
+def ended(e: Emitter, total: Value, items: str, ending: Ending) -> Value:
+    """What is stored for totals; `items` is what a mean divides by."""
     if ending.mean:
-        number = e.assign(f"sitofp i64 {items} to {kind}")
-        item = e.value(item.kind, f"fdiv {kind} {item.text}, {number}")
-    if (item.kind, ending.kind) == ("f64", "f32"):
-        return e.value("f32", f"fptrunc double {item.text} to float")
-    if item.kind != ending.kind:
-        raise ValueError(f"a total of {item.kind} is not stored as {ending.kind}")
-    return item
+        number = e.assign(f"sitofp i64 {items} to {LLVM_TYPE[total.kind]}")
+        total = e.div(total, spread_item(e, Value(number, total.kind)))
+    return e.convert(total, ending.kind)
 
 
 def _open_loop(e: Emitter, name: str, entered_from: str, begin: str, end: str) -> None:
@@ -228,8 +239,8 @@ def _close_loop(e: Emitter, name: str, step: int) -> None:
     e.label(f"{name}.done")
 
 
-def _row_bases(
-    e: Emitter, reduction: Reduction, source: str, row: str, count: int, columns: str, apart: str
+def row_bases(
+    e: Emitter, reduction: Reduction, source: str, row: str, count: int, stride: str, apart: str
 ) -> list[str]:
     """Return where `count` rows start, from `row` on and so many apart."""
     stored = printer.STORED[reduction.prologue.inputs[0].kind]
@@ -237,7 +248,7 @@ def _row_bases(
     for number in range(count):
         step = e.assign(f"mul i64 {apart}, {number}")
         this = e.assign(f"add i64 {row}, {step}")
-        offset = e.assign(f"mul i64 {this}, {columns}")
+        offset = e.assign(f"mul i64 {this}, {stride}")
         bases.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
     return bases
 
@@ -276,7 +287,7 @@ def _print_totals(
 def __with_halves(
     e: Emitter, reduction: Reduction, total: Value, base: str, index: str, mask: str | None
 ) -> Value:
-    """Combine a vector's halves, as `_prepared` does vectors, and then them with the total."""
+    """Combine a vector's halves, as `prepared` does vectors, and then them with the total."""
     combine = COMBINE[reduction.combine]
     item = _loaded(e, reduction, base, index, mask)
     if mask is not None:
@@ -301,86 +312,3 @@ def _folded(e: Emitter, reduction: Reduction, total: Value, lanes: int) -> Value
     """A total's lanes combined: one item."""
     with e.width(lanes):
         return fold_lanes(e, reduction.combine, total)
-
-
-def print_columns(reduction: Reduction, vector_bytes: int) -> str:
-    """Return the kernel whose unit is one strip of columns over one piece of rows of one batch.
-
-    Context: partials (already holding the identity), input, pieces, strips, height, rows, columns.
-    """
-    e = _emitter(reduction, vector_bytes)
-    partial, source = printer.load_pointers(e, 2)
-    pieces, strips, height, rows, columns = _load_sizes(e, 2, 5)
-    _open_units(e, "rows.done")
-    strip = e.assign(f"urem i64 %unit, {strips}")
-    outer = e.assign(f"udiv i64 %unit, {strips}")
-    piece = e.assign(f"urem i64 {outer}, {pieces}")
-    batch = e.assign(f"udiv i64 {outer}, {pieces}")
-    first = e.assign(f"mul i64 {strip}, {COLUMN_BLOCK}")
-    last = least(e, e.assign(f"add i64 {first}, {COLUMN_BLOCK}"), columns)
-    top = e.assign(f"mul i64 {piece}, {height}")
-    bottom = least(e, e.assign(f"add i64 {top}, {height}"), rows)
-    stored = LLVM_TYPE[reduction.accumulate]
-    out_offset = e.assign(f"mul i64 {outer}, {columns}")
-    target = e.assign(f"getelementptr {stored}, ptr {partial}, i64 {out_offset}")
-    above = e.assign(f"mul i64 {batch}, {rows}")
-    _print_row_groups(e, reduction, source, target, (above, top, bottom), (first, last, columns))
-    _close_units(e)
-    return printer.module_text(e, vector_bytes)
-
-
-def _print_row_groups(
-    e: Emitter,
-    reduction: Reduction,
-    source: str,
-    target: str,
-    rows: tuple[str, str, str],
-    columns: tuple[str, str, str],
-) -> None:
-    """Rows several at a time, then one at a time; ends at the label rows.done."""
-    above, top, bottom = rows
-    length = e.assign(f"sub i64 {bottom}, {top}")
-    rest = e.assign(f"urem i64 {length}, {ROWS_AT_ONCE}")
-    middle = e.assign(f"sub i64 {bottom}, {rest}")
-    entered, begin = "unit.body", top
-    for name, end, count in (("group", middle, ROWS_AT_ONCE), ("rows", bottom, 1)):
-        _open_loop(e, name, entered, begin, end)
-        at = e.assign(f"add i64 %{name}.at, {above}")
-        _print_group(e, reduction, name, source, target, at, count, columns)
-        _close_loop(e, name, count)
-        entered, begin = f"{name}.done", end
-
-
-def _print_group(
-    e: Emitter,
-    reduction: Reduction,
-    name: str,
-    source: str,
-    target: str,
-    row: str,
-    count: int,
-    columns: tuple[str, str, str],
-) -> None:
-    """Combine `count` rows into the partials, over one strip of columns."""
-    first, last, width = columns
-    bases = _row_bases(e, reduction, source, row, count, width, "1")
-    span = Span(e, f"{name}.span", f"{name}.body", first, last)
-    span.enter_body()
-    _combine_rows(e, reduction, bases, target, span.index, None)
-    mask = span.enter_tail()
-    _combine_rows(e, reduction, bases, target, span.stop, mask)
-    span.leave()
-
-
-def _combine_rows(
-    e: Emitter,
-    reduction: Reduction,
-    bases: list[str],
-    target: str,
-    index: str,
-    mask: str | None,
-) -> None:
-    total = load_vector(e, reduction.accumulate, target, index, mask)
-    rows = _prepared(e, reduction, bases, index, mask)
-    total = COMBINE[reduction.combine](e, rows, total)
-    printer.store_vector(e, total, target, index, mask)

@@ -1,6 +1,7 @@
 import math
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -146,20 +147,92 @@ def test_results_do_not_depend_on_threads(two_threads):
     ("name", "array", "axes"),
     [
         ("sum", np.zeros(100, np.float32), None),
-        ("sum", np.zeros((200, 400), np.float32).T, None),
-        ("sum", np.zeros(N, np.float16), None),
         ("sum", np.zeros(N, np.complex64), None),
         ("max", np.zeros(N, bool), None),
         ("mean", np.zeros(N, np.int64), None),
         ("median", np.zeros(N, np.float32), None),
-        ("sum", np.zeros((20, 30, 10, 100), np.float32), (0, 2)),
-        ("sum", np.zeros((N, 2), np.float32), (1,)),
-        ("sum", np.zeros((N, 2), np.float32), (0,)),
         ("sum", np.zeros((200, 400), np.float32), ()),
     ],
 )
 def test_what_is_not_covered_is_none(name, array, axes):
     assert reduce(name, array, axes, False) is None
+
+
+LAYOUTS = {
+    "dense": lambda x: x,
+    "transposed": lambda x: x.transpose(2, 0, 1),
+    "reversed axes": lambda x: x.T,
+    "rows apart": lambda x: x[:, 1:-1],
+    "parts of rows": lambda x: x[:, :, 3:-2],
+    "every second": lambda x: x[:, :, ::2],
+    "some batches": lambda x: x[::2],
+    "backwards": lambda x: x[:, ::-1],
+    "repeated": lambda x: np.broadcast_to(x[:1], x.shape),
+    "spread": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "offset": lambda x: np.lib.stride_tricks.as_strided(x[1:], (40, 50, 60), (4, 0, 4)),
+}
+SIZES = [(40, 50, 60), (7, 3, 4003), (2, 20_011, 3)]
+AXES = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", SIZES)
+def test_any_axes_of_any_layout(layout, size):
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal(size).astype(np.float32)
+    x = LAYOUTS[layout](whole)
+    if layout == "offset" and size != SIZES[0]:
+        pytest.skip("made for one size")
+    for axes in AXES:
+        for keep in (False, True):
+            got = reduce("sum", x, axes, keep)
+            if x.size < 1 << 15:
+                assert got is None
+                continue
+            want = np.sum(x, axes, np.float64, keepdims=keep)
+            assert got.shape == want.shape and got.flags.c_contiguous
+            np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-5 * x.size ** 0.5)
+            np.testing.assert_array_equal(
+                reduce("max", x, axes, keep), np.max(x, axes, keepdims=keep))
+
+
+HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 2)])
+def test_halves_are_summed_in_more_and_rounded_once(dtype, axes):
+    x = np.random.default_rng(0).standard_normal((60, 70, 33)).astype(dtype)
+    wide = x.astype(np.float64)
+    for name, find in (("sum", np.sum), ("mean", np.mean)):
+        got = reduce(name, x, axes, False)
+        assert got.dtype == dtype
+        want = find(wide, axes).astype(np.float32).astype(dtype)
+        assert np.mean(got == want) > 0.99
+        np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=1e-2)
+    for name, find in (("max", np.max), ("min", np.min)):
+        np.testing.assert_array_equal(reduce(name, x, axes, False), find(wide, axes).astype(dtype))
+    x[3, 4, 5] = np.nan
+    assert np.isnan(reduce("max", x, axes, False).astype(np.float32)).sum() == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, bool, np.float16])
+@pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 2)])
+def test_truth_and_counts(dtype, axes):
+    x = np.random.default_rng(0).integers(0, 9, (50, 40, 21)).astype(dtype)
+    x[:, 1] = 1
+    for name, find in (("any", np.any), ("all", np.all), ("count", np.count_nonzero)):
+        got = reduce(name, x, axes, False)
+        want = find(x, axis=axes)
+        assert got.dtype == (np.int64 if name == "count" else np.bool_)
+        np.testing.assert_array_equal(got, want)
+
+
+def test_nan_counts_as_true_and_minus_zero_as_false():
+    x = np.full(N, -0.0, np.float32)
+    assert not reduce("any", x, None, False)
+    x[77] = np.nan
+    assert reduce("any", x, None, False) and reduce("count", x, None, False) == 1
 
 
 def test_kernels_refuse_what_they_were_not_made_for():
