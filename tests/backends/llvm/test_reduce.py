@@ -186,7 +186,7 @@ def test_any_axes_of_any_layout(layout, size):
     for axes in AXES:
         for keep in (False, True):
             got = reduce("sum", x, axes, keep)
-            if x.size < 1 << 15:
+            if x.size < 1 << 15 or math.prod([x.shape[axis] for axis in axes]) == 1:
                 assert got is None
                 continue
             want = np.sum(x, axes, np.float64, keepdims=keep)
