@@ -14,14 +14,11 @@ from flambeau.backends.memory_order import (
     suggests_channels_last,
 )
 
-_CASTS = frozenset({
-    *[(a, b) for a in ("float16", "bfloat16", "float64") for b in ("float32",)],
-    *[("float32", b) for b in ("float16", "bfloat16", "float64")],
-    *[(a, b) for a in ("int32", "int64", "bool") for b in ("float32", "float64")],
-    *[(a, b) for a in ("float32", "float64") for b in ("int32", "int64", "bool")],
-    *[(a, "bool") for a in ("int32", "int64")],
-    ("int32", "int64"), ("int64", "int32"), ("bool", "int32"), ("bool", "int64"),
-})
+_STORED = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
+           "bool")
+# float64 is rounded to a half type once, which kernels do not
+_CASTS = frozenset({(a, b) for a in _STORED for b in _STORED if a != b}
+                   - {("float64", "float16"), ("float64", "bfloat16")})
 HALVES = frozenset(("float16", "bfloat16"))
 
 
@@ -110,7 +107,7 @@ def _kernel(source: np.dtype, target: np.dtype) -> Any:
     llvm = large.load()
     assert llvm is not None
     b = llvm.expressions.Builder()
-    kinds = llvm.calls.KINDS
+    kinds = llvm.calls.STORED_KINDS
     return llvm.calls.pointwise_kernel(b.pointwise(b.input(kinds[source]).cast(kinds[target])))
 
 
@@ -122,7 +119,7 @@ def dense(array: np.ndarray) -> np.ndarray:
     """
     if array.size >= large.MIN_ITEMS and not array.flags.c_contiguous and array.flags.aligned:
         llvm = large.load()
-        if llvm is not None and array.dtype in llvm.calls.KINDS:
+        if llvm is not None and array.dtype in llvm.calls.STORED_KINDS:
             out = memory.empty(array.shape, array.dtype)
             if llvm.strided.run(_kernel(array.dtype, array.dtype).program, (out,), (array,)):
                 return out
@@ -171,7 +168,7 @@ def write(out: np.ndarray, values: Any) -> bool:
     if not flags.c_contiguous and (not out.strides[-1] == out.itemsize or 0 in out.strides):
         return False
     llvm = large.load()
-    if llvm is None or out.dtype not in llvm.calls.KINDS:
+    if llvm is None or out.dtype not in llvm.calls.STORED_KINDS:
         return False
     if type(values) is not np.ndarray:
         with np.errstate(all="ignore"):
@@ -193,7 +190,7 @@ def _copier(dtype: np.dtype, layout: str) -> Any:
     llvm = large.load()
     assert llvm is not None
     b = llvm.expressions.Builder()
-    return llvm.calls.pointwise_kernel(b.pointwise(b.input(llvm.calls.KINDS[dtype], layout)))
+    return llvm.calls.pointwise_kernel(b.pointwise(b.input(llvm.calls.STORED_KINDS[dtype], layout)))
 
 
 def copied(array: np.ndarray) -> np.ndarray:
@@ -204,7 +201,7 @@ def copied(array: np.ndarray) -> np.ndarray:
     """
     if array.size >= large.MIN_ITEMS and array.flags.c_contiguous and array.flags.aligned:
         llvm = large.load()
-        if llvm is not None and array.dtype in llvm.calls.KINDS:
+        if llvm is not None and array.dtype in llvm.calls.STORED_KINDS:
             out = memory.empty(array.shape, array.dtype)
             _copier(array.dtype, "array").run((out,), (array,), True)
             return out

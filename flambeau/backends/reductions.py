@@ -15,7 +15,9 @@ Axes = tuple[int, ...] | None
 MAX_PLANS = 1 << 9
 # fewer columns than this are taken together with rows, up to so many
 FEW_COLUMNS, MANY_COLUMNS = 32, 1024
-_INTEGERS = ("i32", "i64")
+# what kinds that are only stored are computed in
+_COMPUTED = {"f16": "f32", "bf16": "f32", "i8": "i32", "u8": "i32", "i16": "i32"}
+_WHOLE = frozenset(("i8", "u8", "i16", "i32", "i64", "bool"))
 
 
 def reduce(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray | None:
@@ -47,12 +49,12 @@ class _Way(NamedTuple):
 
 
 def _itself(on: Any, x: Any) -> Any:
-    return x if x.kind not in ("f16", "bf16") else x.cast("f32")
+    return x.cast(_COMPUTED.get(x.kind, x.kind))
 
 
 def _wide(kind: str) -> str:
     """What sums and products of a kind are accumulated in."""
-    return "i64" if kind in (*_INTEGERS, "bool") else "f64"
+    return "i64" if kind in _WHOLE else "f64"
 
 
 def _same(kind: str) -> str:
@@ -61,11 +63,11 @@ def _same(kind: str) -> str:
 
 def _single(kind: str) -> str:
     """What extremes of a kind are found in."""
-    return "f32" if kind in ("f16", "bf16") else kind
+    return _COMPUTED.get(kind, kind)
 
 
 def _total(kind: str) -> str:
-    return "i64" if kind in (*_INTEGERS, "bool") else kind
+    return "i64" if kind in _WHOLE else kind
 
 
 def _flag(on: Any, x: Any) -> Any:
@@ -109,10 +111,10 @@ def _program(name: str, dtype: np.dtype) -> tuple[Any, Any] | None:
     llvm, way = large.load(), PROGRAMS.get(name)
     if llvm is None or way is None or not dtype.isnative:
         return None
-    kind = llvm.calls.KINDS.get(dtype)
+    kind = llvm.calls.STORED_KINDS.get(dtype)
     if kind is None or kind == "bool" and name not in ("sum", "any", "all", "count"):
         return None
-    if name in _REAL and kind in _INTEGERS:
+    if name in _REAL and kind in _WHOLE:
         return None
     b = llvm.expressions.Builder()
     program = b.pointwise(way.prepare(b.on, b.input(kind)))

@@ -367,7 +367,7 @@ def _logical(name: str, ufunc: np.ufunc) -> Callable:
         if a.size >= LARGE:
             found = reductions.reduce(name, a, dims, keepdim)
             if found is not None:
-                return found
+                return found.astype(np.uint8) if a.dtype == np.uint8 else found
         r = forward(a if a.dtype.kind == "b" else a != 0, axis=dims, keepdims=keepdim, out=...)
         return r.astype(np.uint8) if a.dtype == np.uint8 else r
 

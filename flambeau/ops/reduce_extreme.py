@@ -40,7 +40,7 @@ def _extreme_forward(name: str, ufunc: np.ufunc) -> Callable:
     reduce = ufunc.reduce
 
     def forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
-        if a.size >= LARGE and a.dtype.kind in "fi":
+        if a.size >= LARGE and a.dtype.kind in "fiu":
             found = reductions.reduce(name, a, dims, keepdim)
             if found is not None:
                 return found

@@ -28,7 +28,14 @@ KINDS: dict[np.dtype, str] = {
     np.dtype(np.float16): "f16",
     np.dtype(ml_dtypes.bfloat16): "bf16",
 }
-DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in KINDS.items()}
+# with what can be read and written, but not computed in
+STORED_KINDS: dict[np.dtype, str] = {
+    **KINDS,
+    np.dtype(np.int8): "i8",
+    np.dtype(np.uint8): "u8",
+    np.dtype(np.int16): "i16",
+}
+DTYPES: dict[str, np.dtype] = {kind: dtype for dtype, kind in STORED_KINDS.items()}
 # bytes of the first array in one piece of work: several fit a core's own cache
 CHUNK_BYTES = 1 << 17
 # pieces start at multiples of so many items, and so on whole vectors and cache lines

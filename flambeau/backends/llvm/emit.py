@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from flambeau.backends.llvm import host
 
-# the half kinds travel as their bits
+# the half kinds travel as their bits, small integers without a sign
 LLVM_TYPE = {
     "f32": "float",
     "f64": "double",
@@ -16,11 +16,16 @@ LLVM_TYPE = {
     "bool": "i1",
     "f16": "i16",
     "bf16": "i16",
+    "i8": "i8",
+    "u8": "i8",
+    "i16": "i16",
 }
 SUFFIX = {**LLVM_TYPE, "f32": "f32", "f64": "f64"}
 BITS_OF = {"f32": "i32", "f64": "i64"}
 FLOATS = ("f32", "f64")
 HALVES = ("f16", "bf16")
+# how small integers become larger ones
+WIDENED = {"i8": "sext", "u8": "zext", "i16": "sext"}
 LEAST = {"i32": -(1 << 31), "i64": -(1 << 63)}
 
 
@@ -187,10 +192,17 @@ class Emitter:
     def convert(self, a: Value, kind: str) -> Value:
         """Value-preserving where it can be; floats lose what is behind the point.
 
-        What is out of an integer's range, or no number, becomes the least integer, as on x86.
+        What is out of an integer's range, or no number, becomes the least integer, as on x86; small
+        integers keep the lowest bits of what int32 would hold.
         """
         if a.kind == kind:
             return a
+        if a.kind in WIDENED:
+            text = f"{WIDENED[a.kind]} {self.type(a.kind)} {a.text} to {self.type('i32')}"
+            return self.convert(self.value("i32", text), kind)
+        if kind in WIDENED:
+            wide = a if a.kind == "i64" else self.convert(a, "i32")
+            return self.value(kind, f"trunc {self.type(wide.kind)} {wide.text} to {self.type(kind)}")
         if a.kind in HALVES or kind in HALVES:
             return self._convert_half(a, kind)
         if a.kind in FLOATS and kind in LEAST:

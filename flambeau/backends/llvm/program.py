@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1, "f16": 2, "bf16": 2}
+ITEM_BYTES |= {"i8": 1, "u8": 1, "i16": 2}
 # kinds that are stored but not computed in: a cast is all they take
-STORAGE_ONLY = frozenset({"f16", "bf16"})
+STORAGE_ONLY = frozenset({"f16", "bf16", "i8", "u8", "i16"})
 FLOATS = frozenset({"f32", "f64"})
 LAYOUTS = frozenset({"array", "scalar", "row", "column"})
 COMBINES = frozenset({"sum", "prod", "max", "min"})

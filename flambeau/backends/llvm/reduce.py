@@ -147,7 +147,7 @@ def _source(
 ) -> tuple[np.ndarray | int, Laid]:
     """What a kernel is given of an array, and how its rows lie."""
     kind = reduction.prologue.inputs[0].kind
-    if calls.KINDS.get(array.dtype) != kind:
+    if calls.STORED_KINDS.get(array.dtype) != kind:
         raise ValueError(f"expected items of {kind}, got {array.dtype}")
     if not array.flags.aligned or laid is None and not array.flags.c_contiguous:
         raise ValueError("expected an aligned, C-contiguous array")

@@ -216,7 +216,25 @@ def test_halves_are_summed_in_more_and_rounded_once(dtype, axes):
     assert np.isnan(reduce("max", x, axes, False).astype(np.float32)).sum() == 1
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, bool, np.float16])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+@pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 2)])
+def test_small_integers(dtype, axes):
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(0).integers(info.min, info.max, (50, 40, 21)).astype(dtype)
+    for name, find in NAMES.items():
+        got = reduce(name, x, axes, False)
+        if name == "mean":
+            assert got is None
+            continue
+        want = find(x, axis=axes, **({} if name in ("max", "min") else {"dtype": np.int64}))
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+TRUTHS = [np.float32, np.float64, np.int32, np.int64, bool, np.float16, np.uint8, np.int16]
+
+
+@pytest.mark.parametrize("dtype", TRUTHS)
 @pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 2)])
 def test_truth_and_counts(dtype, axes):
     x = np.random.default_rng(0).integers(0, 9, (50, 40, 21)).astype(dtype)
