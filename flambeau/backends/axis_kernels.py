@@ -90,6 +90,26 @@ def extremes(a: np.ndarray, dim: int, larger: bool) -> tuple[np.ndarray, np.ndar
     return values, indices
 
 
+def running_extremes(
+    a: np.ndarray, dim: int, larger: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The largest or smallest items so far along a dimension, and their places.
+
+    The place is the last of equal ones; after NaN there is only NaN.
+    """
+    if a.dtype.type not in large.NUMBERS or a.size < large.MIN_ITEMS:
+        return None
+    a = _dense(a)
+    if not _ready(a):
+        return None
+    batch, rows, columns = _sizes(a.shape, dim)
+    if 1 < columns < MIN_COLUMNS or rows >= 1 << 31:
+        return None
+    values, indices = memory.empty(a.shape, a.dtype), memory.empty(a.shape, _I64)
+    _llvm("scans").running_extremes(values, indices, a, larger, (batch, rows, columns))
+    return values, indices
+
+
 def take(a: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray | None:
     """``a.take(index, dim)``, for int64 places inside the dimension, counted from the front."""
     batch, rows, columns = _sizes(a.shape, dim)

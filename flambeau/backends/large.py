@@ -219,7 +219,7 @@ def _run(
         out = memory.empty(lead.shape, dtype)
     elif not usable_out(out, lead.shape, dtype, ins):
         return None
-    kernel.run((out,), ins, fresh)
+    run(kernel, out, ins, fresh)
     _remember(name, lead.dtype, layouts, kernel)
     return out
 
@@ -234,13 +234,22 @@ def _remember(name: str, dtype: np.dtype, layouts: Sequence[Any], kernel: Any) -
     _ran[name, dtype, len(layouts), number] = kernel
 
 
+def run(kernel: Any, out: np.ndarray, ins: Sequence[np.ndarray], fresh: bool) -> None:
+    """Run a kernel of one result on operands that `place` has laid as its program says."""
+    if kernel.by_rows:
+        kernel.run((out,), ins, fresh)
+    else:
+        kernel.run_checked((out,), ins, out.size, fresh)
+
+
 def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:
     """Return the operand as an array and how it is laid over the lead's items, None if not."""
     if type(item) is not np.ndarray:
         return _scalar(item, lead.dtype)
-    if item.dtype != lead.dtype or not (item.flags.c_contiguous and item.flags.aligned):
+    flags = item.flags
+    if not (flags.c_contiguous and flags.aligned) or item.dtype != lead.dtype:
         return item, None
-    if item.shape == lead.shape:
+    if item is lead or item.shape == lead.shape:
         return item, "array"
     if item.ndim > lead.ndim:
         return item, None
@@ -305,10 +314,17 @@ def _scalar(item: Any, dtype: np.dtype) -> tuple[Any, str | None]:
     """A Python number as one item; integers only where the dtype holds them."""
     if isinstance(item, (bool, int)) or (isinstance(item, float) and dtype.kind == "f"):
         try:
-            return np.array(item, dtype), "scalar"
+            # 0.0 and -0.0 are one key
+            return _number(item, dtype) if item else np.array(item, dtype), "scalar"
         except OverflowError:
             return item, None
     return item, None
+
+
+@functools.lru_cache(1 << 10)
+def _number(value: float, dtype: np.dtype) -> np.ndarray:
+    """A number as an array, which is only read."""
+    return np.array(value, dtype)
 
 
 @functools.cache

@@ -16,8 +16,10 @@ __all__ = ["computed"]
 MOST_VALUES = 16
 
 ndarray = np.ndarray
-# Per operator the kernels of what it was called with, None where there is none.
+# Per operator the kernels of what it was called with.
 _kernels: dict[Op, dict[tuple, Any]] = {}
+# Operators whose forwards are no instructions, on operands of a dtype.
+_unknown: set[tuple[Op, np.dtype]] = set()
 
 
 def computed(
@@ -36,7 +38,7 @@ def computed(
     lead = large.lead_of(arrays)
     if lead is None or lead.size < large.MIN_ITEMS or hasattr(op.forward, "formula"):
         return None
-    if op.result == "any" or large.load() is None:
+    if op.result == "any" or (op, lead.dtype) in _unknown or large.load() is None:
         return None
     ins, layouts = [], []
     for x in arrays:
@@ -58,7 +60,7 @@ def computed(
         out = memory.empty(lead.shape, kernel.outputs[0])
     elif not large.usable_out(out, lead.shape, kernel.outputs[0], ins):
         return None
-    kernel.run((out,), ins, fresh)
+    large.run(kernel, out, ins, fresh)
     return out
 
 
@@ -70,7 +72,11 @@ def _kernel(op: Op, held: np.dtype, layouts: tuple, params: dict[str, Any],
         return known[key]
     if len(known) >= MOST_VALUES:
         return None
-    known[key] = found = _made(op, held, layouts, params, result)
+    found = _made(op, held, layouts, params, result)
+    if found is None:
+        _unknown.add((op, held))
+    else:
+        known[key] = found
     return found
 
 

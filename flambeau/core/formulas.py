@@ -31,8 +31,8 @@ _UFUNCS = {
     "maximum": "maximum", "minimum": "minimum", "sqrt": "sqrt", "reciprocal": "reciprocal",
     "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "round", "exp": "exp",
     "expm1": "expm1", "log": "log", "log1p": "log1p", "tanh": "tanh", "power": "pow",
-    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
-    "greater_equal": "ge"}
+    "copysign": "copysign", "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le",
+    "greater": "gt", "greater_equal": "ge"}
 _LOGICAL = {"logical_and": "logical_and", "logical_or": "logical_or", "bitwise_and": "logical_and",
             "bitwise_or": "logical_or"}
 _NOT = frozenset(("logical_not", "invert", "bitwise_not"))
@@ -256,6 +256,14 @@ def _log_add_exp(b: Builder, x: Symbol, y: Symbol) -> Symbol:
     return b.on.where(b.step("eq", x, y), x + math.log(2), usual)
 
 
+def _log_add_exp2(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+    if x.kind not in ("f32", "f64"):
+        raise Unknown
+    below = b.step("exp2", -b.step("abs", x - y))
+    usual = b.step("maximum", x, y) + b.step("log1p", below) * (1 / math.log(2))
+    return b.on.where(b.step("eq", x, y), x + 1, usual)
+
+
 def _hypot(b: Builder, x: Symbol, y: Symbol) -> Symbol:
     if x.kind != "f32":
         raise Unknown
@@ -273,10 +281,14 @@ def _exclusive(b: Builder, x: Symbol, y: Symbol) -> Symbol:
     return (x | y) & ~(x & y)
 
 
+def _differ_in_truth(b: Builder, x: Symbol, y: Symbol) -> Symbol:
+    return _exclusive(b, _converted(x, "bool"), _converted(y, "bool"))
+
+
 _SELECTS: dict[str, Callable[..., Symbol]] = {
     "fmax": _present("maximum"), "fmin": _present("minimum"), "logaddexp": _log_add_exp,
-    "hypot": _hypot,
-    "logical_xor": _exclusive, "bitwise_xor": _exclusive}
+    "logaddexp2": _log_add_exp2, "hypot": _hypot,
+    "logical_xor": _differ_in_truth, "bitwise_xor": _exclusive}
 
 
 def _test(b: Builder, name: str, x: Symbol) -> Symbol:
@@ -287,6 +299,6 @@ def _test(b: Builder, name: str, x: Symbol) -> Symbol:
     if name == "sign":
         return b.on.sign(x)
     if name == "signbit":
-        raise Unknown
+        return b.step("lt", b.step("copysign", b.lift(1.0, x.kind), x), b.lift(0.0, x.kind))
     inf = b.lift(float("inf"), x.kind)
     return b.step("eq" if name == "isinf" else "lt", b.step("abs", x), inf)

@@ -225,7 +225,7 @@ in_place(relu, "relu_", "torch", "Tensor", FUNCTIONAL)
 
 THRESHOLD = declare(
     "threshold",
-    lambda x, threshold, value: np.where(x <= threshold, x.dtype.type(value), x),
+    fused.forward(lambda on, x, threshold, value: on.where(x <= threshold, value, x)),
     lambda g, input, threshold: quick(THRESHOLD_BACKWARD, g, input, threshold=threshold),
     ("threshold", "value"),
 )

@@ -107,6 +107,10 @@ def _running(ufunc: np.ufunc) -> Callable:
     def forward(a: ndarray, dim: int) -> tuple:
         if not a.ndim:
             return np.array(a), np.zeros((), np.int64)
+        if a.size >= LARGE:
+            found = axis_kernels.running_extremes(a, dim, ufunc is np.maximum)
+            if found is not None:
+                return found
         values = ufunc.accumulate(a, axis=dim)
         same = (a == values) | ((a != a) & (values != values))
         steps = np.arange(a.shape[dim]).reshape([-1 if i == dim else 1 for i in range(a.ndim)])

@@ -32,6 +32,30 @@ def test_running_values(shape, dim, dtype, combine, ufunc, backward):
 
 @pytest.mark.parametrize("larger", [True, False])
 @pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize(("shape", "dim"), SHAPES)
+def test_running_extremes_and_the_last_places_of_equal_ones(shape, dim, dtype, larger):
+    a = np.round(numbers(shape, dtype))
+    if dtype in FLOATS:
+        places = np.random.default_rng(1).integers(0, a.size, 20)
+        a.reshape(-1)[places] = np.nan
+        a.reshape(-1)[-100:-50] = -np.inf if larger else np.inf
+    values, indices = axis_kernels.running_extremes(a, dim, larger)
+    want = (np.maximum if larger else np.minimum).accumulate(a, axis=dim)
+    np.testing.assert_array_equal(values, want)
+    steps = np.arange(a.shape[dim]).reshape([-1 if k == dim else 1 for k in range(a.ndim)])
+    same = (a == want) | (np.isnan(a) & np.isnan(want))
+    np.testing.assert_array_equal(indices, np.maximum.accumulate(np.where(same, steps, 0), dim))
+
+
+def test_running_extremes_of_what_is_least_of_all_begin_at_the_first():
+    for a in (np.full((300, 200), -np.inf, np.float32), np.full(40_000, np.iinfo("i4").min, "i4")):
+        values, indices = axis_kernels.running_extremes(a, a.ndim - 1, True)
+        np.testing.assert_array_equal(values, a)
+        assert (indices == np.arange(a.shape[-1])).all()
+
+
+@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize(("shape", "dim"), [s for s in SHAPES if s[1] < len(s[0]) - 1])
 def test_extremes_are_the_first_of_equal_ones_and_nan(shape, dim, dtype, larger):
     a = numbers(shape, dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+import flambeau.nn.functional as F
 from flambeau.backends import division, large
 from flambeau.core import derived_kernels
 
@@ -18,6 +19,10 @@ CASES: dict[str, Any] = {
     "nan_to_num": lambda a, b, i, m: torch.nan_to_num(a),
     "nan_to_num with numbers": lambda a, b, i, m: torch.nan_to_num(a, 1.5, 2.0, -3.0),
     "logaddexp": lambda a, b, i, m: torch.logaddexp(b, b + 1),
+    "exclusive or of numbers": lambda a, b, i, m: torch.logical_xor(a, b),
+    "signbit": lambda a, b, i, m: torch.signbit(a), "threshold": lambda a, b, i, m: (
+        F.threshold(a, 0.5, -2.0)), "threshold of integers": lambda a, b, i, m: (
+        F.threshold(i, 3, -2)), "copysign of one": lambda a, b, i, m: torch.copysign(b, -1.0),
     "heaviside": lambda a, b, i, m: torch.heaviside(a, b), "isnan": lambda a, b, i, m: a.isnan(),
     "isfinite": lambda a, b, i, m: a.isfinite(), "isinf": lambda a, b, i, m: a.isinf(),
     "sign": lambda a, b, i, m: a.sign(), "not": lambda a, b, i, m: ~m,
@@ -44,9 +49,20 @@ def test_results(name: str, monkeypatch: Any) -> None:
     found = CASES[name](*inputs)
     with monkeypatch.context() as patch:
         patch.setattr(large, "load", lambda: None)
+        patch.setattr(large, "_ran", {})
         want = CASES[name](*inputs)
     assert found.dtype is want.dtype and found.stride() == want.stride()
     np.testing.assert_array_equal(found.numpy(), want.numpy())
+
+
+def test_base_two_sums_of_powers() -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=50_000) * 40 for _ in range(2))
+    for dtype, close in (("f4", 3e-7), ("f8", 1e-15)):
+        a, b = x.astype(dtype), y.astype(dtype)
+        a[:4], b[:4] = [np.inf, -np.inf, np.nan, 2], [np.inf, -np.inf, 1, 2]
+        found = torch.logaddexp2(torch.tensor(a), torch.tensor(b)).numpy()
+        np.testing.assert_allclose(found, np.logaddexp2(a, b), rtol=close, atol=close)
 
 
 def test_parameters_that_keep_changing_make_no_kernels() -> None:

@@ -111,6 +111,7 @@ TABLE: dict[str, Printer] = {
     "atanh": _call("atanh"),
     "erfc": _call("erfc"),
     "atan2": _call("atan2"),
+    "copysign": _call("copysign"),
     "digamma": _digamma,
     "lgamma": _call("lgamma"),
     "erfinv": _call("erfinv"),

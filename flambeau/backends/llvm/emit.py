@@ -202,7 +202,8 @@ class Emitter:
             return self.convert(self.value("i32", text), kind)
         if kind in WIDENED:
             wide = a if a.kind == "i64" else self.convert(a, "i32")
-            return self.value(kind, f"trunc {self.type(wide.kind)} {wide.text} to {self.type(kind)}")
+            text = f"trunc {self.type(wide.kind)} {wide.text} to {self.type(kind)}"
+            return self.value(kind, text)
         if a.kind in HALVES or kind in HALVES:
             return self._convert_half(a, kind)
         if a.kind in FLOATS and kind in LEAST:

@@ -77,6 +77,7 @@ INSTRUCTIONS = {
     "atanh": Signature(1),
     "erfc": Signature(1),
     "atan2": Signature(2),
+    "copysign": Signature(2),
     "digamma": Signature(1),
     "lgamma": Signature(1),
     "erfinv": Signature(1),

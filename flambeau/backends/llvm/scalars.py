@@ -91,6 +91,7 @@ TABLE: dict[str, Callable[..., Value]] = {
     "atanh": mm.atanh,
     "erfc": mm.erfc,
     "atan2": mm.atan2,
+    "copysign": Emitter.copysign,
     "digamma": gm.digamma,
     "lgamma": gm.lgamma,
     "erfinv": gm.erfinv,

@@ -13,7 +13,7 @@ import numpy as np
 from flambeau.backends.llvm import calls, conv_text, jit
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Value
+from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.lanes import COMBINE, identity
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import Span, load_pointers, load_vector, store_vector
@@ -53,10 +53,14 @@ class _Strips:
         self.lines = w.mul(batch, t["rows"])
         return units
 
+    def at(self, number: str) -> str:
+        """How many items lie before the strip's columns of a row."""
+        start = self.w.mul(self.w.add(self.lines, number), self.table["columns"])
+        return self.w.add(start, self.first)
+
     def row(self, base: str, number: str) -> str:
         """Where the strip's columns of a row lie."""
-        at = self.w.mul(self.w.add(self.lines, number), self.table["columns"])
-        return self.w.place(self.kind, base, self.w.add(at, self.first))
+        return self.w.place(self.kind, base, self.at(number))
 
     def each_vector(self, body: Callable[[str, str | None], None]) -> None:
         """Run `body(index, mask)` over the columns of the strip."""
@@ -182,6 +186,80 @@ def print_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
     return s.text(vector_bytes)
 
 
+def print_running_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
+    """The kernel of running extremes over strips, and the row each is in, the last of equal ones.
+
+    Context: values, indices, source, table.
+    """
+    s = _Strips(kind, vector_bytes, 3, ())
+    e = s.e
+    values, indices, source = s.pointers
+    best, places = s.scratch(kind), s.scratch("i32")
+    units = s.open()
+    # the first row beats this, which is no number's equal
+    start = e.const(kind, identity("max" if larger else "min", kind))
+    s.each_vector(lambda at, mask: store_vector(e, start, best, at, mask))
+    rows = Loop(e, 0, s.table["rows"])
+    line, written = s.row(source, rows.index), s.row(values, rows.index)
+    marked = s.w.place("i64", indices, s.at(rows.index))
+    number = ln.spread_item(e, Value(e.assign(f"trunc i64 {rows.index} to i32"), "i32"))
+
+    def step(at: str, mask: str | None) -> None:
+        item, found = load_vector(e, kind, line, at, mask), load_vector(e, kind, best, at, mask)
+        better = _reaches(e, item, found, larger)
+        place = e.select(better, number, load_vector(e, "i32", places, at, mask))
+        top = e.select(better, item, found)
+        store_vector(e, top, best, at, mask)
+        store_vector(e, place, places, at, mask)
+        store_vector(e, top, written, at, mask)
+        store_vector(e, e.convert(place, "i64"), marked, at, mask)
+
+    s.each_vector(step)
+    rows.close()
+    units.close()
+    return s.text(vector_bytes)
+
+
+def print_running_extremes_rows(kind: str, larger: bool) -> str:
+    """The kernel of running extremes along rows that lie in one piece; a unit is a row.
+
+    Context: values, indices, source, table of the length.
+    """
+    w = Writer(1)
+    e = w.e
+    values, indices, source, table = load_pointers(e, 4)
+    length = w.named(table, ("length",))["length"]
+    over = w.op("urem", w.op("sub", "%end", "%begin"), TOGETHER)
+    middle = w.op("sub", "%end", over)
+    start = [e.const(kind, identity("max" if larger else "min", kind)), e.const("i64", 0)]
+    for begin, end, count in (("%begin", middle, TOGETHER), (middle, "%end", 1)):
+        rows = Loop(e, begin, end, count)
+        lines = [w.mul(w.add(rows.index, n), length) for n in range(count)]
+        items = Loop(e, 0, length, 1, start * count)
+        number = ln.in_first_lane(e, Value(items.index, "i64"))
+        after = []
+        for n, line in enumerate(lines):
+            place = w.add(line, items.index)
+            item = load_vector(e, kind, source, place, None)
+            found, at = items.values[2 * n : 2 * n + 2]
+            better = _reaches(e, item, found, larger)
+            after += [e.select(better, item, found), e.select(better, number, at)]
+            store_vector(e, after[-2], values, place, None)
+            store_vector(e, after[-1], indices, place, None)
+        items.close(after)
+        rows.close()
+    function = w.function("void @kernel(ptr %context, i64 %begin, i64 %end)")
+    return conv_text.module([(function, e.declarations)], 16)
+
+
+def _reaches(e: Emitter, item: Value, found: Value, larger: bool) -> Value:
+    """Whether an item is as far out as what was found, or no number."""
+    order = "ge" if larger else "le"
+    if item.kind not in FLOATS:
+        return e.compare("s" + order, item, found)
+    return e.bit_or(e.compare("o" + order, item, found), e.compare("uno", item, item))
+
+
 def _beats(s: _Strips, item: Value, found: Value, larger: bool) -> Value:
     """Whether an item is further out than what was found, or the first NaN."""
     e, order = s.e, "gt" if larger else "lt"
@@ -195,6 +273,10 @@ def _address(what: str, kind: str, *choice: str | bool) -> int:
     vector_bytes = jit.host().vector_bytes
     if what == "extremes":
         text = print_extremes(kind, bool(choice[0]), vector_bytes)
+    elif what == "running extremes":
+        text = print_running_extremes(kind, bool(choice[0]), vector_bytes)
+    elif what == "running extremes of rows":
+        text = print_running_extremes_rows(kind, bool(choice[0]))
     elif what == "strips":
         text = print_running(kind, str(choice[0]), vector_bytes)
     else:
@@ -237,4 +319,22 @@ def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger
     table = np.array([rows, columns, strips, strip], np.int64)
     chunk = max(1, PIECE // (rows * min(columns, strip)))
     kernel = _address("extremes", calls.KINDS[source.dtype], larger)
+    calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
+
+
+def running_extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger: bool,
+                     sizes: tuple[int, int, int]) -> None:
+    """The largest or smallest item up to every row, and the last row that it is in; NaN stays."""
+    batch, rows, columns = sizes
+    kind = calls.KINDS[source.dtype]
+    if columns == 1:
+        chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
+        kernel = _address("running extremes of rows", kind, larger)
+        table = np.array([rows], np.int64)
+        calls.launch(kernel, batch, chunk, values, indices, source, table)
+        return
+    strips, strip = _strips(batch, columns)
+    table = np.array([rows, columns, strips, strip], np.int64)
+    chunk = max(1, PIECE // (rows * min(columns, strip)))
+    kernel = _address("running extremes", kind, larger)
     calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
