@@ -14,7 +14,7 @@ Axes = tuple[int, ...] | None
 # plans kept, the latest used
 MAX_PLANS = 1 << 9
 # fewer columns than this are taken together with rows, up to so many
-FEW_COLUMNS, MANY_COLUMNS = 32, 1024
+FEW_COLUMNS, MANY_COLUMNS = 512, 1024
 # what kinds that are only stored are computed in
 _COMPUTED = {"f16": "f32", "bf16": "f32", "i8": "i32", "u8": "i32", "i16": "i32"}
 _WHOLE = frozenset(("i8", "u8", "i16", "i32", "i64", "bool"))
@@ -25,9 +25,9 @@ def reduce(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarr
 
     array: of any strides, 32,768 items or more. axes: None for all, or any in any order. The
     result is C-contiguous. Integer sums and products, and counts, are int64, "any" and "all" bool;
-    sums of squares and of sizes, and the largest and smallest size, float64; the others keep the
-    dtype. A float32 or half sum is accumulated in float64, rounded once, and does not depend on
-    the number of threads. NaN is propagated by max and min.
+    wide sums, those of squares and of sizes, and the largest and smallest size, float64; the others
+    keep the dtype. A float32 or half sum is accumulated in float64, rounded once, and does not
+    depend on the number of threads. NaN is propagated by max and min, and counts as 0 in nansum.
 
     >>> found = reduce("sum", np.ones((200, 300)), (0,), False)
     >>> found is None or float(found[7]) == 200.0
@@ -70,6 +70,11 @@ def _total(kind: str) -> str:
     return "i64" if kind in _WHOLE else kind
 
 
+def _present(on: Any, x: Any) -> Any:
+    x = _itself(on, x)
+    return on.where(x == x, x, 0.0)
+
+
 def _flag(on: Any, x: Any) -> Any:
     return x.cast("bool").cast("i32")
 
@@ -95,6 +100,8 @@ PROGRAMS: dict[str, _Way] = {
     "min": _Way("min", _itself, _single, _same),
     "any": _Way("max", _flag, _always("i32"), _always("bool")),
     "all": _Way("min", _flag, _always("i32"), _always("bool")),
+    "nansum": _Way("sum", _present, _wide, _total),
+    "wide sum": _Way("sum", _itself, _wide, _wide),
     "count": _Way("sum", _flag, _always("i64"), _always("i64")),
     "squares": _Way("sum", _square, _always("f64"), _always("f64")),
     "sizes": _Way("sum", _size, _always("f64"), _always("f64")),
@@ -102,7 +109,7 @@ PROGRAMS: dict[str, _Way] = {
     "smallest": _Way("min", _size, _always("f64"), _always("f64")),
 }
 # of floats alone
-_REAL = frozenset(("mean", "squares", "sizes", "largest", "smallest"))
+_REAL = frozenset(("mean", "nansum", "squares", "sizes", "largest", "smallest"))
 
 
 @functools.cache
@@ -287,8 +294,7 @@ def _taken_together(rows: _Group, columns: int) -> int:
     """How many rows are read as one, where columns are few and rows many that follow each other."""
     if columns >= FEW_COLUMNS or rows.step != columns or rows.size <= MANY_COLUMNS:
         return 1
-    least = -(-2 * FEW_COLUMNS // columns)
-    for count in range(least, MANY_COLUMNS // columns + 1):
+    for count in range(MANY_COLUMNS // columns, 1, -1):
         if rows.size % count == 0:
             return count
     return 1

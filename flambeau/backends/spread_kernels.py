@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import conversions, large, reductions
+from flambeau.backends import conversions, fused, large, reductions
 
 MIN_ITEMS = large.MIN_ITEMS
 # fewer rows than this are cut into pieces, of at least so many items
@@ -88,7 +88,7 @@ def moments(a: np.ndarray, dims: Dims, keepdim: bool) -> tuple[np.ndarray, np.nd
     """
     split = _split(a, dims)
     if split is None:
-        return _moments_apart(a, dims, keepdim)
+        return _moments_apart(a, dims, keepdim) or _moments_by_steps(a, dims, keepdim)
     means, squares = _run(_deviation, 2, a, split)
     mean, square = means[:, 0], squares[:, 0]
     pieces = means.shape[1]
@@ -121,6 +121,31 @@ def _moments_apart(
     return _shaped(mean, a, dims, keepdim), _shaped(square, a, dims, keepdim)
 
 
+def _moments_by_steps(
+    a: np.ndarray, dims: Dims, keepdim: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """As ``moments`` over any dimensions, of any layout: distances are stored in between."""
+    if a.dtype.type not in (np.float32, np.float64) or not dims:
+        return None
+    total = reductions.reduce("wide sum", a, dims, True)
+    if total is None:
+        return None
+    count = math.prod([a.shape[axis] for axis in dims])
+    mean = total / count
+    rounded = mean.astype(a.dtype)
+    off = fused.pointwise(_off, (a, rounded))
+    square = None if off is None else reductions.reduce("squares", off, dims, True)
+    if square is None:
+        return None
+    # what the rounded mean is off by was added to every distance
+    square = np.maximum(square - np.square(mean - rounded) * count, 0)
+    return _shaped(mean, a, dims, keepdim), _shaped(square, a, dims, keepdim)
+
+
+def _off(on: Any, x: Any, mean: Any) -> Any:
+    return x - mean
+
+
 _NORMS = {1.0: "sizes", 2.0: "squares", math.inf: "largest", -math.inf: "smallest"}
 
 
@@ -143,12 +168,32 @@ def logsumexp(a: np.ndarray, dims: Dims, keepdim: bool) -> np.ndarray | None:
     """log(sum(exp(a))) over dimensions, without overflow, in float64."""
     split = _split(a, dims)
     if split is None:
-        return None
+        return _logsumexp_by_steps(a, dims, keepdim)
     shifts, sums = _run(_log_sum, 2, a, split)
     shift = np.maximum.reduce(shifts, axis=1, keepdims=True)
     with np.errstate(all="ignore"):
         total = np.add.reduce(sums * np.exp(shifts - shift), axis=1)
         return _shaped(np.log(total) + shift[:, 0], a, dims, keepdim)
+
+
+def _logsumexp_by_steps(a: np.ndarray, dims: Dims, keepdim: bool) -> np.ndarray | None:
+    """As ``logsumexp`` over any dimensions, of any layout: exponentials are stored in between."""
+    if a.dtype.type not in (np.float32, np.float64) or not dims:
+        return None
+    peak = reductions.reduce("max", a, dims, True)
+    if peak is None:
+        return None
+    peak[np.isinf(peak)] = 0
+    grown = fused.pointwise(_grown, (a, peak))
+    total = None if grown is None else reductions.reduce("wide sum", grown, dims, True)
+    if total is None:
+        return None
+    with np.errstate(all="ignore"):
+        return _shaped(np.log(total) + peak, a, dims, keepdim)
+
+
+def _grown(on: Any, x: Any, peak: Any) -> Any:
+    return on.exp(x - peak)
 
 
 def total(

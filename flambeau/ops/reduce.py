@@ -256,11 +256,15 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *,
 
 
 def _nansum_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool) -> ndarray:
+    if a.size >= LARGE:
+        found = reductions.reduce("nansum", a, dims, keepdim)
+        if found is not None:
+            return found
     return _sum_forward(np.where(np.isnan(a), 0, a).astype(a.dtype), dims, keepdim)
 
 
 NANSUM = reduction("nansum", _nansum_forward, lambda g, input, dims, keepdim: spread(
-    g, input._a.shape, dims, keepdim) * input.isnan().logical_not())
+    g, input._a.shape, dims, keepdim) * input.isnan().logical_not(), program="nansum")
 
 
 @public("torch", "Tensor", out=True)

@@ -3,6 +3,7 @@
 Arrays are (batch, rows, columns); rows start a stride apart, batches another one, in items.
 """
 
+import functools
 from collections.abc import Callable
 
 from flambeau.backends.llvm import printer
@@ -38,16 +39,7 @@ def print_columns(reduction: Reduction, vector_bytes: int, lanes: int) -> str:
     target = _place(e, LLVM_TYPE[reduction.accumulate], partial, outer, columns)
     plane = _place(e, _stored(reduction), source, batch, apart)
 
-    def group(first: str, count: int) -> None:
-        bases = _rows(e, reduction, plane, first, count, stride)
-        _each_vector(e, bounds, lambda at, mask: _combine(e, reduction, bases, target, at, mask))
-
-    rest = e.assign(f"urem i64 {e.assign(f'sub i64 {bottom}, {top}')}, {ROWS_AT_ONCE}")
-    middle = e.assign(f"sub i64 {bottom}, {rest}")
-    for begin, end, count in ((top, middle, ROWS_AT_ONCE), (middle, bottom, 1)):
-        several = Loop(e, begin, end, count)
-        group(several.index, count)
-        several.close()
+    _combine_rows(e, reduction, plane, target, (top, bottom), stride, ROWS_AT_ONCE, bounds)
     units.close()
     return _module(e, vector_bytes)
 
@@ -57,33 +49,48 @@ def print_whole_columns(
 ) -> str:
     """Return the kernel whose unit is one strip of columns of one batch, over all rows.
 
-    Totals stay in registers. Context: results, input, strips, rows, columns, what a mean divides
+    Totals of a strip stay near. Context: results, input, strips, rows, columns, what a mean divides
     by, stride of rows, stride of batches.
     """
     e = emitter(lanes)
+    kind = reduction.accumulate
+    totals = e.assign(f"alloca [{COLUMN_BLOCK} x {LLVM_TYPE[kind]}], align 64")
     results, source = printer.load_pointers(e, 2)
     strips, rows, columns, items, stride, apart = load_sizes(e, 2, 6)
     units = Loop(e, "%begin", "%end")
     batch = e.assign(f"udiv i64 {units.index}, {strips}")
-    bounds = _strip(e, e.assign(f"urem i64 {units.index}, {strips}"), columns)
+    first, last = _strip(e, e.assign(f"urem i64 {units.index}, {strips}"), columns)
+    width = ("0", e.assign(f"sub i64 {last}, {first}"))
     plane = _place(e, _stored(reduction), source, batch, apart)
+    plane = _place(e, _stored(reduction), plane, first, "1")
     target = _place(e, printer.STORED[ending.kind], results, batch, columns)
-    middle = e.assign(f"sub i64 {rows}, {e.assign(f'urem i64 {rows}, {at_once}')}")
+    target = _place(e, printer.STORED[ending.kind], target, first, "1")
+    start = e.const(kind, identity(reduction.combine, kind))
+    _each_vector(e, width, lambda at, mask: printer.store_vector(e, start, totals, at, mask))
+    _combine_rows(e, reduction, plane, totals, ("0", rows), stride, at_once, width)
 
-    def total(at: str, mask: str | None) -> None:
-        kind = reduction.accumulate
-        found = e.const(kind, identity(reduction.combine, kind))
-        loops = (("0", middle, at_once), (middle, rows, 1))
-        for begin, end, count in loops if at_once > 1 else loops[:1]:
-            several = Loop(e, begin, end, count, [found])
-            bases = _rows(e, reduction, plane, several.index, count, stride)
-            item = prepared(e, reduction, bases, at, mask)
-            (found,) = several.close([COMBINE[reduction.combine](e, item, several.values[0])])
-        printer.store_vector(e, ended(e, found, items, ending), target, at, mask)
+    def end(at: str, mask: str | None) -> None:
+        total = load_vector(e, kind, totals, at, mask)
+        printer.store_vector(e, ended(e, total, items, ending), target, at, mask)
 
-    _each_vector(e, bounds, total)
+    _each_vector(e, width, end)
     units.close()
     return _module(e, vector_bytes)
+
+
+def _combine_rows(e: Emitter, reduction: Reduction, plane: str, target: str,
+                  rows: tuple[str, str], stride: str, at_once: int,
+                  columns: tuple[str, str]) -> None:
+    """Combine rows, several at a time and then one at a time, into what lies at the target."""
+    top, bottom = rows
+    rest = e.assign(f"urem i64 {e.assign(f'sub i64 {bottom}, {top}')}, {at_once}")
+    middle = e.assign(f"sub i64 {bottom}, {rest}")
+    loops = ((top, middle, at_once), (middle, bottom, 1))
+    for begin, end, count in loops if at_once > 1 else loops[:1]:
+        several = Loop(e, begin, end, count)
+        bases = _rows(e, reduction, plane, several.index, count, stride)
+        _each_vector(e, columns, functools.partial(_combine, e, reduction, bases, target))
+        several.close()
 
 
 def _stored(reduction: Reduction) -> str:

@@ -246,6 +246,15 @@ def test_truth_and_counts(dtype, axes):
         np.testing.assert_array_equal(got, want)
 
 
+def test_sums_without_nan():
+    x = np.random.default_rng(0).standard_normal((300, 20, 11)).astype(np.float32)
+    x[x > 1] = np.nan
+    for axes in (None, (0,), (1, 2), (0, 2)):
+        np.testing.assert_allclose(reduce("nansum", x, axes, False), np.nansum(x, axes), rtol=1e-4,
+                                   atol=1e-4)
+        assert reduce("wide sum", x, axes, False).dtype == np.float64
+
+
 def test_nan_counts_as_true_and_minus_zero_as_false():
     x = np.full(N, -0.0, np.float32)
     assert not reduce("any", x, None, False)
