@@ -167,7 +167,7 @@ def _log_sum(on: Any, x: Any) -> tuple:
 def logsumexp(a: np.ndarray, dims: Dims, keepdim: bool) -> np.ndarray | None:
     """log(sum(exp(a))) over dimensions, without overflow, in float64."""
     split = _split(a, dims)
-    if split is None:
+    if split is None or split[2] > 1:
         return _logsumexp_by_steps(a, dims, keepdim)
     shifts, sums = _run(_log_sum, 2, a, split)
     shift = np.maximum.reduce(shifts, axis=1, keepdims=True)
