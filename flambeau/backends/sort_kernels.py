@@ -1,11 +1,11 @@
-"""Sorting along an axis of large arrays, and its first few items, by kernels; or None for NumPy."""
+"""Sorting large arrays along an axis, their first few items, and searching; or None for NumPy."""
 
 from typing import Any
 
 import numpy as np
 
 from flambeau.backends import large, memory
-from flambeau.backends.conversions import dense
+from flambeau.backends.conversions import dense, in_rows
 
 # shorter rows NumPy sorts sooner; places travel in 32 bits
 LEAST, MOST = 128, 1 << 31
@@ -68,3 +68,32 @@ def first(
     values, places = np.empty(shape, a.dtype), np.empty(shape, _I64)
     sorts.first(values, places, rows, largest)
     return _back(values, a, dim), _back(places, a, dim)
+
+
+def search(edges: np.ndarray, values: np.ndarray, right: bool) -> np.ndarray | None:
+    """How many items of a row of ``edges``, in order, stand before each value; int64.
+
+    ``edges`` is one row for all values, or has a row for each of theirs. Those stand before that
+    are less, or, where `right`, not greater; before NaN all.
+
+    >>> found = search(np.arange(4.0), np.full(40_000, 2.0), False)
+    >>> found is None or int(found[7]) == 2
+    True
+    """
+    dtype, size = edges.dtype, edges.shape[-1]
+    if values.size < large.MIN_ITEMS or values.dtype != dtype or dtype.type not in large.NUMBERS:
+        return None
+    if not (size and edges.flags.aligned and values.flags.aligned and dtype.isnative):
+        return None
+    if large.load() is None:
+        return None
+    # with llvmlite, once kernels are there
+    from flambeau.backends.llvm import searches
+
+    edges, values = in_rows(edges), in_rows(values)
+    places = memory.empty(values.shape, _I64)
+    count = values.size if edges.ndim == 1 else values.shape[-1]
+    rows = edges.size // size
+    searches.run(places.reshape(rows, count), edges.reshape(rows, size),
+                 values.reshape(rows, count), right)
+    return places

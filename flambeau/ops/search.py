@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flambeau.backends import sort_kernels
+from flambeau.backends.conversions import astype
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
 from flambeau.core.dispatch import apply
@@ -19,6 +21,7 @@ from flambeau.ops.sort import ordered
 
 ndarray = np.ndarray
 I64 = np.dtype(np.int64)
+LARGE = 1 << 15
 
 
 def _unique_forward(a: ndarray, dim: int | None) -> tuple:
@@ -98,7 +101,10 @@ def _search_forward(edges: ndarray, values: ndarray, sorter: ndarray | None, rig
     if sorter is not None:
         edges = np.take_along_axis(edges, sorter, -1)
     side: Literal["left", "right"] = "right" if right else "left"
-    if not values.size:
+    large = sort_kernels.search(edges, values, right) if values.size >= LARGE else None
+    if large is not None:
+        found = large
+    elif not values.size:
         found = np.zeros(values.shape, I64)
     elif edges.ndim == 1:
         found = np.searchsorted(edges, values, side)
@@ -107,7 +113,7 @@ def _search_forward(edges: ndarray, values: ndarray, sorter: ndarray | None, rig
         sought = values.reshape(len(rows), -1)
         found = np.array([np.searchsorted(e, v, side) for e, v in zip(rows, sought)])
         found = found.reshape(values.shape)
-    return np.asarray(found, np.int32 if int32 else I64)
+    return astype(np.asarray(found, I64), np.dtype(np.int32)) if int32 else np.asarray(found, I64)
 
 
 SEARCHSORTED = opaque("searchsorted", _search_forward, inputs=("edges", "values", "sorter"),

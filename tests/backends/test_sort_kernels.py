@@ -82,3 +82,33 @@ def test_medians_of_all(dtype, count):
         kept = np.sort(t.double().numpy())[:count - 1]
         found = t.nanmedian().item()
         assert np.isnan(found) if count == 1 else found == kept[(count - 2) // 2]
+
+
+@pytest.mark.parametrize("right", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 1000, 1023])
+def test_searches_are_numpy_s(count, dtype, right):
+    rng = np.random.default_rng(count)
+    edges = np.sort((rng.random(count) * 200 - 50).astype(dtype))
+    values = (rng.random(40_003) * 300 - 100).astype(dtype)
+    values[: min(count, 20)] = edges[:20]
+    if np.dtype(dtype).kind == "f":
+        values[-4:] = [np.nan, np.inf, -np.inf, -0.0]
+    found = sort_kernels.search(edges, values, right)
+    np.testing.assert_array_equal(
+        found, np.searchsorted(edges, values, "right" if right else "left"))
+
+
+def test_searches_in_a_row_of_edges_for_each_row_of_values():
+    rng = np.random.default_rng(0)
+    edges, values = np.sort(rng.random((5, 4, 33)), -1), rng.random((5, 4, 2001))
+    for e, v in ((edges, values), (edges.transpose(1, 0, 2), values.transpose(1, 0, 2))):
+        found = sort_kernels.search(e, v, False)
+        for row in np.ndindex(v.shape[:2]):
+            np.testing.assert_array_equal(found[row], np.searchsorted(e[row], v[row]))
+
+
+def test_searches_that_are_not_covered():
+    values = np.zeros(40_000, np.float32)
+    for edges in (np.zeros(3), np.zeros(0, np.float32), np.zeros(3, ">f4")):
+        assert sort_kernels.search(edges, values, False) is None
