@@ -16,9 +16,7 @@ from flambeau.backends.memory_order import (
 
 _STORED = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
            "bool")
-# float64 is rounded to a half type once, which kernels do not
-_CASTS = frozenset({(a, b) for a in _STORED for b in _STORED if a != b}
-                   - {("float64", "float16"), ("float64", "bfloat16")})
+_CASTS = frozenset({(a, b) for a in _STORED for b in _STORED if a != b})
 HALVES = frozenset(("float16", "bfloat16"))
 
 
@@ -33,6 +31,9 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         if found is not None:
             return found
     with np.errstate(invalid="ignore"):
+        if array.dtype == np.float64 and dtype.name in HALVES:
+            # by way of float32, as PyTorch rounds
+            array = array.astype(np.float32)
         if _is_repeated(array):
             return _in_own_order(array, dtype)
         return array.astype(dtype)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flambeau.backends import sort_kernels
+from flambeau.backends import axis_kernels, sort_kernels
 from flambeau.backends.conversions import astype
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import wrap_dim
@@ -24,11 +24,31 @@ I64 = np.dtype(np.int64)
 LARGE = 1 << 15
 
 
-def _unique_forward(a: ndarray, dim: int | None) -> tuple:
+def _unique_large(a: ndarray, inverse: bool) -> tuple | None:
+    """The distinct items of a large array by way of its order; None where that has no kernel."""
+    found = sort_kernels.order(a.reshape(-1), 0, False)
+    if found is None:
+        return None
+    values, places = found
+    fresh = np.ones(values.size, bool)
+    np.not_equal(values[1:], values[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    counts = np.diff(starts, append=values.size)
+    went = np.zeros(0, I64)
+    if inverse:
+        went = np.empty(a.shape, I64)
+        went.reshape(-1)[places] = np.cumsum(fresh) - 1
+    return values[starts], went, counts
+
+
+def _unique_forward(a: ndarray, dim: int | None, inverse: bool) -> tuple:
+    """The distinct items, where each went (nothing where not asked for), and how often each is."""
     if dim is None:
-        values, inverse, counts = np.unique(
+        if a.size >= LARGE and (found := _unique_large(ordered(a), inverse)) is not None:
+            return found[0].astype(a.dtype, copy=False), *found[1:]
+        values, went, counts = np.unique(
             ordered(a), return_inverse=True, return_counts=True, equal_nan=False)
-        return values.astype(a.dtype), inverse.reshape(a.shape), counts
+        return values.astype(a.dtype), went.reshape(a.shape), counts
     rows = np.moveaxis(a, dim, 0)
     flat = ordered(rows.reshape(len(rows), math.prod(rows.shape[1:])))
     if not len(flat):
@@ -36,12 +56,12 @@ def _unique_forward(a: ndarray, dim: int | None) -> tuple:
     if not flat.shape[1]:
         raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique "
                            "cannot be applied")
-    _, first, inverse, counts = np.unique(flat, return_index=True, return_inverse=True,
+    _, first, went, counts = np.unique(flat, return_index=True, return_inverse=True,
                                           return_counts=True, axis=0)
-    return np.take(a, first, dim), inverse.reshape(-1), counts
+    return np.take(a, first, dim), went.reshape(-1), counts
 
 
-UNIQUE = opaque("unique", _unique_forward, params=("dim",), multiple=True)
+UNIQUE = opaque("unique", _unique_forward, params=("dim", "inverse"), multiple=True)
 
 
 def _several(found: tuple, return_inverse: bool, return_counts: bool) -> Any:
@@ -66,7 +86,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False,
     at = None if dim is None else wrap_dim(dim, input._a.ndim)
     if at is not None and not input._a.ndim:
         at = None
-    found = apply(UNIQUE, (input.detach(),), {"dim": at})
+    found = apply(UNIQUE, (input.detach(),), {"dim": at, "inverse": return_inverse})
     return _several(found, return_inverse, return_counts)
 
 
@@ -250,8 +270,13 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 
 def _bincount_forward(a: ndarray, weights: ndarray | None, minlength: int) -> ndarray:
-    if a.size and a.min() < 0:
+    low, high = axis_kernels.bounds(a) if a.size else (0, -1)
+    if low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is None and a.size >= LARGE:
+        counted = axis_kernels.counts(a, max(high + 1, minlength))
+        if counted is not None:
+            return counted
     found = np.bincount(a.astype(np.int64), weights, minlength)
     if weights is not None and weights.dtype == np.float32:
         return found.astype(np.float32)

@@ -84,6 +84,7 @@ def test_medians_of_all(dtype, count):
         assert np.isnan(found) if count == 1 else found == kept[(count - 2) // 2]
 
 
+@pytest.mark.skipif(not large.available(), reason="no generated kernels here")
 @pytest.mark.parametrize("right", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 1000, 1023])
@@ -99,6 +100,7 @@ def test_searches_are_numpy_s(count, dtype, right):
         found, np.searchsorted(edges, values, "right" if right else "left"))
 
 
+@pytest.mark.skipif(not large.available(), reason="no generated kernels here")
 def test_searches_in_a_row_of_edges_for_each_row_of_values():
     rng = np.random.default_rng(0)
     edges, values = np.sort(rng.random((5, 4, 33)), -1), rng.random((5, 4, 2001))

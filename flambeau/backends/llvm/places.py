@@ -1,4 +1,4 @@
-"""Elements read, written or added at places that an index array names, on the pool.
+"""Elements read, written, added or counted at places that an index array names, on the pool.
 
 Arrays are taken as (batch, rows, columns), and an index along the rows: what it names is row
 `index[b, j, c]` of the batch `b`. A unit of work is a strip of columns of one batch, whose items
@@ -55,11 +55,12 @@ def _row(w: Writer, marks: str, at: str, rows: str, wrong: str) -> str:
 
 
 def print_places(kind: str, how: str, walk: str, vector_bytes: int) -> str:
-    """The kernel of one way, "get", "put" or "add": context table, whole, part, index, wrong.
+    """The kernel of one way: context table, whole, part, index, wrong.
 
-    whole: (batch, rows, columns); part: (batch, count, columns). walk: "items" where every item
-    has its index, "rows" where a row has one index, the same for all batches; "line" and
-    "same line" where that is so and there is one column, which strips part by its items.
+    how: "get", "put", "add", or "count", which does not read the part. whole: (batch, rows,
+    columns); part: (batch, count, columns). walk: "items" where every item has its index, "rows"
+    where a row has one index, the same for all batches; "line" and "same line" where that is so
+    and there is one column, which strips part by its items.
     """
     w = Writer(vector_bytes // ITEM_BYTES[kind] if walk == "rows" else 1)
     e = w.e
@@ -102,10 +103,10 @@ def print_places(kind: str, how: str, walk: str, vector_bytes: int) -> str:
 
 def _move(w: Writer, kind: str, how: str, inside: tuple[str, str], outside: tuple[str, str],
           mask: str | None) -> None:
-    """One vector from or to its place inside the whole, or added there."""
+    """One vector from or to its place inside the whole, or added there; or 1 added."""
     source, target = (inside, outside) if how == "get" else (outside, inside)
-    item = load_vector(w.e, kind, *source, mask)
-    if how == "add":
+    item = w.e.const(kind, 1) if how == "count" else load_vector(w.e, kind, *source, mask)
+    if how in ("add", "count"):
         item = w.e.add(load_vector(w.e, kind, *target, mask), item)
     store_vector(w.e, item, *target, mask)
 
@@ -148,7 +149,7 @@ def _copying() -> int:
 
 def run(how: str, whole: np.ndarray, part: np.ndarray, index: np.ndarray, sizes: Sizes) -> None:
     """Move between `whole` and `part`, C-contiguous, at int64 places inside `whole`."""
-    kind = calls.KINDS[whole.dtype] if how == "add" else MOVED[whole.itemsize]
+    kind = MOVED[whole.itemsize] if how in ("get", "put") else calls.KINDS[whole.dtype]
     if sizes.columns == 1:
         walk, wide = "line" if sizes.each else "same line", sizes.named
         strip = min(wide, READ_STRIP) if how == "get" else wide
