@@ -35,6 +35,8 @@ def reduce(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarr
     """
     if type(array) is not np.ndarray or array.size < MIN_ITEMS or not array.flags.aligned:
         return None
+    if large.load() is None:
+        return None
     plan = _plan(name, array.dtype, array.shape, array.strides, axes, keepdims)
     return None if plan is None else plan(array)
 

@@ -25,7 +25,7 @@ from flambeau.ops.pick import along_batch, placed_grad, placed_jvp
 
 ndarray = np.ndarray
 LARGE = 1 << 15
-_NAMES: dict[np.ufunc, str] = {np.add: "sum", np.multiply: "prod"}
+_NAMES: dict[np.ufunc, str] = {np.add: "sum", np.multiply: "prod", np.logaddexp: "logsum"}
 _WIDE = {np.dtype(np.float32): np.float64}
 
 

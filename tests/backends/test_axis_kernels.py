@@ -30,6 +30,20 @@ def test_running_values(shape, dim, dtype, combine, ufunc, backward):
     np.testing.assert_array_equal(axis_kernels.running(combine, a, dim, backward), want)
 
 
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("shape", "dim"), SHAPES)
+def test_running_logarithms_of_sums(shape, dim, dtype, backward):
+    a = numbers(shape, dtype)
+    a.reshape(-1)[:3] = a.reshape(-1)[::97] = -np.inf
+    a.reshape(-1)[1000], a.reshape(-1)[-7] = np.inf, np.nan
+    walked = np.flip(a, dim) if backward else a
+    want = np.logaddexp.accumulate(walked.astype(np.float64), axis=dim)
+    want = np.flip(want, dim) if backward else want
+    close = 1e-6 if dtype is np.float32 else 1e-13
+    np.testing.assert_allclose(axis_kernels.running("logsum", a, dim, backward), want, close, close)
+
+
 @pytest.mark.parametrize("larger", [True, False])
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize(("shape", "dim"), SHAPES)

@@ -16,12 +16,21 @@ def _peak(e: Emitter, a: Value, b: Value) -> Value:
     return e.select(e.compare("ogt" if a.kind in FLOATS else "sgt", a, b), a, b)
 
 
+def _log_sum(e: Emitter, a: Value, b: Value) -> Value:
+    """log(exp(a) + exp(b)); infinities that are equal stay what they are."""
+    larger = TABLE["maximum"](e, a, b)
+    apart = e.neg(e.unary("fabs", e.sub(a, b)))
+    total = e.add(larger, TABLE["log1p"](e, TABLE["decay"](e, apart)))
+    return e.select(e.compare("oeq", e.unary("fabs", larger), float("inf")), larger, total)
+
+
 COMBINE: dict[str, Callable[..., Value]] = {
     "sum": TABLE["add"],
     "prod": TABLE["mul"],
     "max": TABLE["maximum"],
     "min": TABLE["minimum"],
     "peak": _peak,
+    "logsum": _log_sum,
 }
 
 

@@ -293,7 +293,7 @@ def _strips(batch: int, columns: int) -> tuple[int, int]:
 
 def running(out: np.ndarray, source: np.ndarray, combine: str, sizes: tuple[int, int, int],
             backward: bool) -> None:
-    """Running sums ("sum") or products ("prod") of C-contiguous arrays, float32 in float64.
+    """Running sums ("sum"), products ("prod") or "logsum"s of dense arrays, float32 in float64.
 
     sizes: batch, rows, columns. `backward` starts from the last row.
     """
