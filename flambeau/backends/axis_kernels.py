@@ -56,7 +56,8 @@ def _llvm(name: str) -> Any:
 def running(combine: str, a: np.ndarray, dim: int, backward: bool) -> np.ndarray | None:
     """Running sums ("sum"), products or sums of exponentials along a dimension; float32 in float64.
 
-    The others are "prod", and "logsum", which is of logarithms and of floats. None for any other ``combine``, too.
+    The others are "prod", and "logsum", which is of logarithms and of floats. None for any other
+    ``combine``, too.
 
     >>> import numpy as np
     >>> found = running("sum", np.ones((200, 200)), 1, False)
