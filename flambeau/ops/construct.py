@@ -13,7 +13,7 @@ from flambeau.base import dtypes, naming
 from flambeau.base.device import CHOSEN, as_device
 from flambeau.base.dtypes import BY_NAME, category_of, dtype, get_default_dtype, promote_types
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
-from flambeau.base.errors import told
+from flambeau.base.errors import told, warn_user
 from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import FACES, show
 from flambeau.core.tensor import Tensor, new_tensor, wrap
@@ -33,6 +33,14 @@ def finish_new(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
                                     "gradients", "integer_grad"))
         t.requires_grad_(True)
     return t
+
+
+def warn_of_tensor(data: Any, name: str) -> None:
+    """Warn, as PyTorch does, where ``name``, which copies data, is given a tensor."""
+    if isinstance(data, Tensor):
+        warn_user("To copy construct from a tensor, it is recommended to use "
+                  "sourceTensor.detach().clone() or sourceTensor.detach().clone()"
+                  f".requires_grad_(True), rather than {name}(sourceTensor).")
 
 
 def array_of(data: Any, to: dtype | None) -> np.ndarray:

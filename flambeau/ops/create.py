@@ -13,7 +13,7 @@ from flambeau.backends import fills, libm, memory
 from flambeau.backends.conversions import write
 from flambeau.backends.memory_order import empty_in_order, result_axes
 from flambeau.base import device as devices
-from flambeau.base import dtypes
+from flambeau.base import dtypes, naming
 from flambeau.base.device import as_device
 from flambeau.base.dtypes import as_dtype, category_of, dtype, get_default_dtype
 from flambeau.base.dtypes import from_numpy as dtype_from_numpy
@@ -21,7 +21,7 @@ from flambeau.base.settings import FILLING, fill_blank
 from flambeau.core.face import public, show
 from flambeau.core.promote import NUMBERS, check_held, checked_array, scalar_array
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.construct import array_of, finish_new, sizes_from
+from flambeau.ops.construct import array_of, finish_new, sizes_from, warn_of_tensor
 from flambeau.ops.copy import cast
 
 LARGE = 1 << 15
@@ -38,6 +38,7 @@ def tensor(data: Any, *, dtype: dtype | None = None, device: Any = None,
     >>> torch.tensor([[1.0, 2.0]])
     tensor([[1., 2.]])
     """
+    warn_of_tensor(data, f"{naming.prefix()}.tensor")
     return finish_new(array_of(data, as_dtype(dtype, "tensor")), device, requires_grad)
 
 
@@ -296,6 +297,7 @@ def new_tensor(self: Tensor, data: Any, *, dtype: dtype | None = None, device: A
                requires_grad: bool = False, layout: Any = None,
                pin_memory: bool = False) -> Tensor:
     """``tensor(data)`` of this tensor's dtype."""
+    warn_of_tensor(data, "tensor.new_tensor")
     return finish_new(array_of(data, as_dtype(dtype, "new_tensor") or self.dtype), device,
                       requires_grad)
 

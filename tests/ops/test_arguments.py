@@ -53,6 +53,14 @@ def test_as_pytorch(call: str, torch_oracle: ModuleType) -> None:
     assert_same_outcome(call, torch_oracle)
 
 
+def test_copies_of_tensors_warn() -> None:
+    x = flambeau.ones(2)
+    with pytest.warns(UserWarning, match=r"rather than \w+\.tensor\(sourceTensor\)"):
+        flambeau.tensor(x)
+    with pytest.warns(UserWarning, match=r"rather than tensor\.new_tensor\(sourceTensor\)"):
+        x.new_tensor(x)
+
+
 @pytest.mark.parametrize("name", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("bounds", [(0, 1, 0.01), (0, 1, 1e-4), (5, -3, -0.07), (0, 7, 1), (0, 0)])
 def test_ranges_to_the_last_bit(name: str, bounds: tuple, torch_oracle: ModuleType) -> None:
