@@ -15,6 +15,9 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from flambeau.base import naming
+from flambeau.base.device import device
+from flambeau.base.dtypes import dtype
+from flambeau.base.shapes import Size
 from flambeau.core.face import FACES
 from flambeau.core.tensor import Tensor
 
@@ -62,8 +65,8 @@ set_default_tensor_type set_rng_state compile save load fork typename
 """.split())
 
 
-# Types of arguments that override nothing, nor hold what does.
-_PLAIN = frozenset((Tensor, int, float, bool, complex, str, type(None)))
+# Types of arguments that override nothing, nor hold what does; parameters come to them.
+_PLAIN: set[type] = {Tensor, int, float, bool, complex, str, type(None), dtype, device, Size}
 
 
 class _State(threading.local):
@@ -231,9 +234,11 @@ def asking(func: Callable) -> Callable:
 
     @functools.wraps(func)
     def ask(*args: Any, **kwargs: Any) -> Any:
-        if not state.modes and all_plain(map(type, args)) and (
-                not kwargs or all_plain(map(type, kwargs.values()))):
-            return func(*args, **kwargs)
+        if not state.modes:
+            listed = args and type(args[0]) in (list, tuple)
+            if all_plain(map(type, (*args[0], *args[1:]) if listed else args)) and (
+                    not kwargs or all_plain(map(type, kwargs.values()))):
+                return func(*args, **kwargs)
         moded = seen and STATE.modes and not STATE.muted
         if STATE.disabled and not moded:
             return func(*args, **kwargs)
@@ -353,6 +358,8 @@ def install_functions() -> None:
     _installed.append(True)
     for name in _LOADED:
         import_module(f"flambeau.{name}")
+    parameters = sys.modules["flambeau.nn.parameter"]
+    _PLAIN.update((parameters.Parameter, parameters.Buffer))
     for place in _PUBLIC:
         face: Any = FACES.get(place or "torch", {})
         module = sys.modules.get(f"flambeau.{place}" if place else "flambeau")
