@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.base import dtypes
 from flambeau.base.device import device
 from flambeau.base.dtypes import dtype
-from flambeau.core.modes import MODES
+from flambeau.core.modes import MODES, pause
 from flambeau.core.tensor import Tensor
 
 __all__ = [
@@ -37,6 +37,7 @@ class _State(threading.local):
 
     def __init__(self) -> None:
         self.lower: dtype | None = None
+        self.pauses = False
         self.enabled = dict.fromkeys(_FIRST, False)
         self.dtypes = dict(_FIRST)
         self.cache_enabled = True
@@ -47,6 +48,10 @@ class _State(threading.local):
     def refresh(self) -> None:
         """Set ``lower`` by what the CPU's switches say."""
         MODES.lower = self.lower = self.dtypes["cpu"] if self.enabled["cpu"] else None
+        if self.enabled["cpu"] is not self.pauses:
+            self.pauses = self.enabled["cpu"]
+            # a plan of a quick call knows nothing of casts
+            pause(self.pauses)
 
 
 STATE = _State()

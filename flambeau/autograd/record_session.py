@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.exchange import Exchange
+from flambeau.core.modes import pause
 from flambeau.core.node import LEAF, Node, Output
 from flambeau.core.tensor import Tensor
 
@@ -98,6 +99,8 @@ class Session:
         if _Running.session is not None:
             raise RuntimeError(NESTED)
         _Running.session = self
+        # what is watched must not be called some other way
+        pause(True)
         try:
             watch(self)
         except BaseException:
@@ -110,6 +113,7 @@ class Session:
         self.stop_ns = clock()
         if _Running.session is self:
             _Running.session = None
+            pause(False)
         for exchange in reversed(self._exchanges):
             exchange.undo()
         self._exchanges.clear()

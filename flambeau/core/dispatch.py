@@ -15,7 +15,7 @@ from flambeau.backends import large
 from flambeau.backends.conversions import astype, dense_copy, in_rows, laid
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.shapes import Size
-from flambeau.core.modes import INFERENCE, MODES, PAUSED
+from flambeau.core.modes import INFERENCE, MODES, pause
 from flambeau.core.node import LEAF, Node, Output, Packed, next_sequence
 from flambeau.core.op import INPUT, INPUTS, OPS, OUT, PARAM, SHAPE, Op
 from flambeau.core.tensor import Meta, Tensor, mark_inference, new_tensor, wrap
@@ -472,8 +472,9 @@ def load_quick_calls() -> None:
 def watch_slots(watched: bool) -> None:
     """Say whether reads of tensors' arrays are watched: generated code reads them unseen."""
     global _slots_watched
-    _slots_watched = watched
-    PAUSED[:] = [True] * watched
+    if watched is not _slots_watched:
+        _slots_watched = watched
+        pause(watched)
     _choose_makers()
 
 

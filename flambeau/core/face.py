@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import FunctionType
@@ -16,7 +17,8 @@ from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
 from flambeau.core.written import written
 
-__all__ = ["FACES", "ON_SHOW", "in_place_twin", "public", "show", "show_later", "with_out"]
+__all__ = ["FACES", "ON_SHOW", "in_place_twin", "public", "show", "show_later", "tell_home",
+           "with_out"]
 
 
 class Face(dict):
@@ -44,6 +46,7 @@ FACES: dict[str, Face] = {"torch": Face()}
 ON_SHOW: list[Callable[[Callable, str, str], None]] = []
 
 # Spellings from NumPy that PyTorch takes for its own argument names.
+_USUAL = ("torch", "Tensor")
 _PACKAGE = __name__.partition(".")[0]
 _PRIVATE = (f"{_PACKAGE}.core", f"{_PACKAGE}.ops")
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
@@ -51,21 +54,27 @@ _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", 
 
 
 def show(function: Any, name: str, *places: str) -> None:
-    """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ...
+    """Make ``function`` public as ``name`` in each place: "torch", "Tensor", "special", ..."""
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    is_found = module is not None and (
+        vars(module).get(getattr(function, "__qualname__", "")) is function)
+    _show(function, name, places or _USUAL, is_found)
 
-    Its module is then the first of these, where pickles find it.
-    """
-    for place in places or ("torch", "Tensor"):
+
+def _show(function: Any, name: str, places: Sequence[str], is_found: bool) -> None:
+    """``show``; a function that pickles do not find where it says finds a home."""
+    for place in places:
         if place == "Tensor":
             setattr(Tensor, name, function)
         else:
             FACES.setdefault(place, Face())[name] = function
-        _tell_home(function, name, place)
+        if not is_found:
+            tell_home(function, name, place)
         for tell in ON_SHOW:
             tell(function, name, place)
 
 
-def _tell_home(function: Any, name: str, place: str) -> None:
+def tell_home(function: Any, name: str, place: str) -> None:
     """Let a function say where it shows first; as a method only where it is nothing else."""
     if type(function) is not FunctionType:
         return
@@ -182,10 +191,12 @@ def public(*places: str, out: bool = False, apart: bool = False, name: str | Non
 
     def declare(function: Callable) -> Callable:
         shown = name or function.__name__
+        # its module has it by this name
+        is_found = shown == function.__qualname__
         function.__name__ = function.__qualname__ = shown
         face = with_out(function, apart, places) if out else function
         for spelled in (shown, *aliases):
-            show(face, spelled, *places)
+            _show(face, spelled, places or _USUAL, is_found)
             if inplace:
                 show(in_place_twin(function, spelled), f"{spelled}_", "Tensor")
         return face

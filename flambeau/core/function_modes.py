@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from flambeau.core import overrides
 from flambeau.core.exchange import Exchange
-from flambeau.core.modes import FUNCTION_MODES, MODES
+from flambeau.core.modes import FUNCTION_MODES, MODES, pause
 from flambeau.core.overrides import OPERATORS, STATE, Accessor, answer
 from flambeau.core.tensor import Tensor
 
@@ -88,6 +88,7 @@ def push_mode(mode: Any) -> None:
     with _lock:
         FUNCTION_MODES.append(mode)
         if len(FUNCTION_MODES) == 1:
+            pause(True)
             _let_methods_ask()
     STATE.modes.append(mode)
 
@@ -102,6 +103,7 @@ def pop_mode() -> Any:
         del FUNCTION_MODES[at]
         if not FUNCTION_MODES:
             _let_methods_be()
+            pause(False)
     return mode
 
 

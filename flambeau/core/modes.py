@@ -25,7 +25,16 @@ TRACED = 0.25
 # Not empty while any thread is in inference mode or runs a transform: then new tensors are
 # marked as made there, and otherwise nobody need look.
 INFERENCE: list[bool] = []
-# Not empty while no function may be called quickly: what it reads would not be seen.
+# Not empty while no function may be called quickly, one for each reason: what it reads would not be
+# seen, or something else is to be called in its place.
 PAUSED: list[bool] = []
 # The modes of all threads that are asked about functions of tensors.
 FUNCTION_MODES: list[object] = []
+
+
+def pause(paused: bool) -> None:
+    """Begin to let no function be called quickly, or end it."""
+    if paused:
+        PAUSED.append(True)
+    else:
+        PAUSED.pop()

@@ -18,7 +18,7 @@ from flambeau.base import naming
 from flambeau.base.device import device
 from flambeau.base.dtypes import dtype
 from flambeau.base.shapes import Size
-from flambeau.core.face import FACES
+from flambeau.core.face import FACES, tell_home
 from flambeau.core.tensor import Tensor
 
 __all__ = ["BESIDE", "OPERATORS", "STATE", "Accessor", "all_disabled", "answer", "asking",
@@ -366,7 +366,8 @@ def install_functions() -> None:
         for name in _operators(face):
             value = face[name]
             if callable(value) and not isinstance(value, type):
-                asking(value)
+                # what is pickled is looked for where it shows
+                tell_home(asking(value), name, place or "torch")
                 if module is not None:
                     vars(module).setdefault(name, value)
     for place, names in BESIDE.items():

@@ -17,6 +17,7 @@ import numpy as np
 
 from flambeau.backends.llvm.call_text import EXPORTS, FUNCTIONS, call_text
 from flambeau.base import dtypes
+from flambeau.base.errors import NOTING
 from flambeau.core import dispatch
 from flambeau.core.face import FACES, ON_SHOW
 from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES, PAUSED
@@ -63,7 +64,8 @@ class _Quick:
         """What the function gives where no plan is for the call."""
         self.misses += 1
         # what was put in the function's place meanwhile shall not see a call more
-        if self.misses % EVERY or PAUSED or INFERENCE or self.function.__code__ is not self.new:
+        hindered = PAUSED or INFERENCE or NOTING.on
+        if self.misses % EVERY or hindered or self.function.__code__ is not self.new:
             return self.original(*args, **kwargs)
         if self.misses >= REVIEW:
             self.review()

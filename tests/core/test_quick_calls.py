@@ -14,7 +14,7 @@ import flambeau as torch
 import flambeau.nn.functional as F
 from flambeau.backends import large
 from flambeau.base import dtypes
-from flambeau.core import call_plan, quick_calls
+from flambeau.core import call_plan, modes, quick_calls
 from flambeau.core.dispatch import Output
 from flambeau.core.face import FACES
 from flambeau.core.node import Node
@@ -520,3 +520,54 @@ def test_names_are_those_of_functions() -> None:
         for name in names:
             found = getattr(torch.Tensor, name, None) if place == "Tensor" else FACES[place][name]
             assert found is None or inspect.isfunction(found), name
+
+
+def _used(quick: Any, function: Any, *args: Any) -> None:
+    known = quick(function)
+    for _ in range(8):
+        function(*args)
+    assert known.uses()
+
+
+def test_autocast_that_was_on_before_is_heard(quick: Any) -> None:
+    x, w = torch.randn(4, 5), torch.randn(3, 5)
+    with torch.autocast("cpu"):
+        F.linear(x, w)
+    _used(quick, F.linear, x, w)
+    with torch.autocast("cpu"):
+        assert F.linear(x, w).dtype is torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            assert F.linear(x, w).dtype is torch.float32
+        for _ in range(8):
+            assert F.linear(x, w).dtype is torch.bfloat16
+    assert F.linear(x, w).dtype is torch.float32
+    assert not modes.PAUSED
+
+
+def test_modes_and_records_that_were_there_before_are_asked(quick: Any) -> None:
+    seen = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (),
+                               kwargs: Any = None) -> Any:
+            seen.append(function.__name__)
+            return function(*args, **(kwargs or {}))
+
+    x = torch.randn(4, 5)
+    with Mode(), torch.profiler.profile():
+        torch.logaddexp(x, x)
+    _used(quick, torch.logaddexp, x, x)
+    seen.clear()
+    with Mode(), torch.profiler.profile() as records:
+        torch.logaddexp(x, x)
+    assert seen == ["logaddexp"]
+    assert [e.key for e in records.key_averages()] == ["aten::logaddexp"]
+    assert not modes.PAUSED
+
+
+def test_plans_are_not_made_while_one_is_made(quick: Any) -> None:
+    first, second = quick(F.mse_loss), quick(F.mse_loss)
+    with pytest.warns(UserWarning, match="target size") as told:
+        F.mse_loss(torch.ones(3), torch.ones(1))
+    assert len(told) == 1
+    assert not first.uses() and not second.uses()
