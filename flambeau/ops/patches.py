@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.conversions import dense_copy
 from flambeau.backends.numpy import pad as pads
 from flambeau.backends.numpy import unfold as blocks
 from flambeau.core.dispatch import apply
@@ -35,7 +36,7 @@ def _shuffle(x: np.ndarray, factor: int) -> np.ndarray:
     n = len(lead)
     turned = split.transpose(*range(n), n, n + 3, n + 1, n + 4, n + 2)
     shape = (*lead, channels // factor**2, height * factor, width * factor)
-    return channels_last(np.array(turned, order="C").reshape(shape), x)
+    return channels_last(dense_copy(turned).reshape(shape), x)
 
 
 def _unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
@@ -44,7 +45,7 @@ def _unshuffle(x: np.ndarray, factor: int) -> np.ndarray:
     n = len(lead)
     turned = split.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3)
     shape = (*lead, channels * factor**2, height // factor, width // factor)
-    return channels_last(np.array(turned, order="C").reshape(shape), x)
+    return channels_last(dense_copy(turned).reshape(shape), x)
 
 
 PIXEL_SHUFFLE: Op = linear(
