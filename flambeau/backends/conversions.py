@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.backends import large, memory
 from flambeau.backends.memory_order import (
     empty_in_order,
+    inverse,
     lies_in_order,
     result_axes,
     suggests_channels_last,
@@ -87,8 +88,7 @@ def in_order(array: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
 
 def _turned(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """A copy whose axes lie in memory in the order `axes`."""
-    back = sorted(range(array.ndim), key=list(axes).__getitem__)
-    return dense(array.transpose(axes)).transpose(back)
+    return dense(array.transpose(axes)).transpose(inverse(axes))
 
 
 def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:

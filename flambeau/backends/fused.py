@@ -128,13 +128,7 @@ def pointwise(
     kernel = _kernel(formula, lead.dtype.char, tuple(layouts), names, on)
     if kernel is None:
         return None
-    fresh = out is None
-    if out is None:
-        out = memory.empty(lead.shape, kernel.outputs[0])
-    elif not large.usable_out(out, lead.shape, kernel.outputs[0], ins):
-        return None
-    large.run(kernel, out, ins, fresh)
-    return out
+    return large.run(kernel, lead.shape, ins, out)
 
 
 @functools.lru_cache(maxsize=1024)

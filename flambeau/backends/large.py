@@ -139,13 +139,7 @@ def _again(name: str, operands: Sequence[Any], out: np.ndarray | None) -> np.nda
     flags = lead.flags
     if kernel is None or lead.size < MIN_ITEMS or not (flags.c_contiguous and flags.aligned):
         return None
-    fresh = out is None
-    if out is None:
-        out = memory.empty(lead.shape, kernel.outputs[0])
-    elif not usable_out(out, lead.shape, kernel.outputs[0], operands):
-        return None
-    kernel.run_checked((out,), operands, lead.size, fresh)
-    return out
+    return run(kernel, lead.shape, operands, out)
 
 
 def _spread_far(operands: Sequence[Any]) -> bool:
@@ -214,14 +208,10 @@ def _run(
         program = _kernel(name, lead.dtype.char, ("array",) * len(ins)).program
         return None if out is not None else anyhow(program, ins, dtype)
     kernel = _kernel(name, lead.dtype.char, tuple(layouts))
-    fresh = out is None
-    if out is None:
-        out = memory.empty(lead.shape, dtype)
-    elif not usable_out(out, lead.shape, dtype, ins):
-        return None
-    run(kernel, out, ins, fresh)
-    _remember(name, lead.dtype, layouts, kernel)
-    return out
+    found = run(kernel, lead.shape, ins, out)
+    if found is not None:
+        _remember(name, lead.dtype, layouts, kernel)
+    return found
 
 
 def _remember(name: str, dtype: np.dtype, layouts: Sequence[Any], kernel: Any) -> None:
@@ -234,12 +224,23 @@ def _remember(name: str, dtype: np.dtype, layouts: Sequence[Any], kernel: Any) -
     _ran[name, dtype, len(layouts), number] = kernel
 
 
-def run(kernel: Any, out: np.ndarray, ins: Sequence[np.ndarray], fresh: bool) -> None:
-    """Run a kernel of one result on operands that `place` has laid as its program says."""
+def run(
+    kernel: Any, shape: tuple[int, ...], ins: Sequence[np.ndarray], out: np.ndarray | None
+) -> np.ndarray | None:
+    """Run a kernel of one result on operands that `place` has laid as its program says.
+
+    The result is new, or `out`; None, with nothing done, where that cannot be written.
+    """
+    fresh = out is None
+    if out is None:
+        out = memory.empty(shape, kernel.outputs[0])
+    elif not usable_out(out, shape, kernel.outputs[0], ins):
+        return None
     if kernel.by_rows:
         kernel.run((out,), ins, fresh)
     else:
         kernel.run_checked((out,), ins, out.size, fresh)
+    return out
 
 
 def place(item: Any, lead: np.ndarray) -> tuple[Any, str | None]:

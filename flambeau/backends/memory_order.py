@@ -80,7 +80,16 @@ def empty_in_order(shape: Dims, dtype: np.dtype, axes: Sequence[int] | None) -> 
     if axes is None:
         return memory.empty(shape, dtype)
     dense = memory.empty(tuple([shape[axis] for axis in axes]), dtype)
-    return dense.transpose(sorted(range(len(axes)), key=list(axes).__getitem__))
+    return dense.transpose(inverse(axes))
+
+
+def inverse(axes: Sequence[int]) -> list[int]:
+    """The order of axes that undoes `axes`.
+
+    >>> inverse([2, 0, 1])
+    [1, 2, 0]
+    """
+    return sorted(range(len(axes)), key=list(axes).__getitem__)
 
 
 @functools.lru_cache(1 << 10)

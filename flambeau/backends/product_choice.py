@@ -15,7 +15,7 @@ from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
 __all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "plain_steps",
-           "question"]
+           "question", "steps_of"]
 
 # Products of more multiplications are left to BLAS, which is measured best there.
 MOST = 1 << 28
@@ -41,6 +41,12 @@ def plain_steps(shape: tuple[int, int], steps: Steps) -> Steps:
     if rows == 1:
         row = 1 if column != 1 else columns
     return Steps(row, column, following)
+
+
+def steps_of(a: np.ndarray, following: int) -> Steps:
+    """How the matrices of an array lie that follow each other so many items apart."""
+    row, column = (step // a.itemsize for step in a.strides[-2:])
+    return plain_steps(a.shape[-2:], Steps(row, column, following))
 
 
 class Layout(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large, memory, product_choice
-from flambeau.backends.product_choice import Layout, Steps, plain_steps
+from flambeau.backends.product_choice import Layout, steps_of
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
 __all__ = ["by_blas", "dot", "leading", "matmul", "one_step", "sliced"]
@@ -135,10 +135,8 @@ def _layout(a: ndarray, b: ndarray) -> Layout | None:
     steps = _step(a), _step(b)
     if None in steps:
         return None
-    size, sizes = a.itemsize, (*a.shape[-2:], b.shape[-1])
-    left, right = (
-        plain_steps(x.shape[-2:], Steps(x.strides[-2] // size, x.strides[-1] // size, step))
-        for x, step in zip((a, b), steps, strict=True))
+    left, right = (steps_of(x, step) for x, step in zip((a, b), steps, strict=True))
+    sizes = (*a.shape[-2:], b.shape[-1])
     return Layout(a.dtype, prod(a.shape[:-2]), sizes, left, right)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large, memory
+from flambeau.backends import large
 from flambeau.backends.conversions import (
     HALVES,
     astype,
@@ -15,6 +15,7 @@ from flambeau.backends.conversions import (
     half_pointwise,
     write,
 )
+from flambeau.backends.memory_order import empty_in_order
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.core.dispatch import run_forward
 from flambeau.core.op import Op
@@ -36,10 +37,7 @@ def stand_for(value: Value) -> Tensor:
 def blank(shape: tuple[int, ...], strides: tuple[int, ...], held: np.dtype) -> ndarray:
     """A new array whose dimensions lie in memory in the order that ``strides`` tell."""
     order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
-    if order == list(range(len(shape))):
-        return memory.empty(shape, held)
-    made = memory.empty(tuple([shape[i] for i in order]), held)
-    return made.transpose(np.argsort(order))
+    return empty_in_order(shape, held, None if order == list(range(len(shape))) else order)
 
 
 def laid_out(a: ndarray, strides: tuple[int, ...], own: bool) -> ndarray:

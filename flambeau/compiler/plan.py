@@ -63,9 +63,8 @@ class Plan:
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []
         self.written: set[int] = set()
-        # What is copied to where it is wanted in the end, and the inputs among these places.
+        # What is copied in the end to where it is wanted.
         self.copies: list[tuple[Place, Copy]] = []
-        self.copied: set[int] = set()
         self._place_inputs()
         self.homes = {v.number: u for u in self.units for n in u.nodes for v in n.outputs}
         self.singles = {u.number: s for u in self.units if not isinstance(u, Group)
@@ -153,7 +152,6 @@ class Plan:
         elif target.input not in self.written and (
                 source is None or source.number not in self.wanted):
             self.written.add(target.input)
-            self.copied.add(target.input)
             self.copies.append((Place("slot", target.input), copy))
 
     def _write_there(self, value: Value, safe: int) -> None:
@@ -169,10 +167,8 @@ class Plan:
             if before.number in self.places:
                 return
             home = self.homes[before.number]
-            if place.at < self.inputs and self.turns[home.number] <= safe:
-                return
-            if place.at < self.inputs and not self._may_overwrite(
-                    before, home, self.sources.get(place.at)):
+            if place.at < self.inputs and (self.turns[home.number] <= safe or not (
+                    self._may_overwrite(before, home, self.sources.get(place.at)))):
                 return
             self.places[before.number] = place
             single = self.singles.get(home.number)
@@ -436,7 +432,8 @@ class Plan:
 
     def writes(self, value: Value, input: int) -> bool:
         """Whether a value is put in the array of an input."""
-        return input in self.copied or self.places.get(value.number) == ("slot", input)
+        place = Place("slot", input)
+        return self.places.get(value.number) == place or place in [to for to, _ in self.copies]
 
     def run(self, arrays: Sequence[ndarray]) -> NativeResult:
         """Compute the targets; raises OutOfRange where a check fails."""

@@ -14,13 +14,12 @@ from flambeau.backends.products import one_step
 from flambeau.compiler.access import Access, dense
 from flambeau.compiler.calls import Call, Place, Single, Word
 from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.writes import Rows
 
 __all__ = ["chore_of"]
 
 # What a power takes, in bytes moved meanwhile.
 POWER_WORK = 256
-# Bytes that are copied at once.
-COPIED = 1 << 16
 KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 
 
@@ -151,14 +150,8 @@ class Joined(NamedTuple):
         whole = sum([width for width, _ in self.widths])
         found = []
         for source, (width, step) in zip(sources, self.widths):
-            to: Word = place, start
+            found.append(Rows(self.rows, width, whole, step).call((place, start), source))
             start += width
-            if self.rows == 1:
-                found.append(Call(chores.chore("copy"), width, COPIED, [to, source], 2 * width,
-                                  1 << 12))
-            else:
-                found.append(Call(chores.chore("copy_rows"), self.rows, max(COPIED // width, 1),
-                                  [to, source, width, whole, step], 2 * width * self.rows))
         return [found]
 
 

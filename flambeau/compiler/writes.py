@@ -15,7 +15,7 @@ from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.views import layout_in
 from flambeau.core.formulas import KINDS
 
-__all__ = ["Copy", "Written", "copy_of", "written_of"]
+__all__ = ["Copy", "Rows", "Written", "copy_of", "written_of"]
 
 # Bytes that are copied at once.
 COPIED = 1 << 16
@@ -32,6 +32,15 @@ class Rows(NamedTuple):
     step: int
     source_step: int
 
+    def call(self, there: Word, here: Word) -> Call:
+        """The call that copies."""
+        number, width, step, source_step = self
+        work = 2 * width * number
+        if number == 1:
+            return Call(chores.chore("copy"), width, COPIED, [there, here], work, 1 << 12)
+        return Call(chores.chore("copy_rows"), number, max(COPIED // width, 1),
+                    [there, here, width, step, source_step], work)
+
 
 class Copy(NamedTuple):
     """How the elements of ``source`` come to a place that has strides of its own."""
@@ -46,15 +55,11 @@ class Copy(NamedTuple):
 
     def call(self, there: Word, here: Word) -> Call:
         """The call that copies."""
-        way, work = self.way, self.nbytes
-        if isinstance(way, strided.Route):
-            return Call(way.address, way.rows, way.chunk, [there, here, *way.numbers], work,
-                        way.chunk)
-        number, width, step, source_step = way
-        if number == 1:
-            return Call(chores.chore("copy"), width, COPIED, [there, here], work, 1 << 12)
-        return Call(chores.chore("copy_rows"), number, max(COPIED // width, 1),
-                    [there, here, width, step, source_step], work)
+        way = self.way
+        if isinstance(way, Rows):
+            return way.call(there, here)
+        return Call(way.address, way.rows, way.chunk, [there, here, *way.numbers], self.nbytes,
+                    way.chunk)
 
 
 class Written(NamedTuple):
@@ -97,9 +102,7 @@ class Written(NamedTuple):
         part = [self.copy.call((out[0], out[1] + self.start), new)]
         if out == base:
             return [part]
-        nbytes = self.out.nbytes
-        whole = Call(chores.chore("copy"), nbytes, COPIED, [out, base], 2 * nbytes, 1 << 12)
-        return [[whole], part]
+        return [[Rows(1, self.out.nbytes, 0, 0).call(out, base)], part]
 
 
 def written_of(node: Node, access: Callable[[Value], Access]) -> Written | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large, memory
+from flambeau.backends import large
 from flambeau.core.op import Op
 
 __all__ = ["computed"]
@@ -55,13 +55,7 @@ def computed(
         return None
     if not whole:
         return None if out is not None else large.anyhow(kernel.program, ins, kernel.outputs[0])
-    fresh = out is None
-    if out is None:
-        out = memory.empty(lead.shape, kernel.outputs[0])
-    elif not large.usable_out(out, lead.shape, kernel.outputs[0], ins):
-        return None
-    large.run(kernel, out, ins, fresh)
-    return out
+    return large.run(kernel, lead.shape, ins, out)
 
 
 def _kernel(op: Op, held: np.dtype, layouts: tuple, params: dict[str, Any],

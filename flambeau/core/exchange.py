@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "code_of", "twin_of"]
 
 _CALL = "flambeau_call_"
 _VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
@@ -33,13 +33,9 @@ class Exchange:
         self._exchange()
 
     def _exchange(self) -> None:
-        function = self.function
-        self.code = function.__code__
-        original = FunctionType(self.code, function.__globals__, function.__name__,
-                                function.__defaults__, function.__closure__)
-        original.__kwdefaults__ = function.__kwdefaults__
-        self.new = self.make(self.code, self.replace(original))
-        function.__code__ = self.new
+        self.code = self.function.__code__
+        self.new = self.make(self.code, self.replace(twin_of(self.function)))
+        self.function.__code__ = self.new
 
     def undo(self) -> None:
         """Give the function its own code back."""
@@ -55,6 +51,27 @@ class Exchange:
             self.function.__code__ = self.new
         elif not self.is_outermost():
             self._exchange()
+
+
+def twin_of(function: FunctionType) -> FunctionType:
+    """Another function of the same code, which goes on as it is when that is exchanged."""
+    twin = FunctionType(function.__code__, function.__globals__, function.__name__,
+                        function.__defaults__, function.__closure__)
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin
+
+
+def code_of(parameters: str, lines: Sequence[str], free: tuple[str, ...]) -> CodeType:
+    """The code of a function of these parameters and lines that has these free variables."""
+    mention = f"if 0: ({', '.join(free)},)" if free else "pass"
+    body = "".join([f"    {line}\n" for line in (mention, *lines)])
+    source = f"def outer({', '.join(free)}):\n  def call({parameters}):\n{body}  return call\n"
+    scope: dict[str, Any] = {}
+    # Named as a file beside this one, so that errors do not take it for the program's.
+    exec(compile(source, os.path.join(os.path.dirname(__file__), "recorded call"), "exec"), scope)
+    found = scope["outer"](*range(len(free))).__code__
+    assert isinstance(found, CodeType)
+    return found
 
 
 def _calling(code: CodeType, call: Callable) -> CodeType:
@@ -96,14 +113,5 @@ def _template(names: tuple[str, ...], positional: int, count: int, by_name: int,
     if rest:
         parameters.append(f"**{rest[0]}")
         given.append(f"**{rest[0]}")
-    mention = f"if 0: ({', '.join(free)},)" if free else "pass"
-    source = (f"def outer({', '.join(free)}):\n"
-              f"  def call({', '.join(parameters)}):\n"
-              f"    {mention}\n"
-              f"    {_CALL} = {_CALL!r}\n"
-              f"    return {_CALL}({', '.join(given)})\n"
-              f"  return call\n")
-    scope: dict[str, Any] = {}
-    # Named as a file beside this one, so that errors do not take it for the program's.
-    exec(compile(source, os.path.join(os.path.dirname(__file__), "recorded call"), "exec"), scope)
-    return scope["outer"](*range(len(free))).__code__
+    lines = [f"{_CALL} = {_CALL!r}", f"return {_CALL}({', '.join(given)})"]
+    return code_of(", ".join(parameters), lines, free)

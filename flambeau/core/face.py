@@ -45,10 +45,12 @@ FACES: dict[str, Face] = {"torch": Face()}
 # Called with a function, its name and its place when it is shown.
 ON_SHOW: list[Callable[[Callable, str, str], None]] = []
 
-# Spellings from NumPy that PyTorch takes for its own argument names.
+# Where a function shows that names no place.
 _USUAL = ("torch", "Tensor")
 _PACKAGE = __name__.partition(".")[0]
+# What programs do not import.
 _PRIVATE = (f"{_PACKAGE}.core", f"{_PACKAGE}.ops")
+# Spellings from NumPy that PyTorch takes for its own argument names.
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
               "x2": "other"}
 

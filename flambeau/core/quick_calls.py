@@ -19,6 +19,7 @@ from flambeau.backends.llvm.call_text import EXPORTS, FUNCTIONS, call_text
 from flambeau.base import dtypes
 from flambeau.base.errors import NOTING
 from flambeau.core import dispatch
+from flambeau.core.exchange import code_of, twin_of
 from flambeau.core.face import FACES, ON_SHOW
 from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES, PAUSED
 from flambeau.core.native_views import linked
@@ -48,9 +49,7 @@ class _Quick:
 
     def __init__(self, function: FunctionType, entries: dict[str, Callable]) -> None:
         self.function, self.code = function, function.__code__
-        self.original = FunctionType(self.code, function.__globals__, function.__name__,
-                                     function.__defaults__, function.__closure__)
-        self.original.__kwdefaults__ = function.__kwdefaults__
+        self.original = twin_of(function)
         self.state = _Plans([()])
         self.kept: list[Any] = []
         self.counts: dict[Any, int] = {}
@@ -193,22 +192,12 @@ def _template(names: tuple[str, ...], count: int, by_name: int, variadic: bool,
         given = ", ".join(own)
         rest = ", ".join([f"{n!r}: {n}" for n in own[count:]])
         again = f"({''.join([f'{n}, ' for n in own[:count]])}), {{{rest}}}"
-    mention = f"if 0: ({', '.join(free)},)" if free else "pass"
-    source = (f"def outer({', '.join(free)}):\n"
-              f"  def call({parameters}):\n"
-              f"    {mention}\n"
-              f"    flambeau_call_ = '<call>'\n"
-              f"    found = flambeau_call_('<state>', {given})\n"
-              f"    if found is not None: return found\n"
-              f"    flambeau_call_ = '<missed>'\n"
-              f"    return flambeau_call_({again})\n"
-              f"  return call\n")
-    scope: dict[str, Any] = {}
-    # a file of the library without lines, so that tracebacks show none of another one's
-    exec(compile(source, __file__.replace(".py", "<code>"), "exec"), scope)
-    found = scope["outer"](*range(len(free))).__code__
-    assert isinstance(found, CodeType)
-    return found
+    return code_of(parameters, [
+        "flambeau_call_ = '<call>'",
+        f"found = flambeau_call_('<state>', {given})",
+        "if found is not None: return found",
+        "flambeau_call_ = '<missed>'",
+        f"return flambeau_call_({again})"], free)
 
 
 @functools.cache

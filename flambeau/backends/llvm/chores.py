@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
-from flambeau.backends.llvm import calls, jit, piece_text
+from flambeau.backends.llvm import calls, conv_text, jit, piece_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
@@ -382,9 +382,7 @@ def _gemm_text(name: str, kind: str) -> str:
 
 def _sums_text() -> str:
     """sum_f32, sum_f64: to, partial results (units, columns), units; pieces number the columns."""
-    parts = [_sum_text("f32"), _sum_text("f64")]
-    return "\n".join([*sorted(set().union(*[declared for _, declared in parts])),
-                      *[text for text, _ in parts], "attributes #0 = { nounwind }", ""])
+    return conv_text.module([_sum_text("f32"), _sum_text("f64")], jit.host().vector_bytes)
 
 
 def _sum_text(kind: str) -> tuple[str, set[str]]:

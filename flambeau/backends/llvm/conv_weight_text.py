@@ -8,7 +8,7 @@ over so that the channels of a position stand side by side.
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.emit import LLVM_TYPE, Value
+from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import least_rows, panel_text
 from flambeau.backends.llvm.printer import (
@@ -18,7 +18,6 @@ from flambeau.backends.llvm.printer import (
     splat_item,
     store_vector,
 )
-from flambeau.backends.llvm.program import ITEM_BYTES
 from flambeau.backends.llvm.tiles import UNROLL, Tile
 
 # a unit makes the weights of `part_rows` rows of one group's gradient from `chunk` images, of which
@@ -97,10 +96,7 @@ def dots_text(name: str, tile: Tile) -> tuple[str, set[str]]:
     more = _dots_step(w, tile, (windows, line, start), whole, mask, totals)
     for row, total in enumerate(lines.close(left.close(more, totals))):
         summed = ln.fold_lanes(e, "sum", total)
-        at = w.place(kind, "%c", w.mul("%pitch", row))
-        stored = LLVM_TYPE[kind]
-        old = e.assign(f"load {stored}, ptr {at}, align {ITEM_BYTES[kind]}")
-        ln.store_item(e, Value(e.assign(f"fadd {stored} {old}, {summed.text}"), kind), at, "0")
+        ln.add_item(e, summed, w.place(kind, "%c", w.mul("%pitch", row)))
     head = (f"internal void @{name}(ptr %planes, ptr %offsets, ptr %starts, i64 %lines, "
             "i64 %length, ptr %gradient, ptr %c, i64 %pitch)")
     return w.function(head), e.declarations

@@ -12,7 +12,7 @@ from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
 from flambeau.backends.llvm.strided_tiles import tallest
 from flambeau.backends.llvm.tiles import Tile
-from flambeau.backends.product_choice import Layout, Steps, plain_steps
+from flambeau.backends.product_choice import Layout, Steps, steps_of
 
 # rows of a unit of work at the most, and their bytes, of a block of so many bytes of a strip; units
 # that give threads enough to share
@@ -58,16 +58,11 @@ def tile_for(dtype: np.dtype) -> Tile:
     return tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
 
 
-def steps_of(a: np.ndarray) -> Steps:
-    """The strides of a stack; an axis of one item has any."""
-    following, row, column = (step // a.itemsize for step in a.strides)
-    return plain_steps(a.shape[-2:], Steps(row, column, following))
-
-
 def layout_of(a: np.ndarray, b: np.ndarray) -> Layout:
     """How the product of two stacks lies."""
     (count, m, k), n = a.shape, b.shape[2]
-    return Layout(a.dtype, count, (m, k, n), steps_of(a), steps_of(b))
+    left, right = (steps_of(x, x.strides[0] // x.itemsize) for x in (a, b))
+    return Layout(a.dtype, count, (m, k, n), left, right)
 
 
 def covers(a: np.ndarray, b: np.ndarray) -> bool:
@@ -76,7 +71,7 @@ def covers(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if any(step % x.itemsize for x in (a, b) for step in x.strides):
         return False
-    return readable(steps_of(b))
+    return readable(steps_of(b, b.strides[0] // b.itemsize))
 
 
 def readable(right: Steps) -> bool:

@@ -124,6 +124,13 @@ def least(e: Emitter, a: str, b: str) -> str:
     return e.assign(f"select i1 {less}, i64 {a}, i64 {b}")
 
 
+def add_item(e: Emitter, item: Value, base: str) -> None:
+    """Add a floating item to the one that lies at ``base``."""
+    stored, align = LLVM_TYPE[item.kind], ITEM_BYTES[item.kind]
+    old = e.assign(f"load {stored}, ptr {base}, align {align}")
+    store_item(e, Value(e.assign(f"fadd {stored} {old}, {item.text}"), item.kind), base, "0")
+
+
 def store_item(e: Emitter, item: Value, base: str, index: str) -> None:
     """Write an item where a number of its kind lies `index` items behind `base`."""
     stored, text = LLVM_TYPE[item.kind], item.text

@@ -85,12 +85,13 @@ def print_maxima(kind: str, shape: Shape) -> str:
     loops.append(Loop(e, 0, t["out1"]))
     line = w.mul(w.add(w.mul(loops[0].index, t["out1"]), loops[1].index), t["out2"])
     line = w.add(first_window, line)
+    targets = (values, indices) if shape.tells else (values,)
     first, last = ("0", "0")
     if math.prod(shape.kernel) <= MOST_CELLS:
         begins = [_begin(w, t, axis, loop.index) for axis, loop in enumerate(loops)]
         first, last = _columns_inside(w, t, begins)
         row = w.add(w.mul(begins[0][0], t["size1"]), begins[1][0])
-        _side_by_side(w, kind, shape, t, (plane, row, first, last), (values, indices, line))
+        _side_by_side(w, kind, shape, t, (plane, row, first, last), targets, line)
     # the columns before the first and from the last one on
     inside = w.op("sub", last, first)
     rest = Loop(e, 0, w.op("sub", t["out2"], inside))
@@ -98,7 +99,6 @@ def print_maxima(kind: str, shape: Shape) -> str:
     numbers = (loops[0].index, loops[1].index, column)
     bounds = [window_bounds(w, t, axis, number) for axis, number in enumerate(numbers)]
     found = _window(w, kind, plane, t, bounds)
-    targets = (values, indices) if shape.tells else (values,)
     _store(w, found, targets, w.add(line, column), None)
     for loop in (rest, *loops[::-1], units):
         loop.close()
@@ -126,11 +126,11 @@ def _side_by_side(
     shape: Shape,
     t: dict[str, str],
     at: tuple[str, str, str, str],
-    targets: tuple[str, str, str],
+    targets: Sequence[str],
+    line: str,
 ) -> None:
     """The windows of some columns of one row, all inside the plane, as many as there are lanes."""
-    e, (plane, row, first, last), (values, indices, line) = w.e, at, targets
-    places = (values, indices) if shape.tells else (values,)
+    e, (plane, row, first, last) = w.e, at
     corner = w.op("sub", w.mul(row, t["size2"]), t["before2"])
     # whole vectors read a few items behind their last window, which are the next one's
     end = w.op("sub", last, shape.lanes)
@@ -138,7 +138,7 @@ def _side_by_side(
         whole = Loop(e, first, end, shape.lanes)
         begin = w.add(corner, w.mul(whole.index, shape.stride))
         found = _whole_windows(w, kind, shape, t, (plane, begin), None)
-        _store(w, found, places, w.add(line, whole.index), None)
+        _store(w, found, targets, w.add(line, whole.index), None)
         whole.close()
         some = Branch(e, w.test("slt", first, last))
         made = w.op("sdiv", w.op("sub", w.op("sub", last, first), 1), shape.lanes)
@@ -146,7 +146,7 @@ def _side_by_side(
         left = w.op("sub", last, column)
         begin = w.add(corner, w.mul(column, shape.stride))
         found = _whole_windows(w, kind, shape, t, (plane, begin), left)
-        _store(w, found, places, w.add(line, column), lane_mask(e, left))
+        _store(w, found, targets, w.add(line, column), lane_mask(e, left))
         some.close()
 
 
@@ -194,14 +194,15 @@ def _every(w: Writer, kind: str, shape: Shape, plane: str, begin: str,
            left: str | None) -> Value:
     """Every so many items from `begin` on, one a lane."""
     e, lanes, stride = w.e, shape.lanes, shape.stride
+    step = stride if lanes > 1 else 1
     parts = []
-    for part in range(stride if lanes > 1 else 1):
+    for part in range(step):
         mask = None
         if left is not None:
             items = w.op("sub", w.mul(w.op("sub", left, 1), stride), part * lanes - 1)
             mask = lane_mask(e, w.choose(w.test("slt", items, 0), 0, items))
         parts.append(load_vector(e, kind, plane, w.add(begin, part * lanes), mask))
-    return pick(e, parts, stride if lanes > 1 else 1)
+    return pick(e, parts, step)
 
 
 def _store(w: Writer, found: tuple[Value, Value], targets: Sequence[str], place: str,
@@ -266,11 +267,9 @@ def print_scatter(kind: str) -> str:
     e.line(f"store atomic i64 1, ptr {lost} monotonic, align 8")
     outside.close()
     inside = Branch(e, w.test("ult", cell, t["cells"]))
-    target = w.place(kind, plane, cell)
-    stored = LLVM_TYPE[kind]
-    old, new = (e.assign(f"load {stored}, ptr {place}, align {ITEM_BYTES[kind]}")
-                for place in (target, w.place(kind, values, at)))
-    ln.store_item(e, Value(e.assign(f"fadd {stored} {old}, {new}"), kind), target, "0")
+    new = e.assign(f"load {LLVM_TYPE[kind]}, ptr {w.place(kind, values, at)}, "
+                   f"align {ITEM_BYTES[kind]}")
+    ln.add_item(e, Value(new, kind), w.place(kind, plane, cell))
     inside.close()
     each.close()
     units.close()

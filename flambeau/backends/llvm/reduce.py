@@ -68,7 +68,7 @@ def run_blocks(
     or as `ending` says; a mean is over a row's columns, or `items`. They get a `shape` of as many
     items where one is given.
     """
-    source, (columns, stride, _) = _source(reduction, array, rows, laid)
+    columns, stride, _ = _rows_of(reduction, array, rows, laid)
     ending = ending or Ending(reduction.accumulate)
     items = columns if items is None else items
     blocks = max(1, -(-columns // BLOCK))
@@ -77,11 +77,11 @@ def run_blocks(
         most = BLOCK * 4 if array.size >= MANY else BLOCK
         chunk = calls.piece(rows, max(ROWS_TOGETHER, most // max(1, columns)), ROWS_TOGETHER)
         kernel = _rows_kernel(reduction, ending, _lanes(reduction, columns))
-        calls.launch(kernel, rows, chunk, results, source, columns, items, stride)
+        calls.launch_strided(kernel, rows, chunk, results, array, columns, items, stride)
         return results
     partial = np.empty((rows, blocks), calls.DTYPES[reduction.accumulate])
-    calls.launch(_blocks_kernel(reduction), rows * blocks, 1, partial, source, blocks, columns,
-                 stride)
+    calls.launch_strided(_blocks_kernel(reduction), rows * blocks, 1, partial, array, blocks,
+                         columns, stride)
     after = of_partials(reduction)
     kernel = _rows_kernel(after, ending, _lanes(after, blocks))
     calls.launch(kernel, rows, BLOCK, results, partial, blocks, items, blocks)
@@ -109,7 +109,7 @@ def run_columns(
 
     As `run_blocks` otherwise; a mean is over the rows.
     """
-    source, (columns, stride, apart) = _source(reduction, array, batch * rows, laid)
+    columns, stride, apart = _rows_of(reduction, array, batch * rows, laid)
     if laid is None:
         apart = rows * columns
     ending = ending or Ending(reduction.accumulate)
@@ -125,16 +125,17 @@ def run_columns(
         partial = np.full((batch, pieces, columns), start, calls.DTYPES[reduction.accumulate])
         work = height * min(columns, COLUMN_BLOCK)
         chunk = calls.piece(batch * pieces * strips, max(1, BLOCK // work))
-        calls.launch(_columns_kernel(reduction, lanes), batch * pieces * strips, chunk, partial,
-                     source, pieces, strips, height, rows, columns, stride, apart)
+        calls.launch_strided(
+            _columns_kernel(reduction, lanes), batch * pieces * strips, chunk, partial, array,
+            pieces, strips, height, rows, columns, stride, apart)
         # one after the other: the order of additions is that of the rows
-        source, rows, stride, apart, at_once = partial, pieces, columns, pieces * columns, 1
+        array, rows, stride, apart, at_once = partial, pieces, columns, pieces * columns, 1
         reduction = of_partials(reduction)
     kernel = _whole_columns_kernel(reduction, _lanes(reduction, columns), ending, at_once)
     work = rows * min(columns, COLUMN_BLOCK)
     chunk = calls.piece(batch * strips, max(1, BLOCK // work))
-    calls.launch(kernel, batch * strips, chunk, results, source, strips, rows, columns, items,
-                 stride, apart)
+    calls.launch_strided(kernel, batch * strips, chunk, results, array, strips, rows, columns,
+                         items, stride, apart)
     return results
 
 
@@ -142,21 +143,19 @@ def _lanes(reduction: Reduction, columns: int) -> int:
     return lanes_of(reduction, jit.host().vector_bytes, columns)
 
 
-def _source(
-    reduction: Reduction, array: np.ndarray, rows: int, laid: Laid | None
-) -> tuple[np.ndarray | int, Laid]:
-    """What a kernel is given of an array, and how its rows lie."""
+def _rows_of(reduction: Reduction, array: np.ndarray, rows: int, laid: Laid | None) -> Laid:
+    """How the rows of an array lie; ValueError where its kind or they are not as is said."""
     kind = reduction.prologue.inputs[0].kind
     if calls.STORED_KINDS.get(array.dtype) != kind:
         raise ValueError(f"expected items of {kind}, got {array.dtype}")
     if not array.flags.aligned or laid is None and not array.flags.c_contiguous:
         raise ValueError("expected an aligned, C-contiguous array")
     if laid is not None:
-        return array.__array_interface__["data"][0], laid
+        return laid
     if rows < 1 or array.size % rows:
         raise ValueError(f"{array.size} items are not {rows} rows")
     columns = array.size // rows
-    return array, Laid(columns, columns)
+    return Laid(columns, columns)
 
 
 @functools.cache

@@ -65,7 +65,7 @@ def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray
 
     A single one may have other strides, where items of its last dimension lie side by side. False,
     with nothing done, where there are too many dimensions, rows too short, or strides that are no
-    whole items. No output overlaps an input.
+    whole items. All are aligned, and no output overlaps an input.
     """
     first = outs[0]
     if first.size == 0:
@@ -81,9 +81,7 @@ def run(program: Pointwise, outs: Sequence[np.ndarray], ins: Sequence[np.ndarray
         return False
     turns, route = plan
     ins = [a if turn is None else _turn(a, turn) for a, turn in zip(ins, turns)]
-    places = [a.__array_interface__["data"][0] for a in ins]
-    written = [a.__array_interface__["data"][0] for a in outs] if target else outs
-    calls.launch(route.address, route.rows, route.chunk, *written, *places, *route.numbers)
+    calls.launch_strided(route.address, route.rows, route.chunk, *outs, *ins, *route.numbers)
     return True
 
 
@@ -127,8 +125,7 @@ def _dense(shape: Dims) -> Dims:
 def _turn(a: np.ndarray, route: Route) -> np.ndarray:
     """A transposed array's C-contiguous copy, which is read sooner."""
     out = memory.empty(a.shape, a.dtype)
-    place = a.__array_interface__["data"][0]
-    calls.launch(route.address, route.rows, route.chunk, out, place, *route.numbers)
+    calls.launch_strided(route.address, route.rows, route.chunk, out, a, *route.numbers)
     return out
 
 
