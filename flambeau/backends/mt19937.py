@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import struct
+import threading
 
 import numpy as np
 
 from . import memory, random_kernels
 
 BLOCK = 624
-# Uniforms that are made together, and numbers from which kernels may make them.
-GROUP = 16
-MANY = 1 << 15
 _U32 = np.dtype(np.uint32)
 STATE_SIZE = 5056
 _HEAD = struct.Struct("<QiiQ")
@@ -28,6 +26,55 @@ _UNIT_FLOAT = np.float32(2.0**-24)
 _UNIT_DOUBLE = 2.0**-53
 
 
+class _Blocks:
+    """MT19937's words, whole blocks at a time: NumPy's, or kernels' once there are any.
+
+    >>> blocks, out = _Blocks(), np.empty(624, np.uint32)
+    >>> blocks.seed(0)
+    >>> blocks.fill(out)
+    >>> out[:2]
+    array([2357136044, 2546248239], dtype=uint32)
+    """
+
+    __slots__ = ("_bits", "_key", "_lock")
+
+    def __init__(self) -> None:
+        self._bits = np.random.MT19937(0)
+        # the state, where kernels make the words
+        self._key: np.ndarray | None = None
+        self._lock = threading.Lock()
+
+    def seed(self, n: int) -> None:
+        self._bits._legacy_seeding(n)
+        self._key = None
+
+    def fill(self, out: np.ndarray) -> None:
+        """Fill `out`, dense and of whole blocks, with the words that follow."""
+        with self._lock:
+            if self._key is None and random_kernels.worth(out.size):
+                state = self._bits.state["state"]
+                if state["pos"] == BLOCK:
+                    self._key = np.array(state["key"], np.uint32)
+            if self._key is not None:
+                random_kernels.words(self._key, out)
+            elif out.size == BLOCK:
+                out[...] = self._bits.random_raw(BLOCK)
+            else:
+                # It costs 20 us to start, but delivers 32-bit words.
+                draw = np.random.Generator(self._bits).integers
+                out[...] = draw(0, 2**32, size=out.size, dtype=np.uint32)
+
+    def key(self) -> np.ndarray:
+        """The state that the last block was made of."""
+        return self._bits.state["state"]["key"] if self._key is None else self._key
+
+    def restart(self, key: np.ndarray) -> None:
+        """Let the next block be the one made of a state."""
+        # at position 0 the next words are its own: nothing is twisted yet
+        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
+        self._key = None
+
+
 class Engine:
     """A stream of 32-bit words equal to that of a PyTorch CPU generator with the same seed.
 
@@ -40,18 +87,18 @@ class Engine:
     """
 
     __slots__ = (
-        "_bits", "_block", "_ints", "_floats", "_doubles", "_pos", "_fresh", "_float_cache",
+        "_blocks", "_block", "_ints", "_floats", "_doubles", "_pos", "_fresh", "_float_cache",
         "_seed", "cached_normal",
     )  # fmt: skip
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
-        self._bits = np.random.MT19937(0)
+        self._blocks = _Blocks()
         self.seed(seed)
 
     def seed(self, n: int) -> None:
         """Restart the stream from the low 32 bits of `n`; a negative `n` wraps to 64 bits."""
         self._seed = n & _SEED_MASK
-        self._bits._legacy_seeding(self._seed & 0xFFFFFFFF)
+        self._blocks.seed(self._seed & 0xFFFFFFFF)
         self._set_block(np.empty(BLOCK, np.uint32), BLOCK)
         self._fresh = True
         self._float_cache = _NO_FLOAT_CACHE
@@ -71,7 +118,9 @@ class Engine:
         self._doubles: list[np.ndarray | None] = [None, None]
 
     def _next_block(self) -> None:
-        self._set_block(self._bits.random_raw(BLOCK).astype(np.uint32), 0)
+        block = np.empty(BLOCK, np.uint32)
+        self._blocks.fill(block)
+        self._set_block(block, 0)
         self._fresh = False
 
     def words(self, n: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -95,7 +144,7 @@ class Engine:
         out[:left] = self._block[self._pos :]
         if whole:
             drawn = out[left : left + whole]
-            random_kernels.more_words(self._bits, drawn)
+            self._blocks.fill(drawn)
             self._set_block(drawn[-BLOCK:].copy(), BLOCK)
             self._fresh = False
         if missing > whole:
@@ -161,7 +210,7 @@ class Engine:
         """The state as PyTorch's `Generator.get_state()` lays it out: uint8, shape (5056,)."""
         left = BLOCK + 1 - self._pos
         head = _HEAD.pack(self._seed, left, 1, 0 if self._fresh else self._pos)
-        key = self._bits.state["state"]["key"].astype("<u8")
+        key = self._blocks.key().astype("<u8")
         cached = self.cached_normal
         valid = cached is not None
         tail = _TAIL.pack(0.0, cached if valid else 0.0, 0.0, valid, self._float_cache)
@@ -182,8 +231,7 @@ class Engine:
         if seeded != 1 or not 0 < left <= BLOCK or following > BLOCK:
             raise RuntimeError("Invalid mt19937 state")
         key = np.frombuffer(data[_HEAD.size : _KEY_END], "<u8").astype(np.uint32)
-        # Position 0 makes the next 624 words this block's own: nothing is twisted yet.
-        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
+        self._blocks.restart(key)
         self._next_block()
         self._pos = BLOCK if left == 1 else following
         self._fresh = left == 1 and following == 0
@@ -201,13 +249,9 @@ class Engine:
 def unit_doubles(words: np.ndarray) -> np.ndarray:
     """Pairs of words as float64 uniforms of [0, 1)."""
     out = random_kernels.doubles(words)
-    rest = 0 if out is None else out.size - out.size % GROUP
-    bits = _pairs(words[2 * rest :])
-    made = (bits & _DOUBLE_BITS).view(np.int64) * _UNIT_DOUBLE
-    if out is None:
-        return made
-    out[rest:] = made
-    return out
+    if out is not None:
+        return out
+    return (_pairs(words) & _DOUBLE_BITS).view(np.int64) * _UNIT_DOUBLE
 
 
 def _pairs(words: np.ndarray) -> np.ndarray:
@@ -219,15 +263,9 @@ def _pairs(words: np.ndarray) -> np.ndarray:
 
 
 def unit_floats(words: np.ndarray) -> np.ndarray:
-    """Words, which are spoiled, as float32 uniforms of [0, 1); many of them in their place."""
-    if words.size >= MANY and random_kernels.floats(words):
-        rest = words[words.size - words.size % GROUP :]
-        rest.view(np.float32)[...] = unit_floats(rest.copy())
-        return words.view(np.float32)
-    words &= _FLOAT_BITS
-    out = words.view(np.int32).astype(np.float32)
-    out *= _UNIT_FLOAT
-    if words.size < MANY:
-        return out
-    words.view(np.float32)[...] = out
-    return words.view(np.float32)
+    """Words as float32 uniforms of [0, 1), in their place."""
+    out = words.view(np.float32)
+    if not random_kernels.floats(words):
+        words &= _FLOAT_BITS
+        np.multiply(words.view(np.int32).astype(np.float32), _UNIT_FLOAT, out=out)
+    return out

@@ -8,13 +8,12 @@ from math import cos, log1p, sin, sqrt
 
 import numpy as np
 
-from . import large, libm, random_kernels, small
+from . import libm, random_kernels
 from .memory_order import elements, is_reduced_float, store
-from .mt19937 import MANY, Engine, unit_floats
+from .mt19937 import Engine, unit_floats
 
 _GROUP = 16  # elements that PyTorch fills together: 8 cosines, then 8 sines
 _CHUNK = 512  # groups per pass over the float32 kernel, so that its arrays stay in cache
-_COST = 40  # so many plain functions of small arrays take as long as making a few in NumPy
 _LOOP_MAX = 24  # below this many values a Python loop beats NumPy's fixed costs
 
 _F32 = np.float32
@@ -168,16 +167,6 @@ def _transform(flat: np.ndarray, mean: float, std: float) -> None:
         part[:, 0], part[:, 1] = pairs(u[:, 0], u[:, 1], mean, std)
 
 
-def _is_worth_kernels(n: int) -> bool:
-    """Whether kernels make so many normals sooner: a few, too, once there are any."""
-    if n >= MANY:
-        return True
-    if not large.started():
-        small.note(_COST)
-        return False
-    return large.available()
-
-
 def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> np.ndarray:
     """`a.size` >= 16 normals, flat, as PyTorch fills contiguous memory."""
     draw = engine.doubles
@@ -186,7 +175,7 @@ def _grouped_normals(a: np.ndarray, engine: Engine, mean: float, std: float) -> 
         mean, std = float(_F32(mean)), float(_F32(std))
     n = a.size
     whole = n - n % _GROUP
-    if a.dtype != np.float64 and _is_worth_kernels(n):
+    if a.dtype != np.float64 and random_kernels.worth(n):
         return _many_normals(n, engine, mean, std, 0 if is_reduced_float(a.dtype) else n - whole)
     if whole == n:
         flat = draw(n)
@@ -210,11 +199,9 @@ def _many_normals(n: int, engine: Engine, mean: float, std: float, unused: int,
     else:
         drawn = engine.words(whole + unused + _GROUP)
         words = np.concatenate([drawn[:whole], drawn[-_GROUP:]])
+    flat = words.view(_F32)
     if not random_kernels.normals(words, mean, std):
-        flat = unit_floats(words)
-        _transform(flat, mean, std)
-        words.view(_F32)[...] = flat
-    flat = words.view(np.float32)
+        _transform(unit_floats(words), mean, std)
     return flat if whole == n else np.concatenate([flat[: n - _GROUP], flat[whole:]])
 
 
@@ -239,7 +226,8 @@ def normal(a: np.ndarray, engine: Engine, mean: float = 0.0, std: float = 1.0) -
     if a.dtype.kind == "c":
         std /= math.sqrt(2)
     a = elements(a)
-    if a.size >= MANY and a.dtype == _F32 and a.flags.c_contiguous and a.size % _GROUP == 0:
+    whole = a.size >= _GROUP and a.size % _GROUP == 0 and a.dtype == _F32
+    if whole and a.flags.c_contiguous and random_kernels.worth(a.size):
         mean, std = _constants(mean, std)
         _many_normals(a.size, engine, mean, std, 0, a.reshape(-1))
         return

@@ -7,7 +7,7 @@ from math import log1p
 import numpy as np
 
 from . import random_kernels
-from .mt19937 import MANY, Engine
+from .mt19937 import Engine
 from .random_fill import exponential
 
 _SHUFFLE_END = (2**32 - 1) // 20  # from here on PyTorch takes 64-bit numbers
@@ -31,10 +31,9 @@ def randperm(n: int, engine: Engine, dtype: np.dtype | type = np.int64) -> np.nd
         few = engine.ints(n - 1)
         return np.array(_swap([i + word % (n - i) for i, word in enumerate(few)]), dtype)
     words = engine.words(n - 1)
-    if n > MANY:
-        order = np.arange(n)
-        if random_kernels.shuffle(order, words):
-            return order.astype(dtype, copy=False)
+    order = np.arange(n)
+    if random_kernels.shuffle(order, words):
+        return order.astype(dtype, copy=False)
     steps = np.arange(n - 1, dtype=np.uint32)
     targets = words % (np.uint32(n) - steps) + steps
     if n <= _LOOP_MAX:

@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from . import libm
+from . import libm, random_kernels
 from .memory_order import (
     elements,
     is_reduced_float,
     memory_axes,
     store,
 )
-from .mt19937 import MANY, Engine
+from .mt19937 import BLOCK, Engine
 from .normal_fill import normal, standard_normals
 
 __all__ = [
@@ -54,7 +54,7 @@ def uniform(a: np.ndarray, engine: Engine, low: float = 0.0, high: float = 1.0) 
     """
     if a.dtype is _F32 and low == 0 and high == 1 and a.flags.c_contiguous:
         flat = a.reshape(-1)
-        if a.size >= MANY:
+        if a.size > BLOCK:
             engine.floats(a.size, flat)
         else:
             flat[...] = engine.floats(a.size)
@@ -104,10 +104,15 @@ def _store_range(a: np.ndarray, engine: Engine, low: int, span: int) -> None:
         a.reshape(-1)[:] = [low + word % span for word in engine.ints(a.size)]
         return
     if span >= _WIDE_RANGE:
-        draws = _modulo(engine.random64(a.size), span)
-    else:
-        draws = _modulo(engine.words(a.size), span)
-    _store_offset(a, draws, low)
+        _store_offset(a, _modulo(engine.random64(a.size), span), low)
+        return
+    words = engine.words(a.size)
+    in_place = a.dtype is _I64 and a.flags.c_contiguous
+    found = a if in_place else np.empty(a.size, _I64)
+    if not random_kernels.integers(found, words, low, span):
+        _store_offset(a, _modulo(words, span), low)
+    elif not in_place:
+        store(a, found)
 
 
 def random_from_to(a: np.ndarray, engine: Engine, low: int, high: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.backends import large, normal_fill, random_choice, random_fill, random_samplers
+from flambeau.backends import large, random_choice, random_fill, random_kernels, random_samplers
 from flambeau.backends.mt19937 import Engine
 
 DTYPES = {
@@ -263,7 +263,7 @@ def test_few_normals_by_kernels_have_the_bits_of_numpys(n, mean, std, monkeypatc
     made, known = np.zeros(n, np.float32), np.zeros(n, np.float32)
     engines = Engine(5), Engine(5)
     random_fill.normal(made, engines[0], mean, std)
-    monkeypatch.setattr(normal_fill, "_is_worth_kernels", lambda n: False)
+    monkeypatch.setattr(random_kernels, "worth", lambda n: False)
     random_fill.normal(known, engines[1], mean, std)
     assert bits(made) == bits(known)
     assert bits(engines[0].get_state()) == bits(engines[1].get_state())

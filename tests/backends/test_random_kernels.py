@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flambeau.backends import random_choice, random_fill
+from flambeau.backends import large, random_choice, random_fill, random_kernels
 from flambeau.backends.mt19937 import BLOCK, Engine
 
 COUNTS = [32_767, 32_768, 40_000, 40_001, 100_003]
@@ -62,3 +62,29 @@ def test_permutations_are_those_of_swaps_one_by_one(count):
         j = i + word % (count - i)
         want[i], want[j] = want[j], want[i]
     assert found.tolist() == want
+
+
+@pytest.mark.parametrize("low", [0, -7, 2**40, -2**63])
+@pytest.mark.parametrize("span", [1, 2, 3, 10, 1000, 2**27 + 1, 2**28 - 1])
+@pytest.mark.parametrize("count", [25, 4096, 40_001])
+def test_integers_are_remainders_of_words(count, span, low):
+    found, other = np.empty(count, np.int64), np.empty(2 * count, np.int64)[::2]
+    random_fill.random_from_to(found, Engine(4), low, low + span)
+    random_fill.random_from_to(other, Engine(4), low, low + span)
+    want = Engine(4).words(count).astype(np.int64) % span + low
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_array_equal(other, want)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 100, 625, 2001])
+@pytest.mark.parametrize("name", ["words", "floats", "doubles"])
+def test_few_numbers_are_the_same_by_kernels(name, count, monkeypatch):
+    if not large.available():
+        pytest.skip("there are no generated kernels")
+    by_kernels, by_numpy = Engine(8), Engine(8)
+    with monkeypatch.context() as patch:
+        patch.setattr(random_kernels, "worth", lambda n: False)
+        want = [getattr(by_numpy, name)(count) for _ in range(3)]
+    for each in want:
+        np.testing.assert_array_equal(getattr(by_kernels, name)(count), each)
+    assert by_kernels.get_state().tobytes() == by_numpy.get_state().tobytes()

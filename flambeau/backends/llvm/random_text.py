@@ -1,8 +1,11 @@
 """LLVM text of random numbers: MT19937's words, uniforms made of them, normals made of those."""
 
+from collections.abc import Callable
+
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import Value
+from flambeau.backends.llvm.lanes import spread_item
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, splat_item, store_vector
 
@@ -71,14 +74,24 @@ def _down(w: Writer, a: Value, by: int) -> Value:
 
 
 def floats_text() -> str:
-    """The kernel: context words, which become float32 uniforms; begin and end count groups."""
+    """The kernel: context words, which become float32 uniforms; begin and end count them."""
     w = Writer(GROUP)
     (data,) = load_pointers(w.e, 1)
-    groups = Loop(w.e, "%begin", "%end")
-    at = w.mul(groups.index, GROUP)
-    store_vector(w.e, _uniform(w, data, at), data, at, None)
-    groups.close()
+    _each(w, lambda at: store_vector(w.e, _uniform(w, data, at), data, at, None))
     return _module(w)
+
+
+def _each(w: Writer, step: Callable[[str], None]) -> None:
+    """Take a step at every place from begin to end: vectors, then single items."""
+    e = w.e
+    whole = w.add("%begin", w.op("and", w.op("sub", "%end", "%begin"), -e.lanes))
+    first = "%begin"
+    for lanes, stop in ((e.lanes, whole), (1, "%end")):
+        with e.width(lanes):
+            loop = Loop(e, first, stop, lanes)
+            step(loop.index)
+            loop.close()
+        first = whole
 
 
 def _uniform(w: Writer, words: str, at: str) -> Value:
@@ -88,25 +101,62 @@ def _uniform(w: Writer, words: str, at: str) -> Value:
 
 
 def doubles_text() -> str:
-    """The kernel: context out, words, of which two make a float64 uniform; groups are counted."""
+    """The kernel: context out, words, of which two make a float64 uniform; these are counted."""
     w = Writer(LANES)
     e = w.e
     out, words = load_pointers(e, 2)
-    groups = Loop(e, "%begin", "%end")
-    at = w.mul(groups.index, LANES)
-    with e.width(2 * LANES):
-        pairs = load_vector(e, "i32", words, w.mul(at, 2), None)
+
+    def step(at: str) -> None:
+        first, second = _pair(w, words, w.mul(at, 2))
+        high = e.convert(e.bit_and(first, (1 << 21) - 1), "f64")
+        # 53 bits: nothing is rounded
+        both = e.add(e.mul(high, 2.0**32), _unsigned(w, second))
+        store_vector(e, e.mul(both, 2.0**-53), out, at, None)
+
+    _each(w, step)
+    return _module(w)
+
+
+def _pair(w: Writer, words: str, at: str) -> list[Value]:
+    """Words from a place on, every second one, and those between them."""
+    e = w.e
+    lanes = e.lanes
+    if lanes == 1:
+        return [load_vector(e, "i32", words, place, None) for place in (at, w.add(at, 1))]
+    with e.width(2 * lanes):
+        pairs = load_vector(e, "i32", words, at, None)
         wide = e.type("i32")
     parts = []
     for first in (0, 1):
-        picks = ", ".join(f"i32 {2 * lane + first}" for lane in range(LANES))
-        text = f"shufflevector {wide} {pairs.text}, {wide} poison, <{LANES} x i32> <{picks}>"
+        picks = ", ".join(f"i32 {2 * lane + first}" for lane in range(lanes))
+        text = f"shufflevector {wide} {pairs.text}, {wide} poison, <{lanes} x i32> <{picks}>"
         parts.append(e.value("i32", text))
-    high = e.convert(e.bit_and(parts[0], (1 << 21) - 1), "f64")
-    low = e.value("f64", f"uitofp {e.type('i32')} {parts[1].text} to {e.type('f64')}")
-    # 53 bits: nothing is rounded
-    store_vector(e, e.mul(e.add(e.mul(high, 2.0**32), low), 2.0**-53), out, at, None)
-    groups.close()
+    return parts
+
+
+def _unsigned(w: Writer, word: Value) -> Value:
+    e = w.e
+    return e.value("f64", f"uitofp {e.type('i32')} {word.text} to {e.type('f64')}")
+
+
+def integers_text() -> str:
+    """The kernel: context out, words, (span, 1 / span), low; out is low + word % span, counted."""
+    w = Writer(LANES)
+    e = w.e
+    out, words, line, low_word = load_pointers(e, 4)
+    low = e.assign(f"ptrtoint ptr {low_word} to i64")
+
+    def step(at: str) -> None:
+        span, inverse = (splat_item(e, "f64", line, str(place)) for place in range(2))
+        word = _unsigned(w, load_vector(e, "i32", words, at, None))
+        # all but the quotient, which may be one off, is exact
+        rest = e.sub(word, e.mul(e.unary("floor", e.mul(word, inverse)), span))
+        rest = e.select(e.compare("olt", rest, 0.0), e.add(rest, span), rest)
+        rest = e.select(e.compare("oge", rest, span), e.sub(rest, span), rest)
+        found = e.add(e.convert(e.convert(rest, "i32"), "i64"), spread_item(e, Value(low, "i64")))
+        store_vector(e, found, out, at, None)
+
+    _each(w, step)
     return _module(w)
 
 
@@ -206,5 +256,5 @@ def _module(w: Writer) -> str:
     return conv_text.module([(function, w.e.declarations)], 4 * LANES)
 
 
-__all__ = ["BLOCK", "GROUP", "LANES", "doubles_text", "floats_text", "normals_text", "shuffle_text",
-           "words_text"]
+__all__ = ["BLOCK", "GROUP", "doubles_text", "floats_text", "integers_text", "normals_text",
+           "shuffle_text", "words_text"]

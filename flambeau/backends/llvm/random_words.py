@@ -7,13 +7,13 @@ import numpy as np
 
 from flambeau.backends.llvm import calls, host, jit, random_text
 
-BLOCK, GROUP, LANES = random_text.BLOCK, random_text.GROUP, random_text.LANES
-# groups in one piece of work
-PIECE = 1 << 10
+BLOCK, GROUP = random_text.BLOCK, random_text.GROUP
+# numbers in one piece of work, whole groups
+PIECE = 1 << 14
 _TEXTS: dict[str, Callable[[], str]] = {
     "words": random_text.words_text, "floats": random_text.floats_text,
     "doubles": random_text.doubles_text, "normals": random_text.normals_text,
-    "shuffle": random_text.shuffle_text}
+    "integers": random_text.integers_text, "shuffle": random_text.shuffle_text}
 
 
 @functools.cache
@@ -28,13 +28,19 @@ def words(state: np.ndarray, out: np.ndarray) -> None:
 
 
 def floats(words: np.ndarray) -> None:
-    """Make words, whole groups of them, float32 uniforms in their place."""
-    calls.launch(_address("floats"), words.size // GROUP, PIECE, words)
+    """Make words float32 uniforms in their place."""
+    calls.launch(_address("floats"), words.size, PIECE, words)
 
 
 def doubles(out: np.ndarray, words: np.ndarray) -> None:
-    """Make float64 uniforms, LANES at a time, of pairs of words."""
-    calls.launch(_address("doubles"), out.size // LANES, PIECE, out, words)
+    """Make float64 uniforms of pairs of words."""
+    calls.launch(_address("doubles"), out.size, PIECE, out, words)
+
+
+def integers(out: np.ndarray, words: np.ndarray, low: int, span: int) -> None:
+    """Make int64 numbers ``low + word % span``, for `span` below 2**31."""
+    line = np.array([span, 1 / span])
+    calls.launch(_address("integers"), out.size, PIECE, out, words, line, low)
 
 
 def shuffle(order: np.ndarray, words: np.ndarray) -> None:
@@ -50,5 +56,5 @@ def normals(words: np.ndarray, mean: float, deviation: float) -> bool:
     if not host.fuses():
         return False
     line = np.array([mean, deviation], np.float32)
-    calls.launch(_address("normals"), words.size // GROUP, PIECE, words, line)
+    calls.launch(_address("normals"), words.size // GROUP, PIECE // GROUP, words, line)
     return True
