@@ -27,7 +27,7 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     >>> astype(np.zeros(2, np.float16), np.dtype(np.float32)).dtype
     dtype('float32')
     """
-    if array.size >= large.MIN_ITEMS and (array.dtype.name, dtype.name) in _CASTS:
+    if array.size >= large.MIN_ITEMS and _is_cast(array.dtype, dtype):
         found = _converted(array, dtype)
         if found is not None:
             return found
@@ -38,6 +38,29 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         if _is_repeated(array):
             return _in_own_order(array, dtype)
         return array.astype(dtype)
+
+
+@functools.cache
+def _is_cast(source: np.dtype, target: np.dtype) -> bool:
+    """Whether kernels, if there are any, convert from one dtype to another."""
+    natively = source.isnative and target.isnative
+    return natively and (source.name, target.name) in _CASTS
+
+
+_I64, _U8 = np.dtype(np.int64), np.dtype(np.uint8)
+
+
+def unsigned(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floats, converted to an unsigned dtype by way of int64, as PyTorch does: they wrap.
+
+    >>> unsigned(np.array([-1.5, 300.0]), np.dtype(np.uint8))
+    array([255,  44], dtype=uint8)
+    """
+    if dtype == _U8 and array.size >= large.MIN_ITEMS and _is_cast(array.dtype, dtype):
+        found = _converted(array, dtype, True)
+        if found is not None:
+            return found
+    return astype(array, _I64).astype(dtype)
 
 
 def _is_repeated(array: np.ndarray) -> bool:
@@ -91,25 +114,32 @@ def _turned(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return dense(array.transpose(axes)).transpose(inverse(axes))
 
 
-def _converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
-    if large.load() is None or not (array.dtype.isnative and dtype.isnative):
+def _converted(array: np.ndarray, dtype: np.dtype, wraps: bool = False) -> np.ndarray | None:
+    if large.load() is None:
         return None
-    kernel = _kernel(array.dtype, dtype)
-    if not (array.flags.c_contiguous and array.flags.aligned):
+    kernel = _kernel(array.dtype, dtype, wraps)
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
         found: np.ndarray | None = large.anyhow(kernel.program, (array,), dtype)
         return found
     out = memory.empty(array.shape, dtype)
-    kernel.run((out,), (array,), True)
+    kernel.run_checked((out,), (array,), array.size, True)
     return out
 
 
 @functools.cache
-def _kernel(source: np.dtype, target: np.dtype) -> Any:
+def _kernel(source: np.dtype, target: np.dtype, wraps: bool = False) -> Any:
+    """The kernel of a conversion; where it `wraps`, float64 as int64 would."""
     llvm = large.load()
     assert llvm is not None
     b = llvm.expressions.Builder()
     kinds = llvm.calls.STORED_KINDS
-    return llvm.calls.pointwise_kernel(b.pointwise(b.input(kinds[source]).cast(kinds[target])))
+    x = b.input(kinds[source])
+    if wraps and source == np.float64:
+        # what is left of 256s, exactly; of other floats int32 lacks only whole 256s
+        x = b.on.trunc(x)
+        x = x - b.on.floor(x * (1 / 256)) * 256.0
+    return llvm.calls.pointwise_kernel(b.pointwise(x.cast(kinds[target])))
 
 
 def dense(array: np.ndarray) -> np.ndarray:

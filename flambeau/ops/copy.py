@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.conversions import astype, copied, dense
+from flambeau.backends.conversions import astype, copied, dense, unsigned
 from flambeau.backends.memory_order import is_channels_last
 from flambeau.base import device as devices
 from flambeau.base.device import as_device
@@ -22,8 +22,6 @@ from flambeau.core.pointwise import is_plain
 from flambeau.core.storage import root_of
 from flambeau.core.tensor import Tensor, share
 
-I64 = np.dtype(np.int64)
-
 CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
                params=("memory_format",))
 ALIAS = view("alias", lambda a: a[...], lambda g: g)
@@ -33,7 +31,7 @@ def _cast(a: np.ndarray, dtype: dtype) -> np.ndarray:
     if a.dtype.kind == "c" and not dtype.is_complex:
         a = a.real
     if dtype.name.startswith("uint") and a.dtype.kind == "f":
-        return astype(a, I64).astype(dtype.np)
+        return unsigned(a, dtype.np)
     return astype(a, dtype.np)
 
 

@@ -129,3 +129,18 @@ def test_floats_out_of_range_become_the_least_integer(source, target):
     with np.errstate(invalid="ignore"):
         want = a != 0 if target is np.bool_ else np.where(inside, kept, least).astype(target)
     np.testing.assert_array_equal(conversions.astype(a, np.dtype(target)), want)
+
+
+@pytest.mark.parametrize("source", ["f4", "f8", "f2", BF16])
+def test_floats_wrap_to_bytes_as_int64_does(source):
+    numbers = [*EDGES, 255.9, 256.0, 300.7, -0.5, -1.5, -255.9, -257.0, 3e9, -3e9, 2.0**40 + 258.5]
+    with np.errstate(over="ignore"):
+        a = np.tile(np.array(numbers).astype(source), 2000)
+    wide = np.trunc(a.astype(np.float64))
+    inside = (wide >= -(2.0**63)) & (wide < 2.0**63)
+    want = np.where(inside, wide, 0).astype(np.int64).astype(np.uint8)
+    for each in (a, a[:40_000].reshape(200, 200).T):
+        found = conversions.unsigned(each, np.dtype(np.uint8))
+        here = want if each is a else want[:40_000].reshape(200, 200).T
+        np.testing.assert_array_equal(found, here)
+        assert found.strides == tuple([step // a.itemsize for step in each.strides])
