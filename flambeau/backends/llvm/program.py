@@ -251,11 +251,15 @@ def _check_output(output: Output, kinds: list[str], wide: list[bool]) -> None:
 
 @dataclass(frozen=True)
 class Reduction:
-    """Combine the one output of `prologue` (whose inputs are arrays) in the kind `accumulate`."""
+    """Combine the one output of `prologue` (whose inputs are arrays) in the kind `accumulate`.
+
+    `step`: how many items apart the inputs' items of a row lie.
+    """
 
     prologue: Pointwise
     combine: str
     accumulate: str
+    step: int = 1
 
     def __post_init__(self) -> None:
         if self.combine not in COMBINES:

@@ -23,6 +23,7 @@ from flambeau.backends.llvm.lanes import identity
 from flambeau.backends.llvm.program import Input, Pointwise, Reduction
 from flambeau.backends.llvm.reduce_printer import (
     BLOCK,
+    FEW_APART,
     ROWS_TOGETHER,
     Ending,
     lanes_of,
@@ -35,6 +36,8 @@ ROW_PIECES = 16
 MIN_ROW_PIECE = 64
 # items from which threads take short rows in larger pieces, whose parts memory serves faster
 MANY = 1 << 21
+# how far apart items of a row may lie
+STEPS = (1, *FEW_APART)
 
 
 class Laid(NamedTuple):
@@ -107,8 +110,10 @@ def run_columns(
 ) -> np.ndarray:
     """Reduce an array taken as (batch, rows, columns) over its rows: -> (batch, columns).
 
-    As `run_blocks` otherwise; a mean is over the rows.
+    As `run_blocks` otherwise; a mean is over the rows, and items of a row lie side by side.
     """
+    if reduction.step != 1:
+        raise ValueError("columns lie side by side")
     columns, stride, apart = _rows_of(reduction, array, batch * rows, laid)
     if laid is None:
         apart = rows * columns

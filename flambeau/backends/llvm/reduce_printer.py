@@ -21,6 +21,7 @@ from flambeau.backends.llvm.lanes import (
 )
 from flambeau.backends.llvm.printer import Span, load_vector, run_steps
 from flambeau.backends.llvm.program import Reduction
+from flambeau.backends.llvm.strided_printer import FEW_APART, gather, load_apart
 
 # items in one block of a long row
 BLOCK = 1 << 15
@@ -90,12 +91,22 @@ def prepared(
 def _loaded(e: Emitter, reduction: Reduction, base: str, index: str, mask: str | None) -> Value:
     """One vector after the prologue: float32 to be summed as it is, others as they accumulate."""
     program = reduction.prologue
-    values = [load_vector(e, program.inputs[0].kind, base, index, mask)]
+    values = [_read(e, reduction, base, index, mask)]
     run_steps(e, program.steps, values)
     item = values[program.outputs[0]]
     if reduction.combine == "sum" and item.kind == "f32":
         return item
     return e.convert(item, reduction.accumulate)
+
+
+def _read(e: Emitter, reduction: Reduction, base: str, index: str, mask: str | None) -> Value:
+    """The items of a row that starts at `base`, from the `index`-th on."""
+    kind, step = reduction.prologue.inputs[0].kind, reduction.step
+    if step == 1:
+        return load_vector(e, kind, base, index, mask)
+    if mask is None and step in FEW_APART:
+        return load_apart(e, kind, base, index, step)
+    return gather(e, kind, base, index, str(step), mask)
 
 
 def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
@@ -112,9 +123,9 @@ def print_blocks(reduction: Reduction, vector_bytes: int) -> str:
     first = e.assign(f"mul i64 {block}, {BLOCK}")
     last = least(e, e.assign(f"add i64 {first}, {BLOCK}"), columns)
     offset = e.assign(f"mul i64 {row}, {stride}")
-    begin = e.assign(f"add i64 {offset}, {first}")
-    end = e.assign(f"add i64 {offset}, {last}")
-    total = _print_total(e, reduction, source, begin, end)
+    stored = printer.STORED[reduction.prologue.inputs[0].kind]
+    base = e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}")
+    total = _print_total(e, reduction, base, first, last)
     _store_item(e, reduction, total, e.lanes, partial, "%unit")
     _close_units(e)
     return printer.module_text(e, vector_bytes)
@@ -131,7 +142,7 @@ def _print_total(e: Emitter, reduction: Reduction, source: str, begin: str, end:
     covered = e.assign(f"mul i64 {part}, {PARTS}")
     starts = [source]
     for number in range(1, PARTS):
-        offset = e.assign(f"mul i64 {part}, {number}")
+        offset = e.assign(f"mul i64 {part}, {number * reduction.step}")
         stored = printer.STORED[reduction.prologue.inputs[0].kind]
         starts.append(e.assign(f"getelementptr {stored}, ptr {source}, i64 {offset}"))
     part_end = e.assign(f"add i64 {begin}, {part}")

@@ -186,7 +186,7 @@ def _turned(sizes: Dims, steps: Dims, item_bytes: int) -> Route | None:
 
 
 def _step(stride: int) -> int | str:
-    return stride if stride in (-1, 0, 1) else "many"
+    return stride if stride in (-1, 0, 1, *strided_printer.FEW_APART) else "many"
 
 
 @functools.cache

@@ -18,14 +18,16 @@ from flambeau.backends.llvm.program import ITEM_BYTES, Pointwise
 
 ROWS = 16
 STRIP = 128
+# items so far apart are read together with those between them
+FEW_APART = (2, 3, 4)
 MOST_LANES = 64
 
 
 class Walk(NamedTuple):
     """The number of dimensions, and how far apart an input's items of a row lie.
 
-    0, 1, -1 (they lie side by side, the first one last) or "many". `lanes` is the most items that
-    are processed at once; `spread` says that outputs have strides.
+    0, 1, -1 (they lie side by side, the first one last), FEW_APART, or "many". `lanes` is the most
+    items that are processed at once; `spread` says that outputs have strides.
     """
 
     rank: int
@@ -119,6 +121,9 @@ class StridedPrinter:
                 values.append(load)
             elif self.walk.steps[number] == -1 and mask is None:
                 values.append(load_backward(self.e, item.kind, bases[number], index))
+            elif self.walk.steps[number] in FEW_APART and mask is None:
+                step = int(self.walk.steps[number])
+                values.append(load_apart(self.e, item.kind, bases[number], index, step))
             else:
                 step = self.strides[number][-1]
                 values.append(gather(self.e, item.kind, bases[number], index, step, mask))
@@ -135,6 +140,31 @@ def load_backward(e: Emitter, kind: str, base: str, index: str) -> Value:
     vector = e.type(kind)
     return e.value(kind, f"shufflevector {vector} {found.text}, {vector} poison, "
                          f"<{e.lanes} x i32> <{picks}>")
+
+
+def load_apart(e: Emitter, kind: str, base: str, index: str, step: int) -> Value:
+    """Read items `step` apart, from the `index`-th on, and what lies between them.
+
+    As many vectors are read as items are apart; each starts with the last item of the one before,
+    so that nothing is read behind the last item that is needed.
+    """
+    first = e.assign(f"mul i64 {index}, {step}")
+    lanes, found = e.lanes, ""
+    vector = f"<{lanes} x {STORED[kind]}>"
+    for number in range(step):
+        start = number * (lanes - 1)
+        place = e.assign(f"add i64 {first}, {start}")
+        place = e.assign(f"getelementptr {STORED[kind]}, ptr {base}, i64 {place}")
+        part = e.assign(f"load {vector}, ptr {place}, align {ITEM_BYTES[kind]}")
+        # lanes whose items this vector has come from it, the others stay
+        picks = [lanes + step * lane - start if 0 <= step * lane - start < lanes else lane
+                 for lane in range(lanes)]
+        text = ", ".join(f"i32 {at}" for at in picks)
+        pair = f"{vector} {found or 'poison'}, {vector} {part}"
+        found = e.assign(f"shufflevector {pair}, <{lanes} x i32> <{text}>")
+    if kind == "bool":
+        found = e.assign(f"icmp ne {vector} {found}, zeroinitializer")
+    return Value(found, kind)
 
 
 def gather(e: Emitter, kind: str, base: str, index: str, step: str, mask: str | None) -> Value:

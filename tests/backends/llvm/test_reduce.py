@@ -165,6 +165,9 @@ LAYOUTS = {
     "rows apart": lambda x: x[:, 1:-1],
     "parts of rows": lambda x: x[:, :, 3:-2],
     "every second": lambda x: x[:, :, ::2],
+    "every third": lambda x: x[:, 1:, 2::3],
+    "every fourth": lambda x: x[:, :, 1::4],
+    "every fifth": lambda x: x[:, :, ::5],
     "some batches": lambda x: x[::2],
     "backwards": lambda x: x[:, ::-1],
     "repeated": lambda x: np.broadcast_to(x[:1], x.shape),
@@ -194,6 +197,18 @@ def test_any_axes_of_any_layout(layout, size):
             np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-5 * x.size ** 0.5)
             np.testing.assert_array_equal(
                 reduce("max", x, axes, keep), np.max(x, axes, keepdims=keep))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_items_apart_are_reduced_as_if_they_were_not(step, dtype):
+    whole = (np.random.default_rng(1).standard_normal((30, 65_537)) * 50).astype(dtype)
+    parts = (whole[:, step - 1::step], whole[:3, step - 1::step], whole[:, :1100 * step:step])
+    for x in parts:
+        for name in ("sum", "max"):
+            for axes in (None, (1,), (0,)):
+                got, want = (reduce(name, a, axes, False) for a in (x, np.array(x)))
+                np.testing.assert_allclose(got, want, 1e-6 if name == "sum" else 0, 1e-3)
 
 
 HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
