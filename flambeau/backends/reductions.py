@@ -1,5 +1,6 @@
 """Reductions of large arrays by kernels, or None to say "use NumPy"."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -23,11 +24,12 @@ _WHOLE = frozenset(("i8", "u8", "i16", "i32", "i64", "bool"))
 def reduce(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray | None:
     """Reduce over axes, in the way that PROGRAMS name; None when the case is not covered.
 
-    array: of any strides, 32,768 items or more. axes: None for all, or any in any order. The
-    result is C-contiguous. Integer sums and products, and counts, are int64, "any" and "all" bool;
-    wide sums, those of squares and of sizes, and the largest and smallest size, float64; the others
-    keep the dtype. A float32 or half sum is accumulated in float64, rounded once, and does not
-    depend on the number of threads. NaN is propagated by max and min, and counts as 0 in nansum.
+    array: of any strides, 32,768 items or more; complex ones are summed and averaged. axes: None
+    for all, or any in any order. The result is C-contiguous. Integer sums and products, and counts,
+    are int64, "any" and "all" bool; wide sums, those of squares and of sizes, and the largest and
+    smallest size, float64; the others keep the dtype. A float32 or half sum is accumulated in
+    float64, rounded once, and does not depend on the number of threads. NaN is propagated by max
+    and min, and counts as 0 in nansum.
 
     >>> found = reduce("sum", np.ones((200, 300)), (0,), False)
     >>> found is None or float(found[7]) == 200.0
@@ -37,8 +39,23 @@ def reduce(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarr
         return None
     if large.load() is None:
         return None
+    if array.dtype.kind == "c":
+        return _of_complex(name, array, axes, keepdims)
     plan = _plan(name, array.dtype, array.shape, array.strides, axes, keepdims)
     return None if plan is None else plan(array)
+
+
+def _of_complex(name: str, array: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray | None:
+    """As `reduce`: real and imaginary parts are reduced side by side."""
+    if name not in ("sum", "mean"):
+        return None
+    part = array.real
+    pairs = np.lib.stride_tricks.as_strided(
+        part, (*array.shape, 2), (*array.strides, part.itemsize))
+    rank = array.ndim
+    over = tuple(range(rank)) if axes is None else tuple([axis % rank for axis in axes])
+    found = reduce(name, pairs, over, keepdims)
+    return None if found is None else found.view(array.dtype)[..., 0]
 
 
 class _Way(NamedTuple):
@@ -146,6 +163,7 @@ class _Stage(NamedTuple):
     batch: int
     rows: int
     laid: Any
+    step: int = 1
 
 
 @functools.lru_cache(MAX_PLANS)
@@ -198,13 +216,14 @@ def _runner(
     assert llvm is not None
     kernels = llvm.reduce
     first, ending = program
+    first = dataclasses.replace(first, step=stages[0].step)
     straight = turn == sorted(turn)
     shape = result if straight else laid
     last = len(stages) - 1
 
     def run(array: np.ndarray) -> np.ndarray:
         reduction = first
-        for number, (columns, batch, rows, place) in enumerate(stages):
+        for number, (columns, batch, rows, place, _) in enumerate(stages):
             rest = (ending, shape) if number == last else (None, None)
             if columns:
                 array = kernels.run_columns(reduction, array, batch, rows, *rest, place, items)
@@ -265,14 +284,14 @@ def _stage(groups: list[_Group]) -> tuple[_Stage, list[_Group]] | None:
     llvm = large.load()
     assert llvm is not None
     last, above = groups[-1], groups[:-1]
-    if last.step != 1:
-        return None
-    if last.reduced:
+    if last.reduced and last.step in llvm.reduce.STEPS:
         outer = _one(above)
         if outer is None:
             return None
         laid = llvm.reduce.Laid(last.size, outer.step)
-        return _Stage(False, 1, outer.size, laid), above
+        return _Stage(False, 1, outer.size, laid, last.step), above
+    if last.step != 1:
+        return None
     rows = above[-1] if above else last
     outer = _one(above[:-1])
     if not rows.reduced or outer is None:

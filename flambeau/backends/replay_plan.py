@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -10,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.llvm import calls, jit
+from flambeau.backends.llvm import jit
 from flambeau.backends.llvm import replay_text as text
 from flambeau.backends.llvm.replay_loops_text import LOOPS, loops_text
 from flambeau.backends.replay_values import Memory, Refused, Step, Value, is_basic, step_of
+from flambeau.backends.ufunc_loops import Unknown, loop_of
 
 __all__ = ["Refused", "Value", "Writer", "plan_of", "written"]
 
@@ -27,8 +27,6 @@ _ROWS = {"f": "f", "d": "d", np.dtype(np.int64).char: "l"}
 _LETTERS = {**_ROWS, "?": "t"}
 _GIVEN = f"{_KINDS}?{np.dtype(np.int64).char}"
 _NUMBERS: tuple[type, ...] = (bool, int, float)
-# Where a ufunc has its loops, what they are given besides, their number, and its name.
-_LOOPS, _BESIDES, _COUNT, _NAME = (calls.HEAD + at for at in (16, 24, 32, 40))
 _scratch = np.empty(SCRATCH_BYTES + _LINE, np.uint8)
 _failure = np.zeros(1, np.int64)
 
@@ -312,33 +310,12 @@ def _dtypes(inputs: Sequence[Any]) -> list[np.dtype]:
     return [item.dtype if isinstance(item, Value) else known[0] for item in inputs]
 
 
-@functools.cache
 def _loop(ufunc: np.ufunc, *dtypes: np.dtype) -> tuple[int, int, np.dtype]:
-    """The address of a ufunc's loop for these dtypes, what it is given besides, and what it gives.
-    """
-    if ufunc.nout != 1 or not _is_known(ufunc):
-        raise Refused
-    chars = "".join([d.char for d in dtypes])
-    for at, signature in enumerate(ufunc.types):
-        takes, gives = signature.split("->")
-        if takes == chars and gives != "O":
-            word = ctypes.c_size_t.from_address
-            functions, besides = word(id(ufunc) + _LOOPS).value, word(id(ufunc) + _BESIDES).value
-            return (word(functions + 8 * at).value, word(besides + 8 * at).value,
-                    np.dtype(gives))
-    raise Refused
-
-
-def _is_known(ufunc: np.ufunc) -> bool:
-    """Whether a ufunc lies in memory as is taken here: its name and numbers are found."""
-    if not isinstance(ufunc, np.ufunc) or ufunc.signature and ufunc is not np.matmul:
-        return False
-    numbers = (ctypes.c_int * 3).from_address(id(ufunc) + calls.HEAD)
-    count = ctypes.c_int.from_address(id(ufunc) + _COUNT).value
-    if tuple(numbers) != (ufunc.nin, ufunc.nout, ufunc.nargs) or count != ufunc.ntypes:
-        return False
-    name = ctypes.c_void_p.from_address(id(ufunc) + _NAME).value
-    return name is not None and ctypes.string_at(name) == ufunc.__name__.encode()
+    """As `loop_of`, but Refused where there is none."""
+    try:
+        return loop_of(ufunc, *dtypes)
+    except Unknown:
+        raise Refused from None
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import large, slices
 from flambeau.core.op import Op
 
 __all__ = ["computed"]
@@ -31,6 +31,13 @@ def computed(
     ``result`` is the dtype of the result, where it is not that of the arrays. ``out``, where
     given, is what it is written into; it may be one of the arrays.
     """
+    found = _by_kernel(op, arrays, params, result, out)
+    return slices.run(op.forward, arrays, out) if found is None and not params else found
+
+
+def _by_kernel(op: Op, arrays: Sequence[Any], params: dict[str, Any], result: np.dtype | None,
+               out: ndarray | None) -> ndarray | None:
+    """As `computed`, by a kernel made of instructions."""
     name = op.scalar or op.name
     if large.knows(name):
         # what it refuses is better computed otherwise

@@ -21,15 +21,17 @@ __all__ = ["written"]
 
 ndarray = np.ndarray
 F32, F64, BOOL = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_)
+COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 NOTHING: dict[str, Any] = {}
+_NUMBERS = {"f": (float, int), "c": (float, int, complex)}
 
 
 def written(op: Op | None, out: Any, operands: Sequence[Any],
             params: Mapping[str, Any] = NOTHING) -> bool:
     """Whether ``op`` on the operands was written into ``out``, by one kernel.
 
-    It is where they are large dense arrays of one floating dtype and numbers, and nothing is
-    recorded; ``out`` may be an operand. Where it is not, nothing is changed.
+    It is where they are large dense arrays of one floating or complex dtype and numbers, and
+    nothing is recorded; ``out`` may be an operand. Where it is not, nothing is changed.
     """
     if op is None or op.kind != "pointwise" or not isinstance(out, Tensor):
         return False
@@ -53,9 +55,11 @@ def written(op: Op | None, out: Any, operands: Sequence[Any],
 
 
 def _arrays(op: Op, operands: Sequence[Any]) -> list[ndarray] | None:
-    """The operands as arrays of one floating dtype; None where they are anything else."""
+    """The operands as arrays of one floating or complex dtype; None where they are anything else.
+    """
     dtype = next((x._a.dtype for x in operands if isinstance(x, Tensor)), None)
-    if not (dtype is F32 or dtype is F64) or "f" in op.refuses or op.result == "any":
+    refused = "f" if dtype is F32 or dtype is F64 else "c"
+    if refused == "c" and dtype not in COMPLEX or refused in op.refuses or op.result == "any":
         return None
     found = []
     for x in operands:
@@ -63,7 +67,7 @@ def _arrays(op: Op, operands: Sequence[Any]) -> list[ndarray] | None:
             a = x._a
             if type(a) is not ndarray or a.dtype is not dtype or MODES.grad and x._node is not None:
                 return None
-        elif (type(x) is float or type(x) is int) and op.numbers == "any":
+        elif type(x) in _NUMBERS[refused] and op.numbers == "any":
             a = number_array(x, dtype)
         else:
             return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import fused
+from flambeau.backends import fused, large
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public, show
@@ -118,7 +118,8 @@ Tensor.__abs__ = abs  # type: ignore[attr-defined]
 
 def _angle(x: ndarray) -> ndarray:
     if x.dtype.kind == "c":
-        return np.arctan2(x.imag, x.real, out=...)
+        found = large.pointwise("atan2", x.imag, x.real)
+        return np.arctan2(x.imag, x.real, out=...) if found is None else found
     zero = x * 0 if x.dtype.kind == "f" else np.zeros(x.shape, x.dtype)
     return np.where(x < 0, np.asarray(np.pi, x.dtype), np.where(np.isnan(x), x, np.abs(zero)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import fused
+from flambeau.backends import fused, slices
 from flambeau.base import dtypes
 from flambeau.core.face import in_place_twin, public
 from flambeau.core.kinds import pointwise
@@ -17,6 +17,7 @@ from flambeau.core.tensor import Tensor
 from flambeau.ops.arithmetic import PAIR, conj_of, install_operator, operand
 
 ndarray = np.ndarray
+LARGE = 1 << 15
 
 
 def _rsqrt(x: ndarray, out: Any = ...) -> ndarray:
@@ -45,15 +46,21 @@ def _inverse_square(x: ndarray, out: Any = ...) -> ndarray:
 _POWERS: dict[float, Callable[..., ndarray]] = {
     2.0: np.square, 3.0: _cube, 0.5: np.sqrt, -0.5: _rsqrt, -1.0: np.reciprocal,
     -2.0: _inverse_square}
+# Of complex numbers, whose products are rounded otherwise.
+_ROOTS: dict[float, Callable[..., ndarray]] = {0.5: np.sqrt, -0.5: _rsqrt}
 
 
 def _power(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
         return _integer_power(x, y)
-    if not y.ndim and x.dtype.kind == "f":
-        special = _POWERS.get(y.item())
+    if not y.ndim and x.dtype.kind in "fc":
+        special = (_POWERS if x.dtype.kind == "f" else _ROOTS).get(y.item())
         if special is not None:
             return special(x, out=out)
+    if x.size >= LARGE:
+        found = slices.run(np.power, (x, y), None if out is ... else out)
+        if found is not None:
+            return found
     return np.power(x, y, out=out)
 
 
