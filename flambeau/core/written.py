@@ -59,7 +59,9 @@ def _arrays(op: Op, operands: Sequence[Any]) -> list[ndarray] | None:
     """
     dtype = next((x._a.dtype for x in operands if isinstance(x, Tensor)), None)
     refused = "f" if dtype is F32 or dtype is F64 else "c"
-    if refused == "c" and dtype not in COMPLEX or refused in op.refuses or op.result == "any":
+    if dtype is None or refused == "c" and dtype not in COMPLEX:
+        return None
+    if refused in op.refuses or op.result == "any":
         return None
     found = []
     for x in operands:

@@ -122,8 +122,8 @@ class StridedPrinter:
             elif self.walk.steps[number] == -1 and mask is None:
                 values.append(load_backward(self.e, item.kind, bases[number], index))
             elif self.walk.steps[number] in FEW_APART and mask is None:
-                step = int(self.walk.steps[number])
-                values.append(load_apart(self.e, item.kind, bases[number], index, step))
+                few = int(self.walk.steps[number])
+                values.append(load_apart(self.e, item.kind, bases[number], index, few))
             else:
                 step = self.strides[number][-1]
                 values.append(gather(self.e, item.kind, bases[number], index, step, mask))
