@@ -6,7 +6,7 @@ A program that computes a product once or twice is not kept waiting for a measur
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +15,16 @@ from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
 __all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "plain_steps",
-           "question", "steps_of"]
+           "question", "steps_of", "try_out"]
 
-# Products of more multiplications are left to BLAS, which is measured best there.
-MOST = 1 << 28
+# Products of more multiplications take too long to try out, and are left to BLAS.
+MOST = 1 << 33
 # Calls of a compiled step after which its products are measured.
 PATIENCE = 16
-# Memory that trials walk through, so that caches do not hold what a program's would not.
+# Memory that trials walk through, so that caches do not hold what a program's would not; and that
+# they may take.
 TRIAL_BYTES = 1 << 25
+MOST_BYTES = 1 << 28
 
 
 class Steps(NamedTuple):
@@ -102,7 +104,7 @@ class Undecided:
 
 def _is_large(x: Layout) -> bool:
     m, k, n = x.sizes
-    return x.batch * m * k * n > MOST or _bytes(x) > TRIAL_BYTES
+    return x.batch * m * k * n > MOST or _bytes(x) > MOST_BYTES
 
 
 def _bytes(x: Layout) -> int:
@@ -122,7 +124,19 @@ def _extent(count: int, shape: tuple[int, int], strides: Steps) -> int:
 def measure(asked: str, x: Layout) -> str:
     """The faster way for such products, found out on operands of their own."""
     from flambeau.backends import products  # it asks here
-    from flambeau.backends.llvm import gemm, measured  # as above
+    from flambeau.backends.llvm import gemm  # as above
+
+    ways = {"blas": products.by_blas(x), "generated": gemm.planned(x)}
+    # rows that are read in place leave the caches to others, which a trial does not see
+    return try_out(asked, x, ways, "generated" if x.left.column == 1 else "blas")
+
+
+def try_out(asked: str, x: Layout, ways: Mapping[str, Callable[..., None]], first: str) -> str:
+    """Which of some ways, ``run(out, a, b)`` each, is clearly faster than the first, or the first.
+
+    They run on operands of their own.
+    """
+    from flambeau.backends.llvm import measured  # as above
 
     m, k, n = x.sizes
     sets = [(memory.empty((x.batch, m, n), x.dtype), _operand(x, (m, k), x.left),
@@ -133,10 +147,8 @@ def measure(asked: str, x: Layout) -> str:
     def on_next(run: Callable[..., None]) -> Callable[[], None]:
         return lambda: run(*next(turns))
 
-    ways = {"blas": on_next(products.by_blas(x)), "generated": on_next(gemm.planned(x))}
-    # rows that are read in place leave the caches to others, which a trial does not see
-    first = "generated" if x.left.column == 1 else "blas"
-    return measured.fastest(asked, {first: ways[first], **ways})
+    trials = {name: on_next(run) for name, run in ways.items()}
+    return measured.fastest(asked, {first: trials[first], **trials})
 
 
 def _operand(x: Layout, shape: tuple[int, int], strides: Steps) -> np.ndarray:

@@ -18,7 +18,8 @@ from flambeau.backends import large, memory, product_choice
 from flambeau.backends.product_choice import Layout, steps_of
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
-__all__ = ["by_blas", "dot", "leading", "matmul", "one_step", "sliced"]
+__all__ = ["WORTHWHILE", "by_blas", "dot", "is_worthwhile", "layout_of", "leading",
+           "matmul", "one_step", "sliced"]
 
 ndarray = np.ndarray
 Plan = Callable[[ndarray, ndarray], ndarray]
@@ -95,7 +96,7 @@ def _product(a: ndarray, b: ndarray) -> ndarray | None:
 
 def _plan(key: tuple, a: ndarray, b: ndarray) -> Plan | None:
     """The plan for such operands, kept once it is settled."""
-    layout = _layout(a, b) if _is_worthwhile(a, b) and _kernels() else None
+    layout = _layout(a, b) if is_worthwhile(a, b) and _kernels() else None
     generated = False if layout is None else _answer(layout)
     plan = None if layout is None else _into_new(layout, bool(generated), a, b)
     if generated is not None:
@@ -121,7 +122,7 @@ def _into_new(layout: Layout, generated: bool, a: ndarray, b: ndarray) -> Plan:
     return plan
 
 
-def _is_worthwhile(a: ndarray, b: ndarray) -> bool:
+def is_worthwhile(a: ndarray, b: ndarray) -> bool:
     """Whether operands fit, and are large enough to share."""
     lead, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
     fits = b.shape == (*lead, k, n)
@@ -130,8 +131,11 @@ def _is_worthwhile(a: ndarray, b: ndarray) -> bool:
 
 def _layout(a: ndarray, b: ndarray) -> Layout | None:
     """How the product of two stacks lies; None where BLAS cannot read one as it lies."""
-    if _leading(a) is None or _leading(b) is None:
-        return None
+    return None if _leading(a) is None or _leading(b) is None else layout_of(a, b)
+
+
+def layout_of(a: ndarray, b: ndarray) -> Layout | None:
+    """How the product of two stacks of as many matrices lies; None where their steps vary."""
     steps = _step(a), _step(b)
     if None in steps:
         return None

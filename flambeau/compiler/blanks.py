@@ -34,17 +34,17 @@ def blank_of(op: Op, plain: Sequence[Any], params: dict[str, Any]) -> ndarray | 
     """
     if op.kind == "pointwise":
         return _elementwise(op, plain)
+    if op.name not in _REDUCTIONS and op.name not in _PRODUCTS:
+        return None
     arrays = [t._a for t in plain]
     if any([a.dtype not in _FLOATS or a.dtype != arrays[0].dtype for a in arrays]):
         return None
     if op.name in _REDUCTIONS:
         return _reduced(arrays[0], **params)
-    if op.name in _PRODUCTS:
-        a, b = _PRODUCTS[op.name](arrays[0].shape, arrays[1].shape)
-        if len(a) >= 2 and len(b) >= 2:
-            shape = (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
-            return np.empty(shape, arrays[0].dtype)
-    return None
+    a, b = _PRODUCTS[op.name](arrays[0].shape, arrays[1].shape)
+    if len(a) < 2 or len(b) < 2:
+        return None
+    return np.empty((*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]), arrays[0].dtype)
 
 
 def _elementwise(op: Op, plain: Sequence[Any]) -> ndarray | None:

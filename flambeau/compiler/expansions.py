@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import half_products
+from flambeau.base.dtypes import FROM_NUMPY
+from flambeau.compiler.products import PRODUCTS
+from flambeau.core.dispatch import apply, is_narrow, narrow_of
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
@@ -25,14 +29,50 @@ _WHOLE = frozenset((
 
 def expansion_of(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Callable | None:
     """A function of ``inputs`` and ``params`` that does as ``op``; None where it stays whole."""
-    for t in inputs:
-        if isinstance(t, Tensor) and (
-                not t._a.size or t._a.dtype.kind in "fcV" and t._a.dtype not in (F32, F64)):
+    tensors = [t for t in inputs if isinstance(t, Tensor)]
+    narrow = narrow_of([t._a for t in tensors])
+    if narrow is not None and op.widen and op.kind != "pointwise":
+        return None if _reads_halves(op, tensors) else _widened(op, narrow)
+    for t in tensors:
+        if not t._a.size or t._a.dtype.kind in "fcV" and t._a.dtype not in (F32, F64):
             return None
     fits, compose = _EXPANSIONS.get(op.name, (None, None))
     if fits is not None:
         return compose if fits(*inputs, **params) else None
     return None if op.compose is None or op.name in _WHOLE else op.compose
+
+
+def _reads_halves(op: Op, tensors: Sequence[Tensor]) -> bool:
+    """Whether a kernel computes a matrix product of half types as they are."""
+    turned = (False, True) if op.name == "linear" else PRODUCTS.get(op.name)
+    if turned is None:
+        return False
+    arrays = [getattr(t._a, "array", t._a) for t in tensors[-2:]]
+    a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in zip(arrays, turned))
+    return half_products.takes(a, b)
+
+
+def _widened(op: Op, narrow: np.dtype) -> Callable:
+    """An operator on half types as it runs on them: in float32, with its results rounded."""
+    def compose(*inputs: Any, **params: Any) -> Any:
+        wide = [_converted(t, F32) if isinstance(t, Tensor) and is_narrow(t._a.dtype) else t
+                for t in inputs]
+        found = apply(op, wide, params)
+        if not op.multiple:
+            return _narrowed(found, narrow)
+        arrays = [t._a if isinstance(t, Tensor) else None for t in inputs]
+        kept = () if op.keeps_wide is None else op.keeps_wide(arrays, params)
+        return tuple([t if i in kept else _narrowed(t, narrow) for i, t in enumerate(found)])
+
+    return compose
+
+
+def _narrowed(t: Tensor, narrow: np.dtype) -> Tensor:
+    return _converted(t, narrow) if t._a.dtype == F32 else t
+
+
+def _converted(t: Tensor, to: np.dtype) -> Tensor:
+    return t.to(FROM_NUMPY[to])
 
 
 def _nll_fits(input: Tensor, target: Tensor, weight: Any, **params: Any) -> bool:

@@ -10,7 +10,7 @@ from flambeau.compiler.access import Access, access_of, broadcast_access, is_vie
 from flambeau.compiler.elementwise import has_instructions
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.layouts import Layout, layouts_of
-from flambeau.core.formulas import KINDS
+from flambeau.core.formulas import KINDS, STORED
 
 __all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
 
@@ -350,7 +350,7 @@ class _Wanted:
                 continue
             now = columns or way.columns
             if own is None:
-                if access.root.dtype in KINDS:
+                if access.root.dtype in STORED:
                     return way.name, now
             elif group.size == 1:
                 return own, now
@@ -378,7 +378,7 @@ class _Wanted:
                 if name == "scalar" and not _one_row(group, group.columns):
                     return None
                 name = "column"
-            elif name not in ("column", "scalar") or access.root.dtype not in KINDS:
+            elif name not in ("column", "scalar") or access.root.dtype not in STORED:
                 return None
             else:
                 pointers.add((access.root.number, access.offset, name))

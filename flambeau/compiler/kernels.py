@@ -17,7 +17,7 @@ from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import likeness_of, steps_of
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.groups import Group, Operand, reduction_of
-from flambeau.core.formulas import KINDS
+from flambeau.core.formulas import STORED
 
 __all__ = ["Kernel", "compile_all", "kernel_of"]
 
@@ -213,7 +213,7 @@ def _likeness(group: Group, outs: list[Value], ins: list[tuple]) -> Hashable | N
 def _program_of(group: Group, outs: list[Value], layouts: list[str],
                 ins: dict[tuple, tuple[Value, int]]) -> Pointwise | Rows:
     b = Builder()
-    inputs = {key: b.input(KINDS[root.dtype], key[2]) for key, (root, _) in ins.items()}
+    inputs = {key: b.input(STORED[root.dtype], key[2]) for key, (root, _) in ins.items()}
     made: dict[int, Symbol] = {}
     # The values that differ along a row.
     along = {id(s) for (_, _, layout), s in inputs.items() if layout in ("array", "row")}

@@ -21,6 +21,7 @@ from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
 from flambeau.compiler.order import waves_of
+from flambeau.compiler.pair_products import pair_product_of
 from flambeau.compiler.products import Product, product_of
 from flambeau.compiler.recompute import recompute
 from flambeau.compiler.singles import chore_of
@@ -344,6 +345,7 @@ class Plan:
         if node.kind != "op":
             return written_of(node, self.access)
         return (chore_of(node, self.access) or product_of(node, self.access)
+                or pair_product_of(node, self.access)
                 or strided_of(node, self.access))
 
     def _may_fail(self, unit: Unit) -> bool:

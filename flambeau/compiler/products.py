@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import Node, Value
 
-__all__ = ["Product", "product_of"]
+__all__ = ["PRODUCTS", "Product", "layout_of", "operands_of", "product_of"]
 
 # Which of the two operands comes transposed.
 PRODUCTS = {"mm": (False, False), "mm_nt": (False, True), "mm_tn": (True, False),
@@ -88,24 +88,17 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     """The product that a node is; None where BLAS cannot be called on its operands as they lie."""
     if node.op is None or node.op.name not in PRODUCTS or len(node.inputs) != 2:
         return None
-    x, y = node.inputs
     out = node.outputs[0]
     names = {np.dtype(np.float32): "gemm_f32", np.dtype(np.float64): "gemm_f64"}
     name = names.get(out.dtype)
-    if (type(x) is not Value or type(y) is not Value or name is None or x.dtype != out.dtype
-            or y.dtype != out.dtype or not out.size or chores.address(name) is None):
+    if name is None or chores.address(name) is None:
         return None
-    turned = PRODUCTS[node.op.name]
-    a, b = (_turned(access(v), t) for v, t in zip((x, y), turned))
-    if min(len(a.shape), len(b.shape)) < 2 or not a.shape[-1]:
+    found = operands_of(node.inputs, PRODUCTS[node.op.name], out, access)
+    if found is None:
         return None
-    if len(b.shape) == 2 and len(a.shape) > 2:
-        a = _one_matrix(a)
-        if len(a.shape) > 2 and a.shape[-2] < TALL:
-            return None
+    a, b, steps = found
     left, right = (leading(x.shape[-2:], x.strides[-2:]) for x in (a, b))
-    steps = _steps(a, b)
-    if left is None or right is None or steps is None:
+    if left is None or right is None:
         return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     batch = out.size // (m * n)
@@ -113,7 +106,9 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     parts = -(-get_num_threads() // batch) if flops >= SHARED else 1
     slices = sliced(m, n, parts)
     sizes = [m, n, k, left[0], right[0], left[1], right[1], *steps, m * n, *slices]
-    layout = _layout(a, b, batch, steps) if flops >= SHARED else None
+    layout = layout_of(a, b, batch, steps) if flops >= SHARED else None
+    if layout is not None and not gemm.readable(layout.right):
+        layout = None
     work, tables = None, []
     if layout is not None and product_choice.is_generated(layout):
         work = gemm.work_of(gemm.tile_for(out.dtype), out.dtype.itemsize, *layout[1:])
@@ -121,14 +116,28 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     return Product(name, out, a, b, sizes, batch * slices[0], flops, layout, work, tables)
 
 
-def _layout(a: Access, b: Access, batch: int,
-            steps: tuple[int, int]) -> product_choice.Layout | None:
-    """How a product lies; None where generated kernels cannot read it."""
+def operands_of(
+        inputs: Sequence[Any], turned: tuple[bool, bool], out: Value,
+        access: Callable[[Value], Access]) -> tuple[Access, Access, tuple[int, int]] | None:
+    """Both operands, and the steps from one matrix to the next; None where these vary."""
+    if any([type(x) is not Value or x.dtype != out.dtype for x in inputs]) or not out.size:
+        return None
+    a, b = (_turned(access(v), t) for v, t in zip(inputs, turned))
+    if min(len(a.shape), len(b.shape)) < 2 or not a.shape[-1]:
+        return None
+    if len(b.shape) == 2 and len(a.shape) > 2:
+        a = _one_matrix(a)
+        if len(a.shape) > 2 and a.shape[-2] < TALL:
+            return None
+    steps = _steps(a, b)
+    return None if steps is None else (a, b, steps)
+
+
+def layout_of(a: Access, b: Access, batch: int, steps: tuple[int, int]) -> product_choice.Layout:
+    """How a product lies."""
     left, right = (plain_steps((x.shape[-2], x.shape[-1]),
                                Steps(x.strides[-2], x.strides[-1], step))
                    for x, step in zip((a, b), steps))
-    if not gemm.readable(right):
-        return None
     return product_choice.Layout(a.root.dtype, batch, (a.shape[-2], a.shape[-1], b.shape[-1]),
                                  left, right)
 

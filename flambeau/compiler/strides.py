@@ -12,7 +12,7 @@ from flambeau.compiler.access import Access, broadcast_access, dense
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import steps_of
 from flambeau.compiler.graph import Node, Value
-from flambeau.core.formulas import KINDS
+from flambeau.core.formulas import STORED
 
 __all__ = ["Strided", "strided_of"]
 
@@ -62,7 +62,7 @@ def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
         return None
     out = node.outputs[0]
     values = [x for x in node.inputs if type(x) is Value]
-    if not out.size or not values or any([v.dtype not in KINDS for v in (*values, out)]):
+    if not out.size or not values or any([v.dtype not in STORED for v in (*values, out)]):
         return None
     if node.op.kind == "pointwise":
         ins = [broadcast_access(access(v), out.shape) for v in values]
@@ -75,7 +75,7 @@ def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
 
 def _kernel(node: Node, out: Value, ins: list[Access]) -> Strided | None:
     b = Builder()
-    inputs = iter([b.input(KINDS[a.root.dtype]) for a in ins])
+    inputs = iter([b.input(STORED[a.root.dtype]) for a in ins])
     symbols = [next(inputs) if type(x) is Value else x.value for x in node.inputs]
     try:
         assert node.op is not None

@@ -13,7 +13,7 @@ from flambeau.compiler.access import Access, dense
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.views import layout_in
-from flambeau.core.formulas import KINDS
+from flambeau.core.formulas import STORED
 
 __all__ = ["Copy", "Rows", "Written", "copy_of", "written_of"]
 
@@ -149,9 +149,9 @@ def _rows(source: Access, target: tuple[int, ...]) -> Rows | None:
 def _route(source: Access, target: tuple[int, ...]) -> strided.Route | None:
     """The kernel that copies where items of the last dimension lie side by side."""
     dtype = source.root.dtype
-    if dtype not in KINDS or not target or target[-1] != 1:
+    if dtype not in STORED or not target or target[-1] != 1:
         return None
     b = Builder()
-    program = b.pointwise(b.input(KINDS[dtype]))
+    program = b.pointwise(b.input(STORED[dtype]))
     spread = None if target == dense(source.shape) else target
     return strided.route_of(program, source.shape, [source.strides], dtype.itemsize, spread)

@@ -141,14 +141,14 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     """The operator's forward on arrays; half types compute in float32 where it widens."""
     if not op.widen:
         return _as_arrays(op, op.forward(*arrays, **params), arrays)
-    narrow = _narrow_of(arrays)
+    narrow = narrow_of(arrays)
     if narrow is None:
         return _as_arrays(op, op.forward(*arrays, **params), arrays)
-    if op.halves is not None and arrays[0].size >= LARGE:
+    if op.halves is not None and any([a is not None and a.size >= LARGE for a in arrays]):
         found = op.halves(*arrays, **params)
         if found is not None:
             return _as_arrays(op, found, arrays)
-    wide = [astype(a, F32) if a is not None and _is_narrow(a.dtype) else a for a in arrays]
+    wide = [astype(a, F32) if a is not None and is_narrow(a.dtype) else a for a in arrays]
     out = _as_arrays(op, op.forward(*wide, **params), wide)
     if not op.multiple:
         return _narrowed(out, narrow)
@@ -156,15 +156,15 @@ def run_forward(op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
     return [a if i in kept else _narrowed(a, narrow) for i, a in enumerate(out)]
 
 
-def _narrow_of(arrays: Sequence[Any]) -> np.dtype | None:
+def narrow_of(arrays: Sequence[Any]) -> np.dtype | None:
     """The first half type among those of arrays."""
     for a in arrays:
-        if a is not None and a.dtype is not F32 and _is_narrow(a.dtype):
+        if a is not None and a.dtype is not F32 and is_narrow(a.dtype):
             return a.dtype
     return None
 
 
-def _is_narrow(d: np.dtype) -> bool:
+def is_narrow(d: np.dtype) -> bool:
     return d.itemsize < 4 and FROM_NUMPY[d].is_floating_point
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
@@ -19,12 +20,16 @@ from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE
 from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 
-__all__ = ["KINDS", "DTYPES", "instructions_of"]
+__all__ = ["KINDS", "DTYPES", "STORED", "instructions_of"]
 
 KINDS: dict[np.dtype, str] = {
     np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32",
     np.dtype(np.int64): "i64", np.dtype(np.bool_): "bool"}
 DTYPES: dict[str, np.dtype] = {kind: held for held, kind in KINDS.items()}
+# With what kernels read and write, but do not compute in.
+STORED: dict[np.dtype, str] = {
+    **KINDS, np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16"}
+_FLOATS = ("f32", "f64", "f16", "bf16")
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
     "negative": "neg", "absolute": "abs", "fabs": "abs", "square": "square",
@@ -51,7 +56,7 @@ def instructions_of(op: Op, operands: Sequence[Any], compute: np.dtype, result: 
 
     ``compute`` is the dtype that the operands are brought to, ``result`` the result's.
     """
-    kind, wanted = KINDS.get(compute), KINDS.get(result)
+    kind, wanted = KINDS.get(compute), STORED.get(result)
     if kind is None or wanted is None:
         return None
     try:
@@ -80,7 +85,7 @@ def _brought(b: Builder, x: Any, kind: str) -> Symbol:
 def _converted(x: Symbol, kind: str) -> Symbol:
     if x.kind == kind:
         return x
-    if x.kind in ("f32", "f64") and kind not in ("f32", "f64", "bool"):
+    if x.kind in _FLOATS and kind in ("i32", "i64"):
         raise Unknown
     return x.cast(kind)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import products
+from flambeau.backends import half_products, products
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
@@ -58,6 +58,9 @@ MM_NT = bilinear("mm_nt", lambda a, b: dot_of(a, b.T), lambda g, other: mm_nn(g,
 MM_TN = bilinear("mm_tn", lambda a, b: dot_of(a.T, b), lambda g, other: mm_nt(conj_of(other), g),
                  lambda g, input: mm_nn(conj_of(input), g), node="Mm",
                  batch=_batched(lambda a, b, da, db: matmul(transpose(a, -2, -1), b)))
+MM.halves = half_products.matmul
+MM_NT.halves = lambda a, b: half_products.matmul(a, b.T)
+MM_TN.halves = lambda a, b: half_products.matmul(a.T, b)
 
 
 def _product(op: Op, input: Tensor, other: Tensor, r: ndarray) -> Tensor:
@@ -235,6 +238,7 @@ BMM = bilinear("bmm", _matmul_forward, _matmul_left, _matmul_right, batch=_matmu
 MATMUL = bilinear("matmul", _matmul_forward, _matmul_left, _matmul_right, batch=_matmul_batch,
                   node="UnsafeView")
 BMM.in_rows = MATMUL.in_rows = True
+BMM.halves = MATMUL.halves = half_products.matmul
 
 
 @public(out=True)
@@ -470,6 +474,7 @@ def _linear_weight_grad(g: ndarray, input: ndarray) -> ndarray:
 
 
 LINEAR.on_arrays(lambda g: g, _linear_input_grad, _linear_weight_grad)
+LINEAR.halves = half_products.linear
 _LINEAR_NODES = {
     (bias, rank): type(f"{name}Backward0", (LINEAR.node_type,), {})
     for bias, rank, name in ((True, 1, "View"), (True, 2, "Addmm"), (True, 3, "View"),

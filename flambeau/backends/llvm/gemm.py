@@ -10,7 +10,7 @@ from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, gemm_text, jit
 from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
-from flambeau.backends.llvm.strided_tiles import tallest
+from flambeau.backends.llvm.strided_tiles import broadest
 from flambeau.backends.llvm.tiles import Tile
 from flambeau.backends.product_choice import Layout, Steps, steps_of
 
@@ -55,7 +55,7 @@ def kernels(tile: Tile, program: Pointwise | None = None) -> tuple[int, int]:
 
 def tile_for(dtype: np.dtype) -> Tile:
     """The tile that products of a dtype are made of."""
-    return tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
+    return broadest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
 
 
 def layout_of(a: np.ndarray, b: np.ndarray) -> Layout:

@@ -16,7 +16,8 @@ MARGIN = 1.04
 ROUNDS = (3, 30)
 SECONDS = 0.03
 
-_lock = threading.Lock()
+# a way may itself be a choice that is still open
+_lock = threading.RLock()
 _known: dict[str, str] = {}
 
 

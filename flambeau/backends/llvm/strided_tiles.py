@@ -34,6 +34,12 @@ def tallest(kind: str, vector_bytes: int, registers: int) -> Tile:
     return Tile(kind, vector_bytes // ITEM_BYTES[kind], found.rows[0], found.vectors)
 
 
+def broadest(kind: str, vector_bytes: int, registers: int) -> Tile:
+    """The tile for products of many columns: where registers are many, it has few rows."""
+    tile = tallest(kind, vector_bytes, registers)
+    return tile._replace(rows=6, vectors=4) if registers >= 32 else tile
+
+
 def lower(tile: Tile) -> list[Tile]:
     """A tile, and those for the rows that it leaves."""
     rows = heights(32 if tile.rows > 6 else 16).rows
