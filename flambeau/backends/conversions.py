@@ -19,6 +19,9 @@ _STORED = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16
            "bool")
 _CASTS = frozenset({(a, b) for a in _STORED for b in _STORED if a != b})
 HALVES = frozenset(("float16", "bfloat16"))
+_F16 = np.dtype(np.float16)
+# NumPy is slow with float16: so many are converted by a kernel, where there are kernels already.
+FEW_HALVES = 1 << 10
 
 
 def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -27,8 +30,9 @@ def astype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     >>> astype(np.zeros(2, np.float16), np.dtype(np.float32)).dtype
     dtype('float32')
     """
-    if array.size >= large.MIN_ITEMS and _is_cast(array.dtype, dtype):
-        found = _converted(array, dtype)
+    if array.size >= FEW_HALVES and _is_cast(array.dtype, dtype):
+        least = FEW_HALVES if _F16 in (array.dtype, dtype) and large.started() else large.MIN_ITEMS
+        found = _converted(array, dtype) if array.size >= least else None
         if found is not None:
             return found
     with np.errstate(invalid="ignore"):

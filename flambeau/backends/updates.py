@@ -24,7 +24,8 @@ PATIENCE = 2000
 # items of a block that stays in the cache from one NumPy call to the next
 BLOCK = 1 << 14
 
-KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64",
+         np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16"}
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 # what the others compute in: complex ones are two real ones
 _COMPUTING = {**dict.fromkeys(HALVES, np.dtype(np.float32)),
@@ -191,11 +192,32 @@ class Update:
         # llvmlite takes 30 ms to import, and may be absent
         from flambeau.backends.llvm import multi
 
-        inputs = [Input(kind)] * self.count + [Input(kind, "scalar")] * len(self.scalars)
-        steps, results = self.exact
-        typed = tuple([Step(name, args, number, kind if name == "const" else None)
+        half = kind in ("f16", "bf16")
+        inner = "f32" if half else kind
+        inputs = [Input(kind)] * self.count + [Input(inner, "scalar")] * len(self.scalars)
+        steps, results = self._of_halves(kind, len(inputs)) if half else self.exact
+        typed = tuple([Step(name, args, number, inner) if name == "const" else
+                       Step(name, args, None, number) if name == "cast" else Step(name, args)
                        for name, args, number in steps])
         return multi.multi_kernel(Pointwise(tuple(inputs), typed, results), self.written)
+
+    def _of_halves(self, kind: str, first: int) -> tuple[tuple, tuple]:
+        """The steps and the results' numbers for arrays of a half kind, computed in float32."""
+        found: list[tuple] = [("cast", (n,), "f32") for n in range(self.count)]
+        place = [*range(first, first + self.count), *range(self.count, first)]
+        for name, args, number in self.steps:
+            operands = tuple([place[a] for a in args])
+            if name == "detach":
+                place.append(operands[0])
+                continue
+            if name == "round":
+                found.append(("cast", operands, kind))
+                name, operands, number = "cast", (first + len(found) - 1,), "f32"
+            found.append((name, operands, number))
+            place.append(first + len(found) - 1)
+        last = first + len(found)
+        found += [("cast", (place[r],), kind) for r in self.results]
+        return tuple(found), tuple(range(last, last + len(self.results)))
 
     def calculate(self, row: Sequence[np.ndarray], scalars: Sequence[np.ndarray]) -> None:
         """Update one row with NumPy; its arrays have one shape, not (), and one dtype."""
@@ -295,10 +317,15 @@ def run(update: Update, arrays: Sequence[Any], values: Mapping[str, Any],
         return False
     kind = KINDS.get(first.dtype)
     if kind is not None and _want_kernel(arrays, update.count):
-        scalars = np.array([float(values[name]) for name in update.scalars], first.dtype)
+        scalars = _scalars([values[name] for name in update.scalars], first.dtype)
         if update.kernel(kind).run(arrays, scalars, _tables(memory)):
             return True
     return _run_rows(update, arrays, values)
+
+
+def _scalars(numbers: Sequence[Any], held: np.dtype) -> np.ndarray:
+    """Numbers as a kernel for arrays of a dtype takes them."""
+    return np.array([float(x) for x in numbers], _COMPUTING.get(held, held))
 
 
 def _want_kernel(arrays: Sequence[Any], count: int) -> bool:
@@ -324,7 +351,7 @@ def _run_rows(update: Update, arrays: Sequence[Any], values: Mapping[str, Any]) 
     count = update.count
     rows = [arrays[at:at + count] for at in range(0, len(arrays), count)]
     dtype = arrays[0].dtype
-    computing: Any = dtype if dtype in KINDS else _COMPUTING.get(dtype)
+    computing: Any = _COMPUTING.get(dtype) or (dtype if dtype in KINDS else None)
     if computing is None:
         return False
     for row in rows:
@@ -349,8 +376,7 @@ def _run_row(update: Update, row: Sequence[np.ndarray], scalars: Sequence[np.nda
     elif first.size > BLOCK:
         kind = KINDS.get(first.dtype)
         if kind is not None and large.available():
-            packed = np.array([float(s) for s in scalars], first.dtype)
-            if update.kernel(kind).run(row, packed, _tables(None)):
+            if update.kernel(kind).run(row, _scalars(scalars, first.dtype), _tables(None)):
                 return
         _run_blocks(update, row, scalars)
         return

@@ -135,6 +135,34 @@ def test_half_types_round_after_every_operator_or_once(dtype: type) -> None:
     np.testing.assert_array_equal(once, (wide + np.float32(100) - np.float32(100)).astype(dtype))
 
 
+@pytest.mark.parametrize("rounds", [True, False])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_kernels_for_half_types_give_the_bits_of_numpy(dtype: type, rounds: bool) -> None:
+    def adam(o: updates.Writer, s: None, p: updates.Value, g: updates.Value,
+             m: updates.Value) -> dict:
+        average = o.lerp(m, g, "weight", near=True)
+        bound = o.plain("add", o.plain("sqrt", o.plain("mul", g, g)), 1e-3)
+        kept = o.select(o.compare("gt", g, 0.0), o.detached(average), m)
+        return {p: o.add_quotient(p, average, bound, "rate"), m: kept}
+
+    update = updates.update_of(adam, None, 3, rounds)
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(n).astype(dtype) for n in (40_000, 77) for _ in range(3)]
+    arrays[0][:5] = [np.nan, np.inf, -np.inf, 1e-7, -0.0]
+    expected = [a.copy() for a in arrays]
+    values = {"weight": 0.3, "rate": -0.01}
+    scalars = [np.float32(values[name]) for name in update.scalars]
+    with np.errstate(all="ignore"):
+        for at in (0, 3):
+            update.calculate(expected[at:at + 3], scalars)
+        assert updates.run(update, arrays, values)
+    for found, want in zip(arrays, expected, strict=True):
+        found, want = found.astype(np.float32), want.astype(np.float32)
+        np.testing.assert_array_equal(found, want)
+        same_sign = np.signbit(found) == np.signbit(want)
+        assert (same_sign | np.isnan(want)).all()
+
+
 @pytest.mark.parametrize("arrays", [
     [1, 2, 3, 4],
     [np.ones(3, np.float32), np.ones(3), np.ones(3, np.float32), np.ones(3, np.float32)],

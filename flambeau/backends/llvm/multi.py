@@ -283,7 +283,7 @@ def multi_kernel(program: Pointwise, written: tuple[int, ...]) -> MultiKernel:
 def print_multi(program: Pointwise, written: tuple[int, ...], vector_bytes: int) -> str:
     """Return the module of a kernel that walks pieces of the rows of a table."""
     width = sum(item.layout == "array" for item in program.inputs)
-    e = Emitter(lanes_for(program.kinds[:width], vector_bytes))
+    e = Emitter(lanes_for(program.kinds, vector_bytes))
     e.label("entry")
     table = e.assign("load ptr, ptr %context")
     place = e.assign("getelementptr i64, ptr %context, i64 1")
