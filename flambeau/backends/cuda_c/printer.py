@@ -88,7 +88,7 @@ def strided_lines(axis: str, name: str, end: str, body: Sequence[str]) -> list[s
 
 
 def print_pointwise(program: Pointwise) -> str:
-    """Return the CUDA C of a program. Raises ValueError where it casts floats to integers.
+    """Return the CUDA C of a program.
 
     >>> from flambeau.backends.llvm.program import Input, Pointwise, Step
     >>> text = print_pointwise(Pointwise((Input("f32"),), (Step("exp", (0,)),), (1,)))

@@ -23,8 +23,7 @@ from flambeau.backends.cuda_c.printer import (
 )
 from flambeau.backends.cuda_c.scalars import COMBINE
 from flambeau.backends.cuda_c.values import C_TYPE, convert, literal, with_helpers
-from flambeau.backends.llvm.lanes import identity
-from flambeau.backends.llvm.program import STORAGE_ONLY, Input, Pointwise, Reduction
+from flambeau.backends.llvm.program import STORAGE_ONLY, Input, Pointwise, Reduction, identity
 
 THREADS = 256
 # items of a row that one block reduces, rows of a column that one thread does
@@ -46,7 +45,7 @@ def finishing(reduction: Reduction) -> Reduction:
 def print_rows(reduction: Reduction) -> str:
     """Return the kernel that reduces rows of a matrix.
 
-    Raises ValueError where it would accumulate in bool or a half kind, or floats in integers.
+    Raises ValueError where it would accumulate in bool or a kind that is only stored.
     """
     stored = C_TYPE[_accumulate(reduction)]
     walk = loop_lines("i", "first + threadIdx.x", "last", str(THREADS), _grow(reduction))
@@ -71,7 +70,7 @@ def print_rows(reduction: Reduction) -> str:
 def print_columns(reduction: Reduction) -> str:
     """Return the kernel that reduces the middle one of three axes.
 
-    Raises ValueError where it would accumulate in bool or a half kind, or floats in integers.
+    Raises ValueError where it would accumulate in bool or a kind that is only stored.
     """
     _accumulate(reduction)
     walk = ["const long long i = (batch * rows + row) * columns + column;", *_grow(reduction)]

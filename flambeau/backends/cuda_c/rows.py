@@ -20,8 +20,7 @@ from flambeau.backends.cuda_c.printer import (
 )
 from flambeau.backends.cuda_c.scalars import COMBINE
 from flambeau.backends.cuda_c.values import C_TYPE, convert, declare, literal, load, with_helpers
-from flambeau.backends.llvm.lanes import identity
-from flambeau.backends.llvm.program import POSITIONS, ROW_REDUCTIONS, Rows
+from flambeau.backends.llvm.program import POSITIONS, ROW_REDUCTIONS, Rows, identity
 from flambeau.backends.llvm.row_plan import Pass, make_plan, step_of
 
 THREADS = 256
@@ -30,7 +29,7 @@ PLACES = {"column_number": "column", "row_number": "row", "row_length": "columns
 
 
 def print_rows(program: Rows) -> str:
-    """Return the CUDA C of a program. Raises ValueError where it casts floats to integers.
+    """Return the CUDA C of a program.
 
     >>> from flambeau.backends.llvm.program import Input, Output, Step
     >>> total = Rows((Input("f32"),), (Step("row_sum", (0,)),), (Output(1, "column"),))

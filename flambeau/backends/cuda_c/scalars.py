@@ -62,6 +62,12 @@ def _abs(kind: str, x: str) -> str:
     return _call("fabs")(kind, x) if kind in FLOATS else f"{x} < 0 ? {_neg(kind, x)} : {x}"
 
 
+def _sigmoid(kind: str, x: str) -> str:
+    """By an exponential that does not overflow, so that small results are precise, too."""
+    small, one = _call("exp")(kind, f"-{_abs(kind, x)}"), _one(kind)
+    return f"({x} < 0 ? {small} : {one}) / ({one} + {small})"
+
+
 def _digamma(kind: str, x: str) -> str:
     """The one function that CUDA's library lacks: by float64, in `values.DIGAMMA_FUNCTION`."""
     return convert(f"digamma_f64({convert(x, kind, 'f64')})", "f64", kind)
@@ -92,7 +98,7 @@ TABLE: dict[str, Printer] = {
     "log": _call("log"),
     "log1p": _call("log1p"),
     "tanh": _call("tanh"),
-    "sigmoid": lambda kind, x: f"{_one(kind)} / ({_one(kind)} + {_call('exp')(kind, '-' + x)})",
+    "sigmoid": _sigmoid,
     "erf": _call("erf"),
     "sin": _call("sin"),
     "cos": _call("cos"),

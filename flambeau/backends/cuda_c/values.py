@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from flambeau.backends.llvm.gamma_math import DIGAMMA_SERIES, START
-from flambeau.backends.llvm.program import FLOATS, STORAGE_ONLY
+from flambeau.backends.llvm.coefficients import DIGAMMA_SERIES, DIGAMMA_START
+from flambeau.backends.llvm.program import FLOATS
 
 C_TYPE = {
     "f32": "float",
@@ -19,7 +19,11 @@ C_TYPE = {
     "bool": "bool",
     "f16": "unsigned short",
     "bf16": "unsigned short",
+    "i8": "signed char",
+    "u8": "unsigned char",
+    "i16": "short",
 }
+HALVES = frozenset({"f16", "bf16"})
 STORED = {**C_TYPE, "bool": "unsigned char"}
 
 # between float and the bits of a half, to the nearest even; any NaN becomes 0x7fff
@@ -51,6 +55,31 @@ static __device__ __forceinline__ unsigned short f32_to_bf16(float wide)
 }
 """
 
+# what is out of range, or no number, becomes the least integer; what is behind the point is lost
+INTEGER_FUNCTIONS = """\
+static __device__ __forceinline__ int to_i32(double wide)
+{
+    return wide > -2147483649.0 && wide < 2147483648.0 ? (int)wide : -2147483647 - 1;
+}
+
+static __device__ __forceinline__ int to_i32(float wide)
+{
+    return wide >= -2147483648.0f && wide < 2147483648.0f ? (int)wide : -2147483647 - 1;
+}
+
+static __device__ __forceinline__ long long to_i64(double wide)
+{
+    return wide >= -9223372036854775808.0 && wide < 9223372036854775808.0
+        ? (long long)wide : -9223372036854775807LL - 1;
+}
+
+static __device__ __forceinline__ long long to_i64(float wide)
+{
+    return wide >= -9223372036854775808.0f && wide < 9223372036854775808.0f
+        ? (long long)wide : -9223372036854775807LL - 1;
+}
+"""
+
 # of a float64: reflected below a half, taken up to where the asymptotic series holds
 DIGAMMA_FUNCTION = f"""\
 static __device__ double digamma_f64(double x)
@@ -62,7 +91,7 @@ static __device__ double digamma_f64(double x)
         total = -{math.pi!r} * cospi(x) / sinpi(x);
         x = 1 - x;
     }}
-    for (; x < {START!r}; x += 1) total -= 1 / x;
+    for (; x < {DIGAMMA_START!r}; x += 1) total -= 1 / x;
     const double inverse = 1 / x, square = inverse * inverse;
     double series = 0;
     const double powers[] = {{{", ".join(map(repr, DIGAMMA_SERIES))}}};
@@ -108,21 +137,23 @@ def _float_literal(kind: str, number: float) -> str:
 def convert(text: str, source: str, target: str) -> str:
     """Return the C expression that takes a value from one kind to another, half kinds by float32.
 
-    Raises ValueError from floats to integers: out of range there is no value.
+    Floats become integers as `INTEGER_FUNCTIONS` says; small integers keep the lowest bits of what
+    int32 would hold, or int64.
 
-    >>> convert("v0", "f16", "f64"), convert("v0", "f32", "bool")
-    ('(double)f16_to_f32(v0)', '(v0 != 0)')
+    >>> convert("v0", "f16", "f64"), convert("v0", "f32", "bool"), convert("v0", "f64", "u8")
+    ('(double)f16_to_f32(v0)', '(v0 != 0)', '(unsigned char)to_i32(v0)')
     """
     if source == target:
         return text
-    if source in STORAGE_ONLY:
+    if source in HALVES:
         return convert(f"{source}_to_f32({text})", "f32", target)
-    if target in STORAGE_ONLY:
+    if target in HALVES:
         return f"f32_to_{target}({convert(text, source, 'f32')})"
     if target == "bool":
         return f"({text} != 0)"
     if source in FLOATS and target not in FLOATS:
-        raise ValueError(f"no conversion from {source} to {target}: out of range has no value")
+        wide = "i64" if target == "i64" else "i32"
+        return convert(f"to_{wide}({text})", wide, target)
     return f"({C_TYPE[target]}){text}"
 
 
@@ -141,6 +172,8 @@ def with_helpers(text: str) -> str:
     parts = []
     if "_to_f32(" in text or "f32_to_" in text:
         parts.append(HALF_FUNCTIONS)
+    if "to_i32(" in text or "to_i64(" in text:
+        parts.append(INTEGER_FUNCTIONS)
     if "digamma_f64(" in text:
         parts.append(DIGAMMA_FUNCTION)
     return "\n".join([*parts, text])

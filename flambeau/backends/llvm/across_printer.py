@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm import printer
 from flambeau.backends.llvm.emit import Emitter, Value
-from flambeau.backends.llvm.lanes import COMBINE, identity
+from flambeau.backends.llvm.lanes import COMBINE
 from flambeau.backends.llvm.loops import Branch, Loop
-from flambeau.backends.llvm.program import ROW_REDUCTIONS, Rows, Step
+from flambeau.backends.llvm.program import ROW_REDUCTIONS, Rows, Step, identity
 from flambeau.backends.llvm.row_plan import Pass, make_plan, step_of
 
 # items added up before the sum goes on in float64, and vectors in one unit of work

@@ -303,3 +303,8 @@ ERFC_TAIL: Coefficients = {
 
 # beyond this bound erfc rounds to 0
 ERFC_END = {"f32": 10.1, "f64": 27.3}
+
+# digamma: its recurrence is followed up to here, where a series of B2k / 2k, the Bernoulli
+# numbers, holds
+DIGAMMA_START = 8.0
+DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from flambeau.backends.llvm import printer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
-from flambeau.backends.llvm.lanes import COMBINE, identity, least
+from flambeau.backends.llvm.lanes import COMBINE, least
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import load_vector
-from flambeau.backends.llvm.program import Reduction
+from flambeau.backends.llvm.program import Reduction, identity
 from flambeau.backends.llvm.reduce_printer import Ending, emitter, ended, load_sizes, prepared
 
 # columns in one strip

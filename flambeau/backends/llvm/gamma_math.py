@@ -8,14 +8,13 @@ of the recurrence and reflected below 1/2; erfinv takes Giles' polynomials (GPU 
 import math
 
 from flambeau.backends.llvm import vector_math as vm
+from flambeau.backends.llvm.coefficients import DIGAMMA_SERIES, DIGAMMA_START
 from flambeau.backends.llvm.emit import Emitter, Value
 from flambeau.backends.llvm.vector_math import INF, NAN
 
-# the recurrence is followed up to here, one step after the other
-START = 8.0
+# the recurrence is followed up to its end, one step after the other
 STEPS = 8
-# B2k / 2k and B2k / (2k (2k - 1)), the Bernoulli numbers in the asymptotic series
-DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)
+# B2k / (2k (2k - 1)), the Bernoulli numbers in the asymptotic series
 LGAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 # Giles' single precision polynomials, for w < 5 in w - 2.5 and else in sqrt(w) - 3
@@ -43,7 +42,7 @@ def digamma(e: Emitter, x: Value) -> Value:
     y = e.select(reflected, e.sub(1.0, wide), wide)
     total = e.const("f64", 0.0)
     for _ in range(STEPS):
-        low = e.compare("olt", y, START)
+        low = e.compare("olt", y, DIGAMMA_START)
         total = e.select(low, e.sub(total, e.div(1.0, y)), total)
         y = e.select(low, e.add(y, 1.0), y)
     inverse = e.div(1.0, y)
@@ -67,7 +66,7 @@ def lgamma(e: Emitter, x: Value) -> Value:
     first = e.select(reflected, e.sub(1.0, wide), wide)
     y, product = first, e.const("f64", 1.0)
     for _ in range(STEPS):
-        low = e.compare("olt", y, START)
+        low = e.compare("olt", y, DIGAMMA_START)
         product = e.select(low, e.mul(product, y), product)
         y = e.select(low, e.add(y, 1.0), y)
     inverse = e.div(1.0, y)

@@ -34,20 +34,6 @@ COMBINE: dict[str, Callable[..., Value]] = {
 }
 
 
-def identity(combine: str, kind: str) -> float | int:
-    """Return the value that a combine ignores."""
-    floating = kind in FLOATS
-    if combine == "prod":
-        return 1
-    if combine == "sum":
-        # -0 + x is x for every x, -0 too
-        return -0.0 if floating else 0
-    if floating:
-        return float("inf") if combine == "min" else float("-inf")
-    top = (1 << (8 * ITEM_BYTES[kind] - 1)) - 1
-    return top if combine == "min" else -top - 1
-
-
 def halves(e: Emitter, value: Value) -> list[Value]:
     """Return the lower and the upper half of the lanes."""
     wide, half = e.type(value.kind), e.lanes // 2

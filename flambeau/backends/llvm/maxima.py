@@ -16,10 +16,10 @@ from flambeau.backends.llvm import calls, conv_text, jit
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import BITS_OF, LLVM_TYPE, Value
-from flambeau.backends.llvm.lanes import identity, pick
+from flambeau.backends.llvm.lanes import pick
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import lane_mask, load_pointers, load_vector, store_vector
-from flambeau.backends.llvm.program import ITEM_BYTES
+from flambeau.backends.llvm.program import ITEM_BYTES, identity
 
 # entries of the table: three of each, for depth, height and width
 TABLE = tuple(f"{name}{axis}" for name in ("size", "out", "kernel", "stride", "before", "dilation")

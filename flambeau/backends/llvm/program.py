@@ -94,6 +94,20 @@ INSTRUCTIONS = {
 }
 
 
+def identity(combine: str, kind: str) -> float | int:
+    """Return the value that a combine ignores."""
+    floating = kind in FLOATS
+    if combine == "prod":
+        return 1
+    if combine == "sum":
+        # -0 + x is x for every x, -0 too
+        return -0.0 if floating else 0
+    if floating:
+        return float("inf") if combine == "min" else float("-inf")
+    top = (1 << (8 * ITEM_BYTES[kind] - 1)) - 1
+    return top if combine == "min" else -top - 1
+
+
 # steps of `Rows` that turn a value of every element into one of the row. "row_max" and "row_min"
 # are NaN where an item is; "row_peak" is a maximum that may pass over NaN, to subtract before exp
 ROW_REDUCTIONS = {

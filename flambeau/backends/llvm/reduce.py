@@ -19,8 +19,7 @@ from flambeau.backends.llvm.column_printer import (
     print_columns,
     print_whole_columns,
 )
-from flambeau.backends.llvm.lanes import identity
-from flambeau.backends.llvm.program import Input, Pointwise, Reduction
+from flambeau.backends.llvm.program import Input, Pointwise, Reduction, identity
 from flambeau.backends.llvm.reduce_printer import (
     BLOCK,
     FEW_APART,

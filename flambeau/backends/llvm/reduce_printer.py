@@ -13,14 +13,13 @@ from flambeau.backends.llvm.lanes import (
     first_item,
     fold_lanes,
     halves,
-    identity,
     in_first_lane,
     least,
     spread_item,
     store_item,
 )
 from flambeau.backends.llvm.printer import Span, load_vector, run_steps
-from flambeau.backends.llvm.program import Reduction
+from flambeau.backends.llvm.program import Reduction, identity
 from flambeau.backends.llvm.strided_printer import FEW_APART, gather, load_apart
 
 # items in one block of a long row

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm import printer
 from flambeau.backends.llvm.emit import FLOATS, Emitter, Value
-from flambeau.backends.llvm.lanes import COMBINE, identity
+from flambeau.backends.llvm.lanes import COMBINE
 from flambeau.backends.llvm.loops import Branch, Loop
-from flambeau.backends.llvm.program import ITEM_BYTES, ROW_REDUCTIONS, Rows, Step
+from flambeau.backends.llvm.program import ITEM_BYTES, ROW_REDUCTIONS, Rows, Step, identity
 from flambeau.backends.llvm.row_plan import Pass, make_plan, step_of
 
 # lanes of a value that is the same all along a row

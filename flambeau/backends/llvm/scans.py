@@ -14,10 +14,10 @@ from flambeau.backends.llvm import calls, conv_text, jit
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
-from flambeau.backends.llvm.lanes import COMBINE, identity
+from flambeau.backends.llvm.lanes import COMBINE
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import Span, load_pointers, load_vector, store_vector
-from flambeau.backends.llvm.program import ITEM_BYTES
+from flambeau.backends.llvm.program import ITEM_BYTES, identity
 
 # columns in a strip, rows walked together, items in a piece of work
 MOST_COLUMNS = 1024

@@ -1,8 +1,10 @@
-"""The programs that several files print, and PTX where the compiler's package is installed."""
+"""PTX where the compiler's package is installed, and a GPU to run it where there is one."""
 
 import pytest
 
 from flambeau.backends.cuda_c import compile as nvrtc
+
+from . import device as devices
 
 
 @pytest.fixture
@@ -11,3 +13,9 @@ def ptx():
     if nvrtc.find_library() is None:
         pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
     return lambda source: nvrtc.to_ptx(source, "sm_80")
+
+
+@pytest.fixture(scope="session")
+def device(tmp_path_factory):
+    """Runs kernels on the first GPU."""
+    return devices.find(tmp_path_factory.mktemp("ptx"))

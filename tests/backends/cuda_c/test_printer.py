@@ -21,7 +21,7 @@ GELU = Pointwise(
     (8,),
 )
 DOMAINS = {"number": ("f32", "f64", "i32", "i64"), "float": ("f32", "f64"), "bool": ("bool",)}
-KINDS = ("f32", "f64", "i32", "i64", "bool", "f16", "bf16")
+KINDS = ("f32", "f64", "i32", "i64", "bool", "f16", "bf16", "i8", "u8", "i16")
 
 
 def every_instruction(kind):
@@ -122,16 +122,22 @@ def test_a_scalar_and_a_column_are_read_outside_the_loops_over_items():
 
 
 @pytest.mark.parametrize("source", KINDS)
-def test_conversions_compile_and_floats_never_become_integers(source, ptx):
-    floats = source in ("f32", "f64", "f16", "bf16")
-    refused = ("i32", "i64") if floats else ()
-    steps = [Step("cast", (0,), None, target) for target in KINDS if target not in refused]
+def test_conversions_between_all_kinds_compile(source, ptx):
+    steps = [Step("cast", (0,), None, target) for target in KINDS]
     outputs = tuple(range(1, 1 + len(steps)))
     assert ptx(printer.print_pointwise(Pointwise((Input(source),), tuple(steps), outputs)))
-    for target in refused:
-        program = Pointwise((Input(source),), (Step("cast", (0,), None, target),), (1,))
-        with pytest.raises(ValueError, match="out of range has no value"):
-            printer.print_pointwise(program)
+
+
+@pytest.mark.parametrize("source, target, text", [
+    ("f64", "i32", "to_i32(v0)"),
+    ("f16", "i64", "to_i64(f16_to_f32(v0))"),
+    ("f32", "i8", "(signed char)to_i32(v0)"),
+    ("i64", "u8", "(unsigned char)v0"),
+    ("i16", "bf16", "f32_to_bf16((float)v0)"),
+    ("u8", "bool", "(v0 != 0)"),
+])
+def test_integers_keep_what_the_kernels_for_the_cpu_keep(source, target, text):
+    assert values.convert("v0", source, target) == text
 
 
 CONSTANTS = [

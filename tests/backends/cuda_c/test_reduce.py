@@ -64,13 +64,8 @@ def test_partials_are_reduced_by_the_same_combine_in_the_kind_that_accumulates(p
     assert "square" not in reduce.print_rows(rest) and ptx(reduce.print_columns(rest))
 
 
-@pytest.mark.parametrize("accumulate", ["bool", "f16", "bf16"])
+@pytest.mark.parametrize("accumulate", ["bool", "f16", "bf16", "i8", "u8", "i16"])
 def test_kinds_that_cannot_accumulate_are_refused(accumulate):
     for print_one in (reduce.print_rows, reduce.print_columns):
         with pytest.raises(ValueError, match=f"does not accumulate in {accumulate}"):
             print_one(plain("bool", "max", accumulate))
-
-
-def test_floats_are_not_accumulated_in_integers():
-    with pytest.raises(ValueError, match="no conversion from f32 to i64"):
-        reduce.print_rows(plain("f32", "sum", "i64"))
