@@ -28,7 +28,7 @@ from flambeau.backends.llvm.program import STORAGE_ONLY, Input, Pointwise, Reduc
 THREADS = 256
 # items of a row that one block reduces, rows of a column that one thread does
 PIECE = 1 << 15
-HEIGHT = 1 << 10
+HEIGHT = 1 << 8
 
 
 def finishing(reduction: Reduction) -> Reduction:

@@ -5,9 +5,10 @@ the last place its programming guide lists. The short-cuts (`__expf`, `__sinf`, 
 grow with the argument, are never used. Integers wrap around, for which they go through unsigned.
 """
 
+import math
 from collections.abc import Callable
 
-from flambeau.backends.cuda_c.values import C_TYPE, convert
+from flambeau.backends.cuda_c.values import C_TYPE, convert, literal
 from flambeau.backends.llvm.program import FLOATS
 
 # (kind of the operands, the last one's for select; names of the operands) -> expression
@@ -133,11 +134,20 @@ TABLE: dict[str, Printer] = {
     "select": lambda kind, condition, a, b: f"{condition} ? {a} : {b}",
 }
 
-# how reductions bring an item and the total before it together; a "peak" passes over NaN items
+def _log_sum(kind: str, a: str, b: str) -> str:
+    """log(exp(a) + exp(b)); infinities that are equal stay what they are."""
+    larger, size = f"({_extreme('>')(kind, a, b)})", _call("fabs")
+    apart = size(kind, f"{a} - {b}")
+    total = f"{larger} + {_call('log1p')(kind, _call('exp')(kind, '-' + apart))}"
+    return f"{size(kind, larger)} == {literal(kind, math.inf)} ? {larger} : {total}"
+
+
+# how reductions and scans bring an item and the total before it together; a "peak" passes over NaN items
 COMBINE: dict[str, Printer] = {
     "sum": _add,
     "prod": _mul,
     "max": TABLE["maximum"],
     "min": TABLE["minimum"],
+    "logsum": _log_sum,
     "peak": lambda kind, item, total: f"{item} > {total} ? {item} : {total}",
 }
