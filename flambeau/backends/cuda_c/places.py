@@ -11,11 +11,11 @@ blocks in a grid of one axis.
 A scatter is `kernel(whole, wrong, part, index, batch, rows, count, columns, index_next)`, in a grid
 of three axes; "count" has no part. Whoever writes an item owns it: blocks along y share the rows
 out, and go over the whole index for those of their own; those along x share columns and those along
-z batches, or both share columns of all batches with `each`. So every item is written in the order of the index, whatever
-the grid, and sums are to the bit those of one loop; no atomics are needed. Blocks of whole rows have
-THREADS threads, those with `each` any number. Few names of many rows are done fast; where most of an
-index names one row, one block does most of the work. A grid along y of as many blocks as run at once
-suits whole rows; with `each` it should be 1 where batches and columns are many.
+z batches, or both share columns of all batches with `each`. So every item is written in the order
+of the index, whatever the grid, and sums are to the bit those of one loop; no atomics are needed.
+Blocks of whole rows have THREADS threads, those with `each` any number. `scatter_grid` says what
+grid suits. Few names of many rows are done fast; where most of an index names one row, one block
+does most of the work.
 """
 
 from collections.abc import Sequence

@@ -142,7 +142,8 @@ def _log_sum(kind: str, a: str, b: str) -> str:
     return f"{size(kind, larger)} == {literal(kind, math.inf)} ? {larger} : {total}"
 
 
-# how reductions and scans bring an item and the total before it together; a "peak" passes over NaN items
+# how reductions and scans bring an item and the total before it together; a "peak" passes over
+# items that are NaN
 COMBINE: dict[str, Printer] = {
     "sum": _add,
     "prod": _mul,

@@ -1,0 +1,130 @@
+"""Prints products of matrices as CUDA C, with an epilogue on every sum before it is stored.
+
+The kernel is `kernel(out, left, right, others..., batch, m, n, k, left_row, left_step, left_next,
+right_step, right_column, right_next)`: `others` are the further inputs of the epilogue, and strides
+are in items: between rows of the left operand, between its items along k, and from one product to
+the next; then the right one's, along k, between columns, and from one product to the next. They may
+be anything, 0 too. `out` is (batch, m, n) without gaps and overlaps no input; no size is 0.
+
+Blocks have `tile.threads` threads, in a grid of one axis of any size. One makes a tile of a
+product at a time, and reads both operands by way of shared memory. Every sum is by one thread in
+the order of k, so results depend on no grid, and for f32 and f64 on no tile. Half kinds go through
+tensor cores, which round sums in float32 as they do.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flambeau.backends.cuda_c import plain_product, tensor_product
+from flambeau.backends.cuda_c.printer import head_lines, indent, loop_lines, step_lines
+from flambeau.backends.cuda_c.values import (
+    C_TYPE,
+    HALVES,
+    convert,
+    declare,
+    load,
+    with_helpers,
+)
+from flambeau.backends.llvm.array_program import Contraction
+from flambeau.backends.llvm.program import Input
+
+SIZES = ("batch", "m", "n", "k", "left_row", "left_step", "left_next", "right_step",
+         "right_column", "right_next")
+# rows of tiles that are gone over together, so that blocks at work share what they read
+BAND = 8
+PLACES = {"array": "i", "row": "column", "column": "line", "scalar": "0"}
+
+
+class Tile(NamedTuple):
+    """Rows and columns of a result that a block makes at a time, and its threads."""
+
+    rows: int
+    columns: int
+    threads: int
+
+
+def tile_for(program: Contraction, batch: int, m: int, n: int, blocks: int = 132) -> Tile:
+    """The tile for products of these sizes on a device that runs so many blocks side by side.
+
+    >>> tile_for(Contraction("f32"), 1, 4096, 4096), tile_for(Contraction("f32"), 1, 512, 512)
+    (Tile(rows=128, columns=128, threads=256), Tile(rows=64, columns=64, threads=256))
+    """
+    threads = tensor_product.THREADS if program.kind in HALVES else plain_product.THREADS
+    tiles = batch * -(-m // 128) * -(-n // 128)
+    size = 64 if program.kind == "f64" or tiles < blocks else 128
+    return Tile(size, size, threads)
+
+
+def print_contraction(program: Contraction, tile: Tile,
+                      across: tuple[bool, bool] = (False, True)) -> str:
+    """Return the kernel of products.
+
+    `across` says for each operand whether its neighbours in memory lie across k, as in a right
+    operand without transposes; it matters for the speed of half kinds only.
+    """
+    if program.kind in HALVES:
+        helpers, body, stores = tensor_product.text(program.kind, tile.rows, tile.columns, across)
+    else:
+        helpers, body, stores = plain_product.text(program.kind, tile.rows, tile.columns)
+    lines = [
+        "const long long row_tiles = (m + ROWS - 1) / ROWS;",
+        "const long long column_tiles = (n + COLUMNS - 1) / COLUMNS;",
+        "const long long tiles = row_tiles * column_tiles;",
+        *loop_lines("unit", "blockIdx.x", "batch * tiles", "gridDim.x", [
+            *_tile_lines(), *body, *stores(_store(program)), "__syncthreads();",
+        ]),
+    ]
+    others = () if program.epilogue is None else program.epilogue.inputs[1:]
+    inputs = (Input(program.kind), Input(program.kind), *others)
+    head = head_lines([_stored(program)], inputs, SIZES, apart=True, threads=tile.threads)
+    constants = f"static const int ROWS = {tile.rows}, COLUMNS = {tile.columns};"
+    parts = [constants, *helpers, "", *head, *indent([*_scalars(program), *lines]), "}"]
+    return with_helpers("\n".join(parts) + "\n")
+
+
+def _tile_lines() -> list[str]:
+    """Which tile of which product a unit is: down a band of tiles, then to the next column."""
+    return [
+        "const long long number = unit / tiles, inside = unit % tiles;",
+        f"const long long band = inside / ({BAND} * column_tiles) * {BAND};",
+        f"const long long height = row_tiles - band < {BAND} ? row_tiles - band : {BAND};",
+        "const long long within = inside - band * column_tiles;",
+        "const long long top = (band + within % height) * ROWS;",
+        "const long long side = within / height * COLUMNS;",
+    ]
+
+
+def _stored(program: Contraction) -> str:
+    epilogue = program.epilogue
+    return program.kind if epilogue is None else epilogue.kinds[epilogue.outputs[0]]
+
+
+def _scalars(program: Contraction) -> list[str]:
+    return _loads(program, ["scalar"])
+
+
+def _loads(program: Contraction, layouts: Sequence[str]) -> list[str]:
+    others = () if program.epilogue is None else program.epilogue.inputs[1:]
+    return [
+        declare(item.kind, number, load(item.kind, f"in{number + 1}", PLACES[item.layout]))
+        for number, item in enumerate(others, 1)
+        if item.layout in layouts
+    ]
+
+
+def _store(program: Contraction) -> list[str]:
+    """From `sum`, at `row` and `column` of the product, to what is stored."""
+    place = [
+        "const long long line = number * m + row;",
+        "const long long i = line * n + column;",
+    ]
+    epilogue = program.epilogue
+    if epilogue is None:
+        return [*place, f"out0[i] = {convert('sum', program.accumulate, program.kind)};"]
+    return [
+        *place,
+        f"const {C_TYPE[program.accumulate]} v0 = sum;",
+        *_loads(program, ["array", "row", "column"]),
+        *step_lines(epilogue),
+        f"out0[i] = v{epilogue.outputs[0]};",
+    ]

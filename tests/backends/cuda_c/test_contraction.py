@@ -1,0 +1,63 @@
+import pytest
+
+from flambeau.backends.cuda_c import compile as nvrtc
+from flambeau.backends.cuda_c import contraction
+from flambeau.backends.cuda_c.contraction import Tile
+from flambeau.backends.llvm.array_program import Contraction
+from flambeau.backends.llvm.program import Input, Pointwise, Step
+
+BIAS = Pointwise(
+    (Input("f32"), Input("f32", "row")), (Step("add", (0, 1)), Step("relu", (2,))), (3,)
+)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_plain_products_multiply_and_add_at_once(kind, size, ptx):
+    if (kind, size) == ("f64", 128):
+        pytest.skip("tiles of 128 are too large for shared memory in float64")
+    text = ptx(contraction.print_contraction(Contraction(kind), Tile(size, size, 256)))
+    assert text.count(f"fma.rn.{kind}") >= (size // 16) ** 2 * 16
+    assert f"ld.shared.v{4 if kind == 'f32' else 2}.{kind}" in text
+    assert "mma" not in text and ".local" not in text
+
+
+@pytest.mark.parametrize("across", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_half_products_go_through_tensor_cores(kind, size, across, ptx):
+    text = ptx(contraction.print_contraction(Contraction(kind), Tile(size, size, 128), across))
+    assert f"mma.sync.aligned.m16n8k16.row.col.f32.{kind}.{kind}.f32" in text
+    assert "cp.async.cg.shared.global" in text and ".local" not in text
+    assert (".trans.shared.b16" in text) == any(across)
+
+
+def test_the_assembler_takes_them_for_a_later_architecture(ptx):
+    for kind in ("f32", "bf16"):
+        program = Contraction(kind)
+        text = contraction.print_contraction(program, contraction.tile_for(program, 1, 4096, 4096))
+        assert ".target sm_90" in nvrtc.to_ptx(text, "sm_90")
+
+
+def test_an_epilogue_runs_before_the_store(ptx):
+    text = contraction.print_contraction(Contraction("f32", BIAS), Tile(64, 64, 256))
+    order = ["pool[item]", "v0 = sum", "v1 = in2[column]", "v2 = v0 + v1", "v3 = ", "out0[i] = v3"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places) and ptx(text)
+
+
+def test_tiles_are_small_where_large_ones_are_few():
+    assert contraction.tile_for(Contraction("bf16"), 1, 4096, 4096) == Tile(128, 128, 128)
+    assert contraction.tile_for(Contraction("bf16"), 1, 300, 300) == Tile(64, 64, 128)
+    assert contraction.tile_for(Contraction("f64"), 8, 4096, 4096) == Tile(64, 64, 256)
+
+
+@pytest.mark.parametrize("kind, epilogue", [
+    ("i32", None), ("bool", None),
+    ("f16", Pointwise((Input("f16"),), (), (0,))),
+    ("f32", Pointwise((Input("f32", "row"),), (), (0,))),
+    ("f32", Pointwise((Input("f32"),), (), (0, 0))),
+])
+def test_products_that_cannot_be_are_refused(kind, epilogue):
+    with pytest.raises(ValueError):
+        Contraction(kind, epilogue)
