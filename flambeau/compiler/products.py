@@ -10,12 +10,14 @@ import numpy as np
 
 from flambeau.backends import product_choice
 from flambeau.backends.llvm import chores, gemm
+from flambeau.backends.llvm.array_program import Contraction
 from flambeau.backends.product_choice import Steps, plain_steps
 from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import Node, Value
+from flambeau.core.formulas import KINDS
 
 __all__ = ["PRODUCTS", "Product", "layout_of", "operands_of", "product_of"]
 
@@ -73,7 +75,7 @@ class Product(NamedTuple):
     def _generated(self, words: list[Word], scratch: list[Place]) -> list[list[Call]]:
         work = self.work
         assert work is not None
-        pack, multiply = gemm.kernels(gemm.tile_for(self.out.dtype))
+        pack, multiply = gemm.kernels(Contraction(KINDS[self.out.dtype]))
         sizes, flags = (a.__array_interface__["data"][0] for a in self.tables)
         context: list[Word] = [*words, 0, sizes, *[(place, 0) for place in scratch], flags]
         # a piece has memory of its own

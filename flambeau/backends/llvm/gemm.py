@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, gemm_text, jit
+from flambeau.backends.llvm.array_program import Contraction
 from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
 from flambeau.backends.llvm.strided_tiles import broadest
@@ -46,9 +47,10 @@ class Work(NamedTuple):
 
 
 @functools.cache
-def kernels(tile: Tile, program: Pointwise | None = None) -> tuple[int, int]:
+def kernels(program: Contraction) -> tuple[int, int]:
     """Where the code is that packs, and that multiplies."""
-    text = gemm_text.print_multiply(tile, jit.host().vector_bytes, program)
+    tile = tallest(program.kind, jit.host().vector_bytes, registers())
+    text = gemm_text.print_multiply(program, tile, jit.host().vector_bytes)
     library = jit.load(text, ("pack", "kernel"))
     return library.address("pack"), library.address("kernel")
 
@@ -116,15 +118,16 @@ def _shares(batch: int, rows: int, strips: int, tile: Tile,
     return row_parts, part_rows, -(-strips // part), part
 
 
-def planned(x: Layout, program: Pointwise | None = None, adds: bool = False) -> Callable[..., None]:
+def planned(x: Layout, epilogue: Pointwise | None = None,
+            adds: bool = False) -> Callable[..., None]:
     """How such products are computed: ``run(out, a, b, row)``, for operands that are `readable`.
 
-    `out` is C-contiguous, and added to where it `adds`. `program` takes the product, and `row` of n
-    items where it has a second input, to what is stored.
+    `out` is C-contiguous, and added to where it `adds`. `epilogue` takes the product, and `row` of
+    n items where it has a second input, to what is stored.
     """
     tile, dtype = tile_for(x.dtype), x.dtype
     work = work_of(tile, dtype.itemsize, x.batch, x.sizes, x.left, x.right, adds)
-    pack, kernel = kernels(tile, program)
+    pack, kernel = kernels(Contraction(calls.KINDS[dtype], epilogue))
     sizes, no_row = np.array(work.sizes, np.int64), np.zeros(1, dtype)
     units, chunk, launch = work.units, work.chunk, calls.launch_strided
 
@@ -142,7 +145,7 @@ def planned(x: Layout, program: Pointwise | None = None, adds: bool = False) -> 
 def multiply(
     a: np.ndarray,
     b: np.ndarray,
-    program: Pointwise | None = None,
+    epilogue: Pointwise | None = None,
     row: np.ndarray | None = None,
     out: np.ndarray | None = None,
     adds: bool = False,
@@ -155,5 +158,5 @@ def multiply(
     if out is None:
         out = memory.empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
     rows = () if row is None else (np.ascontiguousarray(row, a.dtype),)
-    planned(layout_of(a, b), program, adds)(out, a, b, *rows)
+    planned(layout_of(a, b), epilogue, adds)(out, a, b, *rows)
     return out

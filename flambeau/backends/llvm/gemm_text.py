@@ -7,6 +7,7 @@ are packed by the unit, or read in place.
 
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm.array_program import Contraction
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Branch, Loop
@@ -254,7 +255,7 @@ def pack_text(tile: Tile) -> tuple[str, set[str]]:
     return w.function("void @pack(ptr %context, i64 %begin, i64 %end)"), e.declarations
 
 
-def multiply_text(tile: Tile, program: Pointwise | None) -> tuple[str, set[str]]:
+def multiply_text(tile: Tile, finishes: bool) -> tuple[str, set[str]]:
     """The kernel of products."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
@@ -279,7 +280,7 @@ def multiply_text(tile: Tile, program: Pointwise | None) -> tuple[str, set[str]]
     }
     rows = ln.least(e, s["part_rows"], w.op("sub", s["rows"], row))
     last = ln.least(e, w.add(column, s["part_columns"]), s["columns"])
-    _print_unit(w, tile, s, places, (rows, column, last), program is not None)
+    _print_unit(w, tile, s, places, (rows, column, last), finishes)
     e.line(f"call void @release(ptr {c['flags']}, i64 {slot})")
     units.close()
     return w.function("void @kernel(ptr %context, i64 %begin, i64 %end)"), e.declarations
@@ -342,11 +343,16 @@ def _print_sweep(w: Writer, tile: Tile, s: dict[str, str], places: dict[str, str
     part.close()
 
 
-def print_multiply(tile: Tile, vector_bytes: int, program: Pointwise | None = None) -> str:
-    """Return the module of the kernels of products, with a program on the finished result."""
+def print_multiply(program: Contraction, tile: Tile, vector_bytes: int) -> str:
+    """Return the module of the kernels of products; `tile` is of the program's kind.
+
+    An epilogue has one input beside the sum at most, a "row", and all are of that kind.
+    """
+    epilogue = program.epilogue
     parts = [*strip_product_text("product", tile, False),
              *strip_product_text("product_add", tile, True), sweep_text("sweep", "product", tile),
              sweep_text("sweep_add", "product_add", tile), strip_text(tile), panel_text(tile),
              right_text(tile), strips_text(tile), pack_rows_text(tile), merge_text(tile),
-             finish_text(tile, program), pack_text(tile), multiply_text(tile, program)]
+             finish_text(tile, epilogue), pack_text(tile),
+             multiply_text(tile, epilogue is not None)]
     return conv_text.module(parts, vector_bytes)

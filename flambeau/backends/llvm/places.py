@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.backends.llvm import calls, conv_text, jit
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm.array_program import Gather, Scatter
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import Span, load_pointers, load_vector, store_vector
@@ -54,32 +55,32 @@ def _row(w: Writer, marks: str, at: str, rows: str, wrong: str) -> str:
     return w.choose(inside, row, 0)
 
 
-def print_places(kind: str, how: str, walk: str, vector_bytes: int) -> str:
-    """The kernel of one way: context table, whole, part, index, wrong.
+def print_places(program: Gather | Scatter, line: bool, vector_bytes: int) -> str:
+    """The kernel of a program: context table, whole, part, index, wrong.
 
-    how: "get", "put", "add", or "count", which does not read the part. whole: (batch, rows,
-    columns); part: (batch, count, columns). walk: "items" where every item has its index, "rows"
-    where a row has one index, the same for all batches; "line" and "same line" where that is so
-    and there is one column, which strips part by its items.
+    whole: (batch, rows, columns); part: (batch, count, columns), which a count does not read. Where
+    a row has one index it is the same for all batches. `line` says that there is one column: strips
+    then part the items that are named.
     """
-    w = Writer(vector_bytes // ITEM_BYTES[kind] if walk == "rows" else 1)
+    kind, each_item = program.kind, program.each
+    how = "get" if isinstance(program, Gather) else program.how
+    w = Writer(vector_bytes // ITEM_BYTES[kind] if not (line or each_item) else 1)
     e = w.e
     table, whole, part, index, wrong = load_pointers(e, 5)
     t = w.named(table, TABLE)
     units = Loop(e, "%begin", "%end")
     batch = w.op("udiv", units.index, t["strips"])
     first = w.mul(w.op("urem", units.index, t["strips"]), t["strip"])
-    line = walk.endswith("line")
     last = ln.least(e, w.add(first, t["strip"]), t["count" if line else "columns"])
     plane = w.place(kind, whole, w.mul(w.mul(batch, t["rows"]), t["columns"]))
     lines = w.mul(w.mul(batch, t["count"]), t["columns"])
     lead = w.place(kind, part, lines)
-    marks = index if walk in ("rows", "same line") else w.place("i64", index, lines)
+    marks = w.place("i64", index, lines) if each_item else index
     each = Loop(e, first, last) if line else Loop(e, 0, t["count"])
     if line:
         row = _row(w, marks, each.index, t["rows"], wrong)
         _move(w, kind, how, (plane, row), (lead, each.index), None)
-    elif walk == "items":
+    elif each_item:
         start = w.mul(each.index, t["columns"])
         columns = Loop(e, first, last)
         at = w.add(start, columns.index)
@@ -137,8 +138,8 @@ def _module(w: Writer) -> str:
 
 
 @functools.cache
-def _address(kind: str, how: str, walk: str) -> int:
-    text = print_places(kind, how, walk, jit.host().vector_bytes)
+def _address(program: Gather | Scatter, line: bool) -> int:
+    text = print_places(program, line, jit.host().vector_bytes)
     return jit.load(text, ("kernel",)).address("kernel")
 
 
@@ -148,20 +149,25 @@ def _copying() -> int:
 
 
 def run(how: str, whole: np.ndarray, part: np.ndarray, index: np.ndarray, sizes: Sizes) -> None:
-    """Move between `whole` and `part`, C-contiguous, at int64 places inside `whole`."""
+    """Move between `whole` and `part`, C-contiguous, at int64 places inside `whole`.
+
+    how: "get", or what a `Scatter` does.
+    """
     kind = MOVED[whole.itemsize] if how in ("get", "put") else calls.KINDS[whole.dtype]
-    if sizes.columns == 1:
-        walk, wide = "line" if sizes.each else "same line", sizes.named
+    program = Gather(kind, sizes.each) if how == "get" else Scatter(kind, how, sizes.each)
+    line = sizes.columns == 1
+    if line:
+        wide = sizes.named
         strip = min(wide, READ_STRIP) if how == "get" else wide
         work = strip
     else:
-        walk, wide = "items" if sizes.each else "rows", sizes.columns
+        wide = sizes.columns
         strip = STRIP if sizes.each else WIDE_STRIP
         work = sizes.named * min(wide, strip)
     strips = -(-wide // strip)
     table = np.array([sizes.rows, sizes.named, sizes.columns, strips, strip], np.int64)
     chunk = max(1, PIECE // max(work, 1))
-    kernel = _address(kind, how, walk)
+    kernel = _address(program, line)
     wrong = np.zeros(1, np.int64)
     calls.launch(kernel, sizes.batch * strips, chunk, table, whole, part, index, wrong)
     _check(wrong)

@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau.backends.llvm import calls, conv_text, jit
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm.array_program import Scan
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import FLOATS, LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.lanes import COMBINE
@@ -77,13 +78,14 @@ class _Strips:
         return conv_text.module([(function, self.e.declarations)], vector_bytes)
 
 
-def print_running(kind: str, combine: str, vector_bytes: int) -> str:
+def print_running(scan: Scan, vector_bytes: int) -> str:
     """The kernel of running values over strips: context out, source, table.
 
     The table goes on with the first row and the step between rows, 1 or -1.
     """
+    kind, combine, wide = scan.kind, scan.combine, scan.accumulate
     s = _Strips(kind, vector_bytes, 2, ("start", "step"))
-    w, e, wide = s.w, s.e, WIDE.get(kind, kind)
+    w, e = s.w, s.e
     out, source = s.pointers
     totals = s.scratch(wide)
     units = s.open()
@@ -105,7 +107,7 @@ def print_running(kind: str, combine: str, vector_bytes: int) -> str:
     return s.text(vector_bytes)
 
 
-def print_running_rows(kind: str, combine: str) -> str:
+def print_running_rows(scan: Scan) -> str:
     """The kernel of running values along rows that lie in one piece; a unit is a row.
 
     Context: out, source, table of the length, where a row starts, and the step.
@@ -118,7 +120,7 @@ def print_running_rows(kind: str, combine: str) -> str:
     middle = w.op("sub", "%end", over)
     for begin, end, count in (("%begin", middle, TOGETHER), (middle, "%end", 1)):
         rows = Loop(e, begin, end, count)
-        _print_rows_together(w, kind, combine, (out, source), t, rows.index, count)
+        _print_rows_together(w, scan, (out, source), t, rows.index, count)
         rows.close()
     function = w.function("void @kernel(ptr %context, i64 %begin, i64 %end)")
     return conv_text.module([(function, e.declarations)], 16)
@@ -126,14 +128,13 @@ def print_running_rows(kind: str, combine: str) -> str:
 
 def _print_rows_together(
     w: Writer,
-    kind: str,
-    combine: str,
+    scan: Scan,
     bases: tuple[str, str],
     t: dict[str, str],
     first: str,
     count: int,
 ) -> None:
-    e, wide = w.e, WIDE.get(kind, kind)
+    e, kind, combine, wide = w.e, scan.kind, scan.combine, scan.accumulate
     (out, source), length = bases, t["length"]
     starts = [w.add(w.mul(w.add(first, n), length), t["start"]) for n in range(count)]
     start = e.const(wide, identity(combine, wide))
@@ -186,18 +187,19 @@ def print_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
     return s.text(vector_bytes)
 
 
-def print_running_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
+def print_running_extremes(scan: Scan, vector_bytes: int) -> str:
     """The kernel of running extremes over strips, and the row each is in, the last of equal ones.
 
     Context: values, indices, source, table.
     """
+    kind, larger = scan.kind, scan.combine == "max"
     s = _Strips(kind, vector_bytes, 3, ())
     e = s.e
     values, indices, source = s.pointers
     best, places = s.scratch(kind), s.scratch("i32")
     units = s.open()
     # the first row beats this, which is no number's equal
-    start = e.const(kind, identity("max" if larger else "min", kind))
+    start = e.const(kind, identity(scan.combine, kind))
     s.each_vector(lambda at, mask: store_vector(e, start, best, at, mask))
     rows = Loop(e, 0, s.table["rows"])
     line, written = s.row(source, rows.index), s.row(values, rows.index)
@@ -220,18 +222,19 @@ def print_running_extremes(kind: str, larger: bool, vector_bytes: int) -> str:
     return s.text(vector_bytes)
 
 
-def print_running_extremes_rows(kind: str, larger: bool) -> str:
+def print_running_extremes_rows(scan: Scan) -> str:
     """The kernel of running extremes along rows that lie in one piece; a unit is a row.
 
     Context: values, indices, source, table of the length.
     """
+    kind, larger = scan.kind, scan.combine == "max"
     w = Writer(1)
     e = w.e
     values, indices, source, table = load_pointers(e, 4)
     length = w.named(table, ("length",))["length"]
     over = w.op("urem", w.op("sub", "%end", "%begin"), TOGETHER)
     middle = w.op("sub", "%end", over)
-    start = [e.const(kind, identity("max" if larger else "min", kind)), e.const("i64", 0)]
+    start = [e.const(kind, identity(scan.combine, kind)), e.const("i64", 0)]
     for begin, end, count in (("%begin", middle, TOGETHER), (middle, "%end", 1)):
         rows = Loop(e, begin, end, count)
         lines = [w.mul(w.add(rows.index, n), length) for n in range(count)]
@@ -269,18 +272,22 @@ def _beats(s: _Strips, item: Value, found: Value, larger: bool) -> Value:
 
 
 @functools.cache
-def _address(what: str, kind: str, *choice: str | bool) -> int:
+def _running_address(scan: Scan, along_rows: bool) -> int:
     vector_bytes = jit.host().vector_bytes
-    if what == "extremes":
-        text = print_extremes(kind, bool(choice[0]), vector_bytes)
-    elif what == "running extremes":
-        text = print_running_extremes(kind, bool(choice[0]), vector_bytes)
-    elif what == "running extremes of rows":
-        text = print_running_extremes_rows(kind, bool(choice[0]))
-    elif what == "strips":
-        text = print_running(kind, str(choice[0]), vector_bytes)
+    if scan.has_places:
+        text = (print_running_extremes_rows(scan) if along_rows
+                else print_running_extremes(scan, vector_bytes))
     else:
-        text = print_running_rows(kind, str(choice[0]))
+        text = print_running_rows(scan) if along_rows else print_running(scan, vector_bytes)
+    return _load(text)
+
+
+@functools.cache
+def _extremes_address(kind: str, larger: bool) -> int:
+    return _load(print_extremes(kind, larger, jit.host().vector_bytes))
+
+
+def _load(text: str) -> int:
     return jit.load(text, ("kernel",)).address("kernel")
 
 
@@ -299,16 +306,17 @@ def running(out: np.ndarray, source: np.ndarray, combine: str, sizes: tuple[int,
     """
     batch, rows, columns = sizes
     kind = calls.KINDS[source.dtype]
+    scan = Scan(kind, combine, WIDE.get(kind, kind))
     walk = [rows - 1 if backward else 0, -1 if backward else 1]
     if columns == 1:
         table = np.array([rows, *walk], np.int64)
         chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
-        calls.launch(_address("rows", kind, combine), batch, chunk, out, source, table)
+        calls.launch(_running_address(scan, True), batch, chunk, out, source, table)
         return
     strips, strip = _strips(batch, columns)
     table = np.array([rows, columns, strips, strip, *walk], np.int64)
     chunk = max(1, PIECE // (rows * min(columns, strip)))
-    calls.launch(_address("strips", kind, combine), batch * strips, chunk, out, source, table)
+    calls.launch(_running_address(scan, False), batch * strips, chunk, out, source, table)
 
 
 def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger: bool,
@@ -318,7 +326,7 @@ def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger
     strips, strip = _strips(batch, columns)
     table = np.array([rows, columns, strips, strip], np.int64)
     chunk = max(1, PIECE // (rows * min(columns, strip)))
-    kernel = _address("extremes", calls.KINDS[source.dtype], larger)
+    kernel = _extremes_address(calls.KINDS[source.dtype], larger)
     calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
 
 
@@ -327,14 +335,15 @@ def running_extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray
     """The largest or smallest item up to every row, and the last row that it is in; NaN stays."""
     batch, rows, columns = sizes
     kind = calls.KINDS[source.dtype]
+    scan = Scan(kind, "max" if larger else "min", kind)
     if columns == 1:
         chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
-        kernel = _address("running extremes of rows", kind, larger)
+        kernel = _running_address(scan, True)
         table = np.array([rows], np.int64)
         calls.launch(kernel, batch, chunk, values, indices, source, table)
         return
     strips, strip = _strips(batch, columns)
     table = np.array([rows, columns, strips, strip], np.int64)
     chunk = max(1, PIECE // (rows * min(columns, strip)))
-    kernel = _address("running extremes", kind, larger)
+    kernel = _running_address(scan, False)
     calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
