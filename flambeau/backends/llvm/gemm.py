@@ -49,7 +49,7 @@ class Work(NamedTuple):
 @functools.cache
 def kernels(program: Contraction) -> tuple[int, int]:
     """Where the code is that packs, and that multiplies."""
-    tile = tallest(program.kind, jit.host().vector_bytes, registers())
+    tile = broadest(program.kind, jit.host().vector_bytes, registers())
     text = gemm_text.print_multiply(program, tile, jit.host().vector_bytes)
     library = jit.load(text, ("pack", "kernel"))
     return library.address("pack"), library.address("kernel")
