@@ -325,7 +325,8 @@ def run(update: Update, arrays: Sequence[Any], values: Mapping[str, Any],
 
 def _scalars(numbers: Sequence[Any], held: np.dtype) -> np.ndarray:
     """Numbers as a kernel for arrays of a dtype takes them."""
-    return np.array([float(x) for x in numbers], _COMPUTING.get(held, held))
+    computing: Any = _COMPUTING.get(held, held)
+    return np.array([float(x) for x in numbers], computing)
 
 
 def _want_kernel(arrays: Sequence[Any], count: int) -> bool:
