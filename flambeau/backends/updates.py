@@ -205,6 +205,7 @@ class Update:
         """The steps and the results' numbers for arrays of a half kind, computed in float32."""
         found: list[tuple] = [("cast", (n,), "f32") for n in range(self.count)]
         place = [*range(first, first + self.count), *range(self.count, first)]
+        number: Any
         for name, args, number in self.steps:
             operands = tuple([place[a] for a in args])
             if name == "detach":
