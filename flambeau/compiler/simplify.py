@@ -161,6 +161,8 @@ def _key(kind: str, op: Any, inputs: Sequence[Any], params: dict[str, Any]) -> H
     return kind, None if op is None else op.name, parts, settings
 
 
+# Numbers below this do not overflow when they are doubled.
+_LARGE = 2.0**100
 Rule = Callable[[_Pass, Node, tuple], "Value | None"]
 
 
@@ -208,11 +210,21 @@ def _half_of_one_and_tanh(p: _Pass, node: Node) -> Value | None:
             continue
         if {v.dtype for v in (x, bent, half, rise)} != {node.outputs[0].dtype}:
             continue
-        u = p.found[bent.node.inputs[0].number]
-        power = p.op("exp", p.op_of("mul", (u, Scalar(-2.0)), bent), bent)
+        power = p.op("exp", _doubled(p, bent.node.inputs[0], bent), bent)
         return p.op_of("div", (p.found[x.number], p.op_of("add", (power, Scalar(1.0)), bent)),
                        node.outputs[0])
     return None
+
+
+def _doubled(p: _Pass, u: Value, like: Value) -> Value:
+    """-2 u; where u is something times a number that nobody else needs, by twice that number."""
+    found = p.found[u.number]
+    if found.node.name == "mul" and u.number in p.once:
+        for x, n in (found.node.inputs, found.node.inputs[::-1]):
+            if type(x) is Value and x.dtype == like.dtype and type(n) is Scalar and (
+                    type(n.value) is float and abs(n.value) < _LARGE):
+                return p.op_of("mul", (x, Scalar(-2 * n.value)), like)
+    return p.op_of("mul", (found, Scalar(-2.0)), like)
 
 
 def _beside(p: _Pass, value: Any, name: str, number: float) -> Value | None:

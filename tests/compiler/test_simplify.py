@@ -28,6 +28,19 @@ def test_half_of_one_and_tanh(dtype):
                                   np.signbit(want[0, : len(EXTREMES)])[known])
 
 
+@pytest.mark.parametrize("rise", [
+    lambda x: x * -0.8, lambda x: 1.7e38 * x, lambda x: x * 3, lambda x: x + x, torch.sin])
+def test_the_number_before_a_tanh_is_doubled(rise):
+    def function(x):
+        return 0.5 * x * (1 + torch.tanh(rise(x)))
+
+    torch.manual_seed(0)
+    x = torch.randn(200, 100)
+    x[0, : len(EXTREMES)] = torch.tensor(EXTREMES)
+    found, want = torch.compile(function)(x), function(x)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-6, equal_nan=True)
+
+
 def test_tanh_that_backward_needs_stays():
     torch.manual_seed(0)
     x = torch.randn(300, 50, requires_grad=True)

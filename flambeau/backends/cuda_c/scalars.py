@@ -95,6 +95,7 @@ TABLE: dict[str, Printer] = {
     "round": _call("rint"),
     "exp": _call("exp"),
     "decay": _call("exp"),
+    "one_plus_exp": lambda kind, x: f"{_one(kind)} + {_call('exp')(kind, x)}",
     "expm1": _call("expm1"),
     "log": _call("log"),
     "log1p": _call("log1p"),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.backends.llvm import coefficients as table
@@ -184,22 +185,36 @@ class Builder:
     def _number(self, number: int) -> int:
         return number if number >= 0 else len(self._inputs) - 1 - number
 
-    def _finished_steps(self) -> tuple[Step, ...]:
-        return tuple([
-            step._replace(args=tuple([self._number(n) for n in step.args]))
-            for step in self._steps
-        ])
+    def _finished_steps(self, results: Sequence[int]) -> tuple[Step, ...]:
+        uses = Counter([n for step in self._steps for n in step.args])
+        uses.update(results)
+        steps = [self._joined(step, uses) for step in self._steps]
+        return tuple([step._replace(args=tuple([self._number(n) for n in step.args]))
+                      for step in steps])
+
+    def _joined(self, step: Step, uses: Counter[int]) -> Step:
+        """1 + exp(x) as one instruction, where nobody else needs the power."""
+        if step.name != "add":
+            return step
+        for power, number in (step.args, step.args[::-1]):
+            made, one = self._step_of(power), self._step_of(number)
+            if (made is not None and made.name == "exp" and uses[power] == 1
+                    and one is not None and one.name == "const" and one.value == 1):
+                return Step("one_plus_exp", made.args)
+        return step
 
     def pointwise(self, *results: Symbol) -> Pointwise:
         """The program that stores these values of every element."""
-        outputs = tuple([self._number(result.number) for result in results])
-        return Pointwise(tuple(self._inputs), self._finished_steps(), outputs)
+        numbers = [result.number for result in results]
+        steps = self._finished_steps(numbers)
+        return Pointwise(tuple(self._inputs), steps, tuple([self._number(n) for n in numbers]))
 
     def rows(self, *results: Symbol | tuple[Symbol, str]) -> Rows:
         """The program by rows that stores these values; a pair also says the output's layout."""
         pairs = [r if isinstance(r, tuple) else (r, "array") for r in results]
         outputs = tuple([Output(self._number(value.number), layout) for value, layout in pairs])
-        return Rows(tuple(self._inputs), self._finished_steps(), outputs)
+        steps = self._finished_steps([value.number for value, _ in pairs])
+        return Rows(tuple(self._inputs), steps, outputs)
 
 
 def widened(symbol: Symbol) -> Symbol:

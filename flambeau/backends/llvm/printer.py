@@ -16,7 +16,7 @@ STORED = {**LLVM_TYPE, "bool": "i8"}
 # on what bytes the outputs of a streaming kernel start
 STREAM_ALIGN = 64
 # long chains of steps, each of which waits for the last: more vectors side by side fill the time
-CHAINS = frozenset({"decay", "exp", "sigmoid", "tanh"})
+CHAINS = frozenset({"decay", "exp", "one_plus_exp", "sigmoid", "tanh"})
 
 
 def lanes_for(kinds: tuple[str, ...], vector_bytes: int) -> int:

@@ -54,6 +54,7 @@ INSTRUCTIONS = {
     "exp": Signature(1),
     # exp, for arguments that are not above 0; below the normal numbers it may be 0
     "decay": Signature(1),
+    "one_plus_exp": Signature(1),
     "expm1": Signature(1),
     "log": Signature(1),
     "log1p": Signature(1),

@@ -68,6 +68,7 @@ TABLE: dict[str, Callable[..., Value]] = {
     "round": _unary("roundeven"),
     "exp": vm.exp,
     "decay": vm.decay,
+    "one_plus_exp": vm.one_plus_exp,
     "expm1": vm.expm1,
     "log": vm.log,
     "log1p": vm.log1p,

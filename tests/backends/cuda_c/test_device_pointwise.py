@@ -68,6 +68,7 @@ FUNCTIONS = {
     "exp": (np.exp, 2, 1.5), "expm1": (np.expm1, 2, 1.5), "exp2": (np.exp2, 2.5, 1.5),
     "log": (np.log, 2, 1.5), "log1p": (np.log1p, 2, 1.5), "log2": (np.log2, 2, 1.5),
     "log10": (np.log10, 2.5, 2), "tanh": (np.tanh, 2.5, 2.5), "sigmoid": (logistic, 3, 3),
+    "one_plus_exp": (lambda x: 1 + np.exp(x), 2, 1.5),
     "sin": (np.sin, 2.5, 2.5), "cos": (np.cos, 2.5, 2.5), "tan": (np.tan, 4.5, 2.5),
     "asin": (np.arcsin, 2.5, 2.5), "acos": (np.arccos, 2.5, 2.5), "atan": (np.arctan, 2.5, 2.5),
     "sinh": (np.sinh, 3.5, 2.5), "cosh": (np.cosh, 2.5, 2.5), "asinh": (np.arcsinh, 3.5, 3.5),
@@ -82,8 +83,9 @@ POSITIVE = {"log", "log2", "log10", "sqrt", "rsqrt"}
 SIZES = {
     "exp": (88, 700), "expm1": (88, 700), "exp2": (127, 1000), "sinh": (88, 700),
     "cosh": (88, 700), "sin": (1e5, 1e5), "cos": (1e5, 1e5), "tan": (1e5, 1e5),
-    "tanh": (20, 40), "sigmoid": (90, 700), "erf": (5, 6.5), "erfc": (9, 26), "lgamma": (1e6, 1e6),
-    "digamma": (1e4, 1e4), "asin": (1, 1), "acos": (1, 1), "atanh": (1, 1), "erfinv": (1, 1),
+    "one_plus_exp": (88, 700), "tanh": (20, 40), "sigmoid": (90, 700), "erf": (5, 6.5),
+    "erfc": (9, 26), "lgamma": (1e6, 1e6), "digamma": (1e4, 1e4),
+    "asin": (1, 1), "acos": (1, 1), "atanh": (1, 1), "erfinv": (1, 1),
     "square": (1e18, 1e150), "log1p": (1e30, 1e300), "acosh": (1e30, 1e300), "pow": (30, 100),
 }
 SPECIALS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.5, 3.0, INF, -INF, NAN]

@@ -94,3 +94,18 @@ def test_the_text_of_a_fused_program():
     x, y = b.input("f32"), b.input("f32")
     text = printer.print_pointwise(b.pointwise(b.on.fma(x, y, 1.0) * x), 32)
     assert text == (TEXTS / "fused.ll").read_text()
+
+
+def test_one_and_a_power_are_one_step_unless_the_power_is_needed():
+    def steps_of(formula):
+        b = Builder()
+        results = formula(b, b.input("f32"))
+        program = b.pointwise(*results)
+        return [program.steps[number - 1].name for number in program.outputs]
+
+    assert steps_of(lambda b, x: [1 + b.on.exp(x)]) == ["one_plus_exp"]
+    assert steps_of(lambda b, x: [b.on.exp(x) + 1.0]) == ["one_plus_exp"]
+    assert steps_of(lambda b, x: [1 + b.on.exp(x), b.on.exp(x)]) == ["add", "exp"]
+    assert steps_of(lambda b, x: [b.on.exp(x) * x, b.on.exp(x) + 1]) == ["mul", "add"]
+    assert steps_of(lambda b, x: [2 + b.on.exp(x)]) == ["add"]
+    assert steps_of(lambda b, x: [1 - b.on.exp(x)]) == ["sub"]
