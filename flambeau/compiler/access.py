@@ -14,9 +14,9 @@ from flambeau.compiler.graph import Value
 __all__ = ["Access", "access_of", "broadcast_access", "dense", "is_view", "overlapping",
            "own_access"]
 
-# Views of which an element is one element of what they view.
-_VIEWS = frozenset(("alias", "as_strided", "diagonal", "expand", "getitem", "permute", "split",
-                    "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view"))
+# Operators whose results can be seen in their operand: an element is one element of it.
+_VIEWS = frozenset(("alias", "as_strided", "diagonal", "expand", "flip", "getitem", "permute",
+                    "split", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view"))
 
 
 class Access(NamedTuple):
@@ -78,8 +78,9 @@ def _apply(view: Value, base: Access) -> Access | None:
         return None
     # Never written or read: the system gives no pages for it.
     memory = np.empty(extent * item, np.uint8)
-    array = np.ndarray(base.shape, base.root.dtype, memory,
-                       strides=tuple([s * item for s in base.strides]))
+    first = sum([(1 - n) * s for n, s in zip(base.shape, base.strides) if s < 0]) * item
+    array = np.ndarray(base.shape, base.root.dtype, memory, first,
+                       tuple([s * item for s in base.strides]))
     op, params = view.node.op, view.node.params
     assert op is not None
     if op.name == "view":
@@ -87,6 +88,8 @@ def _apply(view: Value, base: Access) -> Access | None:
             out = array.reshape(view.shape, copy=False)
         except ValueError:
             return None
+    elif op.name == "flip":
+        out = np.flip(array, params["dims"])
     else:
         out = op.forward(array, **params)
         out = out[view.index] if op.multiple else out
@@ -94,7 +97,7 @@ def _apply(view: Value, base: Access) -> Access | None:
     if not 0 <= start < memory.nbytes or not np.may_share_memory(out, memory):
         return None
     strides = tuple([s // item for s in out.strides])
-    return Access(base.root, view.shape, strides, base.offset + start // item)
+    return Access(base.root, view.shape, strides, base.offset + (start - first) // item)
 
 
 def broadcast_access(a: Access, shape: tuple[int, ...]) -> Access:

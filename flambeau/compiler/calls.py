@@ -40,7 +40,7 @@ class Single(Protocol):
     """A node that is calls of its own, outside of fused kernels."""
 
     @property
-    def out(self) -> Value:
+    def outs(self) -> Sequence[Value]:
         """What it makes."""
 
     @property

@@ -33,6 +33,11 @@ class PairProduct(NamedTuple):
     sizes: np.ndarray
 
     @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
+
+    @property
     def nbytes(self) -> int:
         """How many bytes it reads and writes, each operand once."""
         return self.out.nbytes + sum([a.root.nbytes for a in self.ins])

@@ -15,19 +15,22 @@ from flambeau.backends import conversions, memory, product_choice
 from flambeau.backends.llvm import chores, pool
 from flambeau.compiler.access import Access, access_of, dense
 from flambeau.compiler.arena import Arena
+from flambeau.compiler.axes import along_of
 from flambeau.compiler.calls import Call, Place, Single, Word
+from flambeau.compiler.densified import densified_of
 from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.groups import Group, Unit, grouped
 from flambeau.compiler.interpreter import OutOfRange, step_of
-from flambeau.compiler.kernels import Kernel, compile_all, kernel_of
+from flambeau.compiler.kernels import compile_all, kernel_of
 from flambeau.compiler.order import waves_of
 from flambeau.compiler.pair_products import pair_product_of
+from flambeau.compiler.picks import Put, check_call, pick_of, put_of
 from flambeau.compiler.products import Product, product_of
 from flambeau.compiler.recompute import recompute
 from flambeau.compiler.singles import chore_of
 from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
-from flambeau.compiler.writes import Copy, Written, copy_of, written_of
+from flambeau.compiler.writes import Copy, Written, copied_of, copy_of, written_of
 
 __all__ = ["NativeResult", "Plan", "Target"]
 
@@ -36,6 +39,8 @@ ndarray = np.ndarray
 MUCH = 1 << 22
 # Numbers that are checked at once.
 CHECKED = 1 << 14
+# Nodes that overwrite some of an array.
+OVERWRITES = (Written, Put)
 
 
 class Target(NamedTuple):
@@ -138,6 +143,8 @@ class Plan:
                     self._may_overwrite(value, home, self.sources.get(target.input))):
                 self.places[value.number] = Place("slot", target.input)
                 self.written.add(target.input)
+            else:
+                self._copy_there(target)
             self._write_there(value, safe)
 
     def _copy_there(self, target: Target) -> None:
@@ -163,7 +170,8 @@ class Plan:
         place = self.places.get(value.number)
         home = self.homes[value.number]
         single = self.singles.get(home.number)
-        while place is not None and isinstance(single, Written) and self._alone(home, single):
+        while place is not None and isinstance(single, OVERWRITES) and self._alone(home, single):
+            assert single.base is not None
             before = single.base.root
             if before.number in self.places:
                 return
@@ -174,8 +182,10 @@ class Plan:
             self.places[before.number] = place
             single = self.singles.get(home.number)
 
-    def _alone(self, unit: Unit, single: Written) -> bool:
+    def _alone(self, unit: Unit, single: Written | Put) -> bool:
         """Whether nobody else needs an array of which a part is overwritten, then or later."""
+        if single.base is None:
+            return False
         root, turn = single.base.root, self.turns[unit.number]
         return (single.may_be_in_place and root.number not in self.wanted
                 and all([u is unit or self.turns[u.number] < turn
@@ -202,7 +212,7 @@ class Plan:
     def _may_overwrite(self, value: Value, home: Unit, source: Value | None) -> bool:
         """Whether a unit can write into an input: nobody needs what it held by then."""
         single = self.singles.get(home.number)
-        if not isinstance(home, Group) and not isinstance(single, Written):
+        if not isinstance(home, Group) and not isinstance(single, OVERWRITES):
             return False
         if source is None:
             return True
@@ -210,9 +220,9 @@ class Plan:
         if source.number in self.wanted or any([u is not home and self.turns[u.number] >= turn
                                                 for u in self.readers.get(source.number, ())]):
             return False
-        if isinstance(single, Written):
+        if isinstance(single, OVERWRITES):
             return all([a.root is not source for a in single.ins]) or (
-                single.base.root is source and single.may_be_in_place)
+                single.base is not None and single.base.root is source and single.may_be_in_place)
         assert isinstance(home, Group)
         layout = home.layouts[value.number]
         return all([self._reads_in_step(home, n, source, layout) for n in home.nodes])
@@ -275,7 +285,7 @@ class Plan:
                       for v, offset in kernel.ins]
             return kernel.calls(words, self.scratch[unit.number])
         single = self.singles[unit.number]
-        words = [(self.places[single.out.number], 0)]
+        words = [(self.places[v.number], 0) for v in single.outs]
         words += [self._word(a) for a in single.ins]
         return single.calls(words, self.scratch[unit.number])
 
@@ -313,18 +323,24 @@ class Plan:
 
     def _write_check(self, node: Node, writer: TableWriter) -> bool:
         (value,) = node.values()
+        if not value.size:
+            return True
         access = self.access(value)
-        if value.dtype != np.int64 or access.strides != dense(access.shape):
-            return False
         low, high, ignored = (node.params[k] for k in ("low", "high", "ignored"))
         flag = np.zeros(1, np.int64)
-        self.consts[-1 - len(self.consts)] = flag
         address = flag.__array_interface__["data"][0]
-        words = [address, (self.places[access.root.number], access.offset * 8), low, high,
-                 low if ignored is None else ignored]
-        size = value.size
+        word = self._word(access)
+        if value.dtype == np.int64 and access.strides == dense(access.shape):
+            words = [address, word, low, high, low if ignored is None else ignored]
+            call: Call | None = Call(chores.chore("range_i64"), value.size, CHECKED, words,
+                                     value.nbytes)
+        else:
+            call = check_call(access, address, word, low, high, ignored)
+        if call is None:
+            return False
+        self.consts[-1 - len(self.consts)] = flag
         writer.run([Call(chores.chore("zero"), 8, 8, [address], 0)])
-        writer.run([Call(chores.chore("range_i64"), size, CHECKED, words, value.nbytes)])
+        writer.run([call])
         writer.test(address)
         return True
 
@@ -342,11 +358,9 @@ class Plan:
 
     def _single(self, node: Node) -> Single | None:
         """The calls that a node outside of groups is; None where it runs in Python."""
-        if node.kind != "op":
-            return written_of(node, self.access)
-        return (chore_of(node, self.access) or product_of(node, self.access)
-                or pair_product_of(node, self.access)
-                or strided_of(node, self.access))
+        if node.kind not in ("op", "write"):
+            return None
+        return _calls_of(node, self.access) or densified_of(node, self.access, _calls_of)
 
     def _may_fail(self, unit: Unit) -> bool:
         return not (isinstance(unit, Group) or unit.number in self.singles)
@@ -385,7 +399,7 @@ class Plan:
                 continue
             self.scratch[unit.number] = [Place("arena", arena.take(size, at, at))
                                          for size in runs.scratch]
-            for value in runs.outs if isinstance(runs, Kernel) else [runs.out]:
+            for value in runs.outs:
                 if value.number in self.places:
                     continue
                 end = last.get(value.number, at)
@@ -403,7 +417,7 @@ class Plan:
         ``given`` has the operands whose places are given away.
         """
         single = self.singles.get(unit.number)
-        if isinstance(single, Written):
+        if isinstance(single, OVERWRITES):
             return self._place_before(unit, single, given)
         if not isinstance(unit, Group):
             return None
@@ -420,8 +434,10 @@ class Plan:
                 return place
         return None
 
-    def _place_before(self, unit: Unit, single: Written, given: set[int]) -> Place | None:
+    def _place_before(self, unit: Unit, single: Written | Put, given: set[int]) -> Place | None:
         """Where an array is of which a part is overwritten, if it is needed no more."""
+        if single.base is None:
+            return None
         root = single.base.root
         place = self.places.get(root.number)
         if (place is None or place.kind != "arena" or root.number in given
@@ -486,6 +502,13 @@ class Plan:
             return part
 
         return base if root is value else view
+
+
+def _calls_of(node: Node, access: Callable[[Value], Access]) -> Single | None:
+    """The calls of kernels and chores that a node is; None where it is none."""
+    return (written_of(node, access) or chore_of(node, access) or product_of(node, access)
+            or pair_product_of(node, access) or pick_of(node, access) or put_of(node, access)
+            or strided_of(node, access) or along_of(node, access) or copied_of(node, access))
 
 
 def is_apart(a: ndarray, operands: Sequence[ndarray], wanted: ndarray) -> bool:

@@ -52,6 +52,11 @@ class Product(NamedTuple):
         return self.a, self.b
 
     @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
+
+    @property
     def nbytes(self) -> int:
         """How many bytes it reads and writes, each operand once."""
         return sum([v.nbytes for v in (self.a.root, self.b.root, self.out)])

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.compiler.access import is_view
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.interpreter import step_of
+from flambeau.compiler.rewrites import RULES, in_int64
 from flambeau.core.op import OPS
 
 __all__ = ["constant_of", "simplified", "trimmed"]
@@ -18,8 +18,6 @@ __all__ = ["constant_of", "simplified", "trimmed"]
 ndarray = np.ndarray
 # Constants up to this size are computed with while compiling.
 FOLDED = 64
-# Numbers up to which a sum is one loop.
-LONGEST_SUM = 4096
 _SAME = frozenset(("alias", "clone", "contiguous", "detach"))
 _RESHAPES = frozenset(("expand", "reshape_copy", "view"))
 _POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
@@ -102,7 +100,9 @@ class _Pass:
             if found is None and node.op.name in _SAME:
                 found = inputs[0]
             if found is not None:
-                return (found,)
+                return found if isinstance(found, tuple) else (found,)
+        if node.kind == "check":
+            inputs = (in_int64(self, inputs[0]),)
         return self.add(node.kind, node.op, inputs, node.params, node.outputs)
 
     def add(self, kind: str, op: Any, inputs: Sequence[Any], params: dict[str, Any],
@@ -163,7 +163,7 @@ def _key(kind: str, op: Any, inputs: Sequence[Any], params: dict[str, Any]) -> H
 
 # Numbers below this do not overflow when they are doubled.
 _LARGE = 2.0**100
-Rule = Callable[[_Pass, Node, tuple], "Value | None"]
+Rule = Callable[[Any, Node, tuple], "Value | tuple[Value, ...] | None"]
 
 
 def _cast(p: _Pass, node: Node, inputs: tuple) -> Value | None:
@@ -247,32 +247,8 @@ def _times(p: _Pass, node: Node, inputs: tuple) -> Value | None:
     return None
 
 
-def _long_sum(p: _Pass, node: Node, inputs: tuple) -> Value | None:
-    """A sum of very many numbers as sums of rows, then of those: more exact, and on all threads."""
-    (x,), out = inputs, node.outputs[0]
-    if x.size <= LONGEST_SUM or x.dtype != out.dtype or x.dtype.kind != "f" or is_view(x):
-        return None
-    total = x
-    while total.size > LONGEST_SUM:
-        columns = next((c for c in range(2048, 63, -1) if total.size % c == 0), 0)
-        if not columns:
-            return None
-        rows = total.size // columns
-        table = p.op("view", total, _like(x, (rows, columns)), shape=(rows, columns))
-        total = p.op("sum", table, _like(x, (rows,)), dims=(1,), keepdim=False, dtype=None)
-    total = p.op("sum_all", total, out)
-    if node.name == "sum_all":
-        return total
-    return p.add("op", OPS["div"], (total, Scalar(float(x.size))), {}, (out,))[0]
-
-
-def _like(x: Value, shape: tuple[int, ...]) -> ndarray:
-    return np.broadcast_to(np.zeros((), x.dtype), shape)
-
-
 _RULES: dict[str, Rule] = {
-    "sum_all": _long_sum,
-    "mean_all": _long_sum,
+    **RULES,
     "to_dtype": _cast,
     "copy": _copy,
     "pow": _power,

@@ -32,6 +32,11 @@ class Power(NamedTuple):
     numbers: list[np.ndarray | None]
 
     @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
+
+    @property
     def nbytes(self) -> int:
         """How many bytes it reads and writes."""
         return self.out.nbytes + sum([a.root.nbytes for a in self.ins])
@@ -86,6 +91,11 @@ class Norm(NamedTuple):
     ins: list[Access]
 
     @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
+
+    @property
     def nbytes(self) -> int:
         """How many bytes it reads and writes."""
         return self.out.nbytes + self.ins[0].root.nbytes
@@ -131,6 +141,11 @@ class Joined(NamedTuple):
     rows: int
     # Per operand: the bytes of a row, and from one row to the next.
     widths: list[tuple[int, int]]
+
+    @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
 
     @property
     def nbytes(self) -> int:

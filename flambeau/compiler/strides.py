@@ -12,12 +12,10 @@ from flambeau.compiler.access import Access, broadcast_access, dense
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.elementwise import steps_of
 from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.writes import COPIES
 from flambeau.core.formulas import STORED
 
 __all__ = ["Strided", "strided_of"]
-
-# Operators whose results have the elements of their operand, in the same order, row by row.
-_COPIES = frozenset(("clone", "contiguous", "reshape_copy", "view"))
 
 
 class Strided(NamedTuple):
@@ -30,6 +28,11 @@ class Strided(NamedTuple):
     ins: list[Access]
     route: strided.Route
     turns: dict[int, strided.Route]
+
+    @property
+    def outs(self) -> list[Value]:
+        """What it makes."""
+        return [self.out]
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +69,7 @@ def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
         return None
     if node.op.kind == "pointwise":
         ins = [broadcast_access(access(v), out.shape) for v in values]
-    elif node.op.name in _COPIES:
+    elif node.op.name in COPIES:
         ins = [access(values[0])]
     else:
         return None
@@ -79,7 +82,7 @@ def _kernel(node: Node, out: Value, ins: list[Access]) -> Strided | None:
     symbols = [next(inputs) if type(x) is Value else x.value for x in node.inputs]
     try:
         assert node.op is not None
-        found = symbols[0] if node.op.name in _COPIES else steps_of(node, symbols, b)
+        found = symbols[0] if node.op.name in COPIES else steps_of(node, symbols, b)
         if found is None:
             return None
         program = b.pointwise(found)
@@ -91,5 +94,5 @@ def _kernel(node: Node, out: Value, ins: list[Access]) -> Strided | None:
         if turn is not None and math.prod(a.shape) >= strided.TURNED_ITEMS:
             turns[at] = turn
     strides = [dense(a.shape) if at in turns else a.strides for at, a in enumerate(ins)]
-    route = strided.route_of(program, ins[0].shape, strides, out.dtype.itemsize)
+    route = strided.route_of(program, ins[0].shape, strides, out.dtype.itemsize, least=1)
     return None if route is None else Strided(out, ins, route, turns)

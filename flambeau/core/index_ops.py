@@ -14,7 +14,7 @@ from flambeau.backends.numpy import scatter
 from flambeau.core import dispatch
 from flambeau.core.dispatch import apply, record
 from flambeau.core.kinds import linear, opaque, view
-from flambeau.core.levels import front
+from flambeau.core.levels import front, integers_in
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
@@ -240,7 +240,17 @@ def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> T
         arrays = [i._a for i in indices]
         if all(type(i) is ndarray for i in arrays):
             return wrap(read_at(a, *arrays, dims=tuple(dims)))
+    _note_ranges(t, indices, dims)
     return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
+
+
+def _note_ranges(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> None:
+    """Let what is traced run where all indices name something: the operator itself raises else."""
+    if MODES.tracer is None:
+        return
+    for i, d in zip(indices, dims):
+        if i._a.dtype != BOOL and d < t._a.ndim:
+            integers_in(i, -t._a.shape[d], t._a.shape[d])
 
 
 def _padded(indices: Sequence[Tensor]) -> tuple:
@@ -257,6 +267,7 @@ def put_index(
     accumulate: bool = False,
 ) -> Tensor:
     """``t`` with ``values`` written (or added) at index tensors."""
+    _note_ranges(t, indices, dims)
     return apply(
         INDEX_PUT, (t, values, *_padded(indices)), {"dims": tuple(dims), "accumulate": accumulate}
     )

@@ -23,6 +23,7 @@ from flambeau.core.levels import TRACED, front, integers_in, tested, values_of
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
 from flambeau.ops.shape import expand, flatten, reshape
+from flambeau.ops.where import where
 
 I64 = np.dtype(np.int64)
 LARGE = 1 << 15
@@ -240,7 +241,9 @@ def _from_front(index: Tensor, size: int) -> Tensor:
     if type(a) is np.ndarray and a.size and a.min() < 0 and a.min() >= -size:
         return wrap(np.where(a < 0, a + size, a))
     if getattr(a, "level", None) == TRACED:
-        return index.remainder(size) if size else index
+        found = integers_in(index, -size, size)
+        if found.size and -size <= found.min() and found.max() < size:
+            return where(index < 0, index + size, index)
     return index
 
 

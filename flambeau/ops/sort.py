@@ -97,12 +97,25 @@ def _first_places(a: ndarray, k: int, dim: int, largest: bool) -> ndarray:
         return found[1]
     if n < 64 or 8 * k > n or not k:
         return order_of(a, dim, largest)[(*(slice(None),) * dim, slice(k))]
-    key = ordered(a)
-    cut = n - k if largest else k - 1
-    order = np.argpartition(key, cut, axis=dim)
-    places = np.take(order, range(n - k, n) if largest else range(k), dim)
-    inner = order_of(take_along(key, places, dim), dim, largest)
-    return take_along(places, inner, dim)
+    key = np.moveaxis(ordered(a), dim, -1)
+    chosen = np.moveaxis(_first_ones(key, k, largest), -1, dim)
+    inner = order_of(take_along(ordered(a), chosen, dim), dim, largest)
+    return take_along(chosen, inner, dim)
+
+
+def _first_ones(key: ndarray, k: int, largest: bool) -> ndarray:
+    """The places of the ``k`` first elements of rows, those of equal ones that come first."""
+    n = key.shape[-1]
+    cut = np.partition(key, n - k if largest else k - 1, axis=-1)
+    cut = cut[..., n - k:n - k + 1] if largest else cut[..., k - 1:k]
+    ahead, equal = key > cut if largest else key < cut, key == cut
+    if key.dtype.kind == "f":  # NaN is the greatest
+        odd, odd_cut = key != key, cut != cut
+        ahead |= odd & ~odd_cut if largest else odd_cut & ~odd
+        equal |= odd & odd_cut
+    left = k - np.add.reduce(ahead, axis=-1, keepdims=True)
+    ahead |= equal & (np.add.accumulate(equal, axis=-1) <= left)
+    return ahead.nonzero()[-1].reshape(*key.shape[:-1], k)
 
 
 def _topk_forward(a: ndarray, dim: int, k: int, largest: bool) -> tuple:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
-from flambeau.backends.llvm import calls, conv_text, jit, piece_text
+from flambeau.backends.llvm import axis_text, calls, conv_text, index_text, jit, piece_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
@@ -416,6 +416,16 @@ def _pieces() -> jit.Library:
 
 
 @functools.cache
+def _indexing() -> jit.Library:
+    return jit.load(index_text.index_text(), index_text.NAMES)
+
+
+@functools.cache
+def _axes() -> jit.Library:
+    return jit.load(axis_text.axis_text(jit.host().vector_bytes), axis_text.NAMES)
+
+
+@functools.cache
 def _products() -> jit.Library | None:
     """The matrix products of NumPy's BLAS; None where it brings none."""
     wanted = {"cblas_f32": "scipy_cblas_sgemm64_", "cblas_f64": "scipy_cblas_dgemm64_",
@@ -439,6 +449,10 @@ def address(name: str) -> int | None:
 
 def chore(name: str) -> int:
     """Where the code of a chore is that calls no BLAS."""
+    if name in index_text.NAMES:
+        return _indexing().address(name)
+    if name in axis_text.NAMES:
+        return _axes().address(name)
     return (_pieces() if name in piece_text.NAMES else _library()).address(name)
 
 

@@ -298,25 +298,36 @@ def _strips(batch: int, columns: int) -> tuple[int, int]:
     return -(-columns // strip), strip
 
 
+def route(kind: str, combine: str | bool, sizes: tuple[int, int, int]
+          ) -> tuple[int, int, int, list[int]]:
+    """A kernel of dense arrays, its units, how many at once, and what its table begins with.
+
+    combine: "sum", "prod" or "logsum", or whether extremes are the largest ones.
+    """
+    batch, rows, columns = sizes
+    if isinstance(combine, bool):
+        scan = Scan(kind, "max" if combine else "min", kind)
+    else:
+        scan = Scan(kind, combine, WIDE.get(kind, kind))
+    kernel = _running_address(scan, columns == 1)
+    if columns == 1:
+        chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
+        return kernel, batch, chunk, [rows]
+    strips, strip = _strips(batch, columns)
+    chunk = max(1, PIECE // (rows * min(columns, strip)))
+    return kernel, batch * strips, chunk, [rows, columns, strips, strip]
+
+
 def running(out: np.ndarray, source: np.ndarray, combine: str, sizes: tuple[int, int, int],
             backward: bool) -> None:
     """Running sums ("sum"), products ("prod") or "logsum"s of dense arrays, float32 in float64.
 
     sizes: batch, rows, columns. `backward` starts from the last row.
     """
-    batch, rows, columns = sizes
-    kind = calls.KINDS[source.dtype]
-    scan = Scan(kind, combine, WIDE.get(kind, kind))
+    rows = sizes[1]
     walk = [rows - 1 if backward else 0, -1 if backward else 1]
-    if columns == 1:
-        table = np.array([rows, *walk], np.int64)
-        chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
-        calls.launch(_running_address(scan, True), batch, chunk, out, source, table)
-        return
-    strips, strip = _strips(batch, columns)
-    table = np.array([rows, columns, strips, strip, *walk], np.int64)
-    chunk = max(1, PIECE // (rows * min(columns, strip)))
-    calls.launch(_running_address(scan, False), batch * strips, chunk, out, source, table)
+    kernel, units, chunk, numbers = route(calls.KINDS[source.dtype], combine, sizes)
+    calls.launch(kernel, units, chunk, out, source, np.array([*numbers, *walk], np.int64))
 
 
 def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger: bool,
@@ -333,17 +344,5 @@ def extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger
 def running_extremes(values: np.ndarray, indices: np.ndarray, source: np.ndarray, larger: bool,
                      sizes: tuple[int, int, int]) -> None:
     """The largest or smallest item up to every row, and the last row that it is in; NaN stays."""
-    batch, rows, columns = sizes
-    kind = calls.KINDS[source.dtype]
-    scan = Scan(kind, "max" if larger else "min", kind)
-    if columns == 1:
-        chunk = max(TOGETHER, PIECE // rows // TOGETHER * TOGETHER)
-        kernel = _running_address(scan, True)
-        table = np.array([rows], np.int64)
-        calls.launch(kernel, batch, chunk, values, indices, source, table)
-        return
-    strips, strip = _strips(batch, columns)
-    table = np.array([rows, columns, strips, strip], np.int64)
-    chunk = max(1, PIECE // (rows * min(columns, strip)))
-    kernel = _running_address(scan, False)
-    calls.launch(kernel, batch * strips, chunk, values, indices, source, table)
+    kernel, units, chunk, numbers = route(calls.KINDS[source.dtype], larger, sizes)
+    calls.launch(kernel, units, chunk, values, indices, source, np.array(numbers, np.int64))

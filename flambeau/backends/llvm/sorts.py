@@ -13,7 +13,8 @@ MOST_KEPT = sort_text.MOST_KEPT
 
 
 @functools.cache
-def _address(what: str, kind: str) -> int:
+def address(what: str, kind: str) -> int:
+    """The kernel of whole orders ("order"), or of what comes first in them ("first")."""
     text = sort_text.order_text(kind) if what == "order" else sort_text.first_text(kind)
     return jit.load(text, ("kernel",)).address("kernel")
 
@@ -23,7 +24,7 @@ def order(values: np.ndarray, places: np.ndarray, source: np.ndarray, descending
     rows, n = source.shape
     wide = source.itemsize == 8
     scratch = memory.empty((rows, n * (3 if wide else 1)), np.dtype(np.int64))
-    kernel = _address("order", calls.KINDS[source.dtype])
+    kernel = address("order", calls.KINDS[source.dtype])
     calls.launch(kernel, rows, max(1, PIECE // n), values, places, source, scratch, n,
                  -1 if descending else 0)
 
@@ -31,6 +32,6 @@ def order(values: np.ndarray, places: np.ndarray, source: np.ndarray, descending
 def first(values: np.ndarray, places: np.ndarray, source: np.ndarray, largest: bool) -> None:
     """The first few of every row in its order, 1 to MOST_KEPT of them, and where they are."""
     rows, n = source.shape
-    kernel = _address("first", calls.KINDS[source.dtype])
+    kernel = address("first", calls.KINDS[source.dtype])
     calls.launch(kernel, rows, max(1, PIECE // n), values, places, source, n, values.shape[1],
                  0 if largest else -1)

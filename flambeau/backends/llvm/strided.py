@@ -136,11 +136,11 @@ def turn_of(shape: Dims, steps: Dims, item_bytes: int) -> Route | None:
 
 
 def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims], item_bytes: int,
-             target: Dims | None = None) -> Route | None:
+             target: Dims | None = None, least: int = MIN_COLUMNS) -> Route | None:
     """How `program` runs over inputs of these strides, in items; None where it cannot.
 
     item_bytes: those of an item of the first output. target: the outputs' strides, where they are
-    not C-contiguous.
+    not C-contiguous. least: the items that a row must have.
     """
     spread = [] if target is None else [target]
     sizes, kept = collapse(shape or (1,), [s or (0,) for s in (*strides, *spread)])
@@ -148,7 +148,7 @@ def route_of(program: Pointwise, shape: Dims, strides: Sequence[Dims], item_byte
         turned = _turned(sizes, kept[0], item_bytes)
         if turned is not None:
             return turned
-    if len(sizes) > MAX_RANK or sizes[-1] < MIN_COLUMNS:
+    if len(sizes) > MAX_RANK or sizes[-1] < least:
         return None
     if len(sizes) < MAX_RANK:
         sizes, kept = _shared(sizes, kept)
