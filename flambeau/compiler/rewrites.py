@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import int32, int64
-from flambeau.compiler.access import access_of, dense
+from flambeau.compiler.access import access_of, dense, is_view
 from flambeau.compiler.graph import Node, Scalar, Value
 from flambeau.core.formulas import KINDS
 from flambeau.core.op import OPS
@@ -94,12 +94,15 @@ def _reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> V
     if not x.size or not real or x.dtype not in KINDS or x.dtype.kind == "b":
         return None
     floats = x.dtype.kind == "f"
+    if floats and name in ("sum", "mean") and (
+            not _is_dense(x) or x.size < LARGE and not _last(x.shape, dims)):
+        # NumPy's sum adds in an order of its own
+        return None
     if name == "sum" and not floats and len(dims) == len(x.shape):
         total = _total(p, x)
         if total is not None:
             return _view(p, total, out.shape)
     if floats and name in ("sum", "mean") and _first(x.shape, dims) and not _last(x.shape, dims):
-        x = _dense(p, x)
         total = p.op("sum", x, like(_kept(x.shape, dims), x.dtype), dims=dims, keepdim=True,
                      dtype=None)
         if name == "mean":
@@ -164,7 +167,8 @@ def _total(p: Any, x: Value) -> Value | None:
 
     That is more exact, and on all threads.
     """
-    if x.size <= LONGEST_SUM or x.dtype not in KINDS or x.dtype.kind not in "fi":
+    if x.size <= LONGEST_SUM or x.dtype not in KINDS or x.dtype.kind not in "fi" or (
+            x.dtype.kind == "f" and is_view(x)):
         return None
     total = _dense(p, x)
     while total.size > LONGEST_SUM:
@@ -341,15 +345,13 @@ def _pad(p: Any, node: Node, inputs: tuple) -> Found:
 
 
 def _trace(p: Any, node: Node, inputs: tuple) -> Found:
-    """The sum of a diagonal."""
+    """The sum of a diagonal of integers."""
     (x,), out = inputs, node.outputs[0]
     count = min(x.shape)
-    if not count or x.dtype not in KINDS:
+    if not count or x.dtype not in KINDS or x.dtype.kind not in "bi":
         return None
     diagonal = p.op("diagonal", x, like((count,), x.dtype), offset=0, dim1=0, dim2=1)
-    if x.dtype != out.dtype:
-        diagonal = _cast(p, diagonal, int64) if x.dtype.kind in "bi" else diagonal
-    return _reduced(p, "sum", diagonal, (0,), out) if diagonal.dtype == out.dtype else None
+    return _reduced(p, "sum", _cast(p, diagonal, int64), (0,), out)
 
 
 def _embed(p: Any, node: Node, inputs: tuple) -> Found:
@@ -427,4 +429,5 @@ RULES: dict[str, Rule] = {
     "min_all": _plain("amin"), "aminmax": _both_extremes, "any": _holds("amax"),
     "all": _holds("amin"), "count_nonzero": _count, "repeat": _repeat, "roll": _roll,
     "tril": _triangle(True), "triu": _triangle(False), "constant_pad_nd": _pad,
-    "sort": _ordered, "topk": _ordered, "diag_embed": _embed, "trace": _trace, "rot90": _turn, **dict.fromkeys(INDEXED, _indexed)}
+    "sort": _ordered, "topk": _ordered, "diag_embed": _embed, "trace": _trace, "rot90": _turn,
+    **dict.fromkeys(INDEXED, _indexed)}

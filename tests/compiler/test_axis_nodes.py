@@ -1,4 +1,4 @@
-"""Nodes of compiled steps along axes, and those that move items: eager's bits, nothing in Python."""
+"""Nodes of compiled steps along axes, and those that move items: eager's bits, none in Python."""
 
 from __future__ import annotations
 
