@@ -20,7 +20,10 @@ from flambeau.compiler.stand_ins import Capture, Memory
 from flambeau.compiler.state import MISSING
 from flambeau.compiler.trace import Made, Read
 from flambeau.compiler.views import Layout, layout_in, seen_through
+from flambeau.core import dispatch
+from flambeau.core.index_ops import named
 from flambeau.core.node import Output
+from flambeau.core.op import OPS
 from flambeau.core.tensor import Tensor, new_tensor
 
 __all__ = ["fast_call"]
@@ -140,7 +143,7 @@ class _Writer:
             "MISSED": MISSED, "FAILED": FAILED, "pool": gate.pool, "lock": program.lock,
             "ready": pool.ensure_started, "spent_like": spent_like, "Output": Output,
             "build": build_node, "ndarray": np.ndarray, "seen_through": seen_through,
-            "gate": gate, "threads": threading}
+            "gate": gate, "threads": threading, "dispatch": dispatch}
         self.arrays: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
         self.lines: list[str] = []
@@ -371,6 +374,10 @@ class _Writer:
         if key not in self.tensors and x.memory.captures:
             source = self._capture(x.memory.captures[0].at)
             name = self.tensors[key] = f"o{len(self.tensors)}"
+            if all([op.view and not op.multiple and op is not OPS["detach"]
+                    for op, _, _ in x.chain]):
+                self._view(name, source, x.chain)
+                return name
             if not self.sees:
                 self.sees = True
                 self.line("    seen = {}")
@@ -382,6 +389,20 @@ class _Writer:
             self.line(f"    {name}._node = {self._node(x.edge)}")
             self.line(f"    {name}._v = {name}._x = None")
         return self.tensors[key]
+
+    def _view(self, name: str, source: str, chain: tuple) -> None:
+        """Make views, one of the other, without asking again what the gate has found."""
+        for op, params, _ in chain:
+            told = self._name("p", params)
+            more = ""
+            if op.name == "getitem":
+                array = f"{source}._a[{self._name('i', params['index'])}]"
+                more = f", True, {self._name('n', named(params['index']))}"
+            else:
+                array = f"{self._name('w', op.forward)}({source}._a, **{told})"
+            self.line(f"    {name} = dispatch.make_view({self._name('v', op)}, {source}, {array}, "
+                      f"{told}{more})")
+            source = name
 
     def _node(self, edge: Any) -> str:
         if edge is None:

@@ -35,6 +35,7 @@ __all__ = [
     "has_plain_bounds",
     "is_basic",
     "linear_jvp",
+    "named",
     "put_index",
     "read_at",
     "record_index",
@@ -99,7 +100,7 @@ NEW_NODE = type("UnsqueezeBackward0", (GETITEM.node_type,), {})
 ALIAS_NODE = type("AliasBackward0", (GETITEM.node_type,), {})
 
 
-def _named(key: tuple) -> type:
+def named(key: tuple) -> type:
     """The node that PyTorch would show: that of the last step."""
     for step in reversed(key):
         if type(step) is slice:
@@ -136,7 +137,7 @@ def basic(t: Tensor, key: tuple) -> Tensor:
     """The view of ``t`` at a checked basic index."""
     if type(t._a) is not ndarray:
         return apply(GETITEM, (t,), {"index": key})
-    kind = None if t._node is None else _named(key)
+    kind = None if t._node is None else named(key)
     return dispatch.make_view(GETITEM, t, t._a[key], {"index": key}, True, kind)
 
 
