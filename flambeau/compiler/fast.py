@@ -371,8 +371,9 @@ class _Writer:
         if type(x) is not Made:
             return self._name("c", x)
         key = -1 - id(x)
-        if key not in self.tensors and x.memory.captures:
-            source = self._capture(x.memory.captures[0].at)
+        if key not in self.tensors and (x.memory.captures or x.of is not None):
+            source = (self._capture(x.memory.captures[0].at) if x.of is None
+                      else self._tensor(x.of))
             name = self.tensors[key] = f"o{len(self.tensors)}"
             if all([op.view and not op.multiple and op is not OPS["detach"]
                     for op, _, _ in x.chain]):

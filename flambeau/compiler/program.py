@@ -214,6 +214,7 @@ class Program:
     def _let_go(self) -> None:
         """Keep no tensor of the traced call alive."""
         made = [*self.trace.outputs, *[g for _, g in self.trace.grads.values()]]
+        made += [x.of for x in made if type(x) is Made and x.of is not None]
         for x in {id(x): x for x in made}.values():
             if type(x) is Made and not (x.edge is None or x.edge is LEAF):
                 nr = None if self.back is None else self.back.number_of(x.edge)
@@ -498,6 +499,8 @@ class _Commit:
     def _make(self, x: Made) -> Tensor:
         if x.memory.captures and x.chain:
             return seen_through(self.tensors[x.memory.captures[0].at], x.chain, self.seen)
+        if x.of is not None:
+            return seen_through(self._tensor(x.of), x.chain, self.seen)
         array = self._array(x)
         t = wrap(array) if x.kind is Tensor else new_tensor(x.kind)
         if x.kind is not Tensor:

@@ -58,6 +58,8 @@ def shared_results(trace: Trace) -> Iterator[int]:
     """The leaves of the result whose new memory another one shares: they would not be views."""
     first: dict[int, Made] = {}
     for at, x in enumerate(trace.outputs):
-        if type(x) is Made and not x.memory.captures and first.setdefault(
-                id(x.memory), x) is not x:
+        if type(x) is not Made or x.memory.captures:
+            continue
+        whole = x if x.of is None else x.of
+        if first.setdefault(id(x.memory), whole) is not whole:
             yield at

@@ -26,9 +26,12 @@ ndarray = np.ndarray
 
 
 class Made:
-    """A tensor that the step made: views ``chain`` of ``memory``, whose value is ``value``."""
+    """A tensor that the step made: views ``chain`` of ``memory``, whose value is ``value``.
 
-    __slots__ = ("chain", "edge", "kind", "memory", "strides", "value", "writes")
+    Where it is a view, with its history, of another one that the step made, that is ``of``.
+    """
+
+    __slots__ = ("chain", "edge", "kind", "memory", "of", "strides", "value", "writes")
 
     def __init__(self, t: Tensor, handle: Traced) -> None:
         self.memory = handle.memory
@@ -37,6 +40,7 @@ class Made:
         self.strides = handle.array.strides
         self.edge = t._node
         self.kind = type(t)
+        self.of: Made | None = None
         self.writes = 0 if t._v is None else t._v[0]
 
 
@@ -105,20 +109,64 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
 
 def _followed(tracer: Tracer, leaves: list, first: int) -> Ends | None:
     """Go back from the outputs that have a history of the step's own, where that can be done."""
-    outputs = []
-    for t in leaves:
-        if isinstance(t, Tensor) and id(t) not in tracer.captures:
-            handle, edge = get_array(t), t._node
-            shares = type(handle) is not Traced or handle.memory.captures
-            if not shares and edge is not None and edge is not LEAF and not is_spent(edge):
-                outputs.append(t)
-    if not outputs or tracer.breaks:
+    made = [t for t in leaves if isinstance(t, Tensor) and id(t) not in tracer.captures
+            and not _is_outside(t)]
+    if tracer.breaks or not any(map(_has_history, made)):
         return None
+    tracer.bases = _bases(made)
+    outputs = [t for t in [tracer.bases.get(id(t), t) for t in made] if _has_history(t)]
     try:
         return follow(tracer, outputs, first)
     except RuntimeError:
         # As going back would fail if the program did it: that is the program's affair.
         return None
+
+
+def _is_outside(t: Tensor) -> bool:
+    """Whether a tensor's memory is from outside."""
+    handle = get_array(t)
+    return type(handle) is not Traced or bool(handle.memory.captures)
+
+
+def _has_history(t: Tensor) -> bool:
+    edge = t._node
+    return edge is not None and edge is not LEAF and not is_spent(edge)
+
+
+def _bases(made: list[Tensor]) -> dict[int, Tensor]:
+    """By id, of results that share memory: what they are views of, with no more history than that.
+    """
+    sharing: dict[int, dict[int, Tensor]] = {}
+    for t in made:
+        sharing.setdefault(id(get_array(t).memory), {})[id(t)] = t
+    found = {}
+    for several in sharing.values():
+        whole = next((t for t in several.values() if not get_array(t).chain), None)
+        for t in several.values() if len(several) > 1 else ():
+            base = _base_of(t, whole)
+            if base is not None:
+                found[id(t)] = base
+    return found
+
+
+def _base_of(t: Tensor, whole: Tensor | None) -> Tensor | None:
+    """The tensor that has all of the memory of which this one is a view, by its history too."""
+    handle = get_array(t)
+    base = whole if t._x is None or t._x.base is None else t._x.base
+    if base is None or base is t or not handle.chain or handle.memory.writes:
+        return None
+    below = get_array(base)
+    if type(below) is not Traced or below.memory is not handle.memory or below.chain:
+        return None
+    edge = t._node
+    if edge is None:
+        return base if any([op.name == "detach" for op, _, _ in handle.chain]) else None
+    for op, _, _ in reversed(handle.chain):
+        node = edge.node if type(edge) is Output else edge
+        if not op.view or getattr(node, "op", None) is not op:
+            return None
+        edge = node.next[0]
+    return base if edge is base._node else None
 
 
 def _put_back(tracer: Tracer) -> None:
@@ -207,7 +255,9 @@ def _described(tracer: Tracer, tree: Flattened) -> Trace:
         if not isinstance(x, Tensor):
             return next((Read(m) for value, m in tracer.reads if value is x), x)
         if id(x) not in described:
-            described[id(x)] = _describe(tracer, x)
+            found = described[id(x)] = _describe(tracer, x)
+            if id(x) in tracer.bases and type(found) is Made:
+                found.of = describe(tracer.bases[id(x)])
         return described[id(x)]
 
     trace.outputs = [describe(x) for x in tree.leaves]

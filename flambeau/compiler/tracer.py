@@ -80,6 +80,8 @@ class Tracer:
         self.reads: list[tuple[float, Memory]] = []
         self.lives: list[tuple[Any, ndarray]] = []
         self.engines: dict[int, tuple[Any, Any]] = {}
+        # By id, of results that are views of others that the step made: which.
+        self.bases: dict[int, Tensor] = {}
 
     # What is read
 

@@ -96,3 +96,72 @@ def test_results_that_lie_row_by_row_are_seen_flat(function):
     for _ in range(3):
         x = torch.randn(4, 6).t()
         assert torch.allclose(step(x), function(x))
+
+
+def _whole_and_row(x):
+    y = x * 2
+    return y, y[1]
+
+
+def _two_rows(x):
+    y = x.sin()
+    return y[0], y[1:]
+
+
+def _turned_twice(x):
+    y = x.sin() @ x.t()
+    return y.t(), y.t()[1:], y
+
+
+def _chunks(x):
+    y = x * x
+    return y.chunk(2, 1)
+
+
+def _loss_and_number(x):
+    loss = (x * x).sum()
+    return loss, loss.detach()
+
+
+SHARED = [_whole_and_row, _two_rows, _turned_twice, _chunks, _loss_and_number]
+
+
+def _changed(step, x, change):
+    """What a program does with results that share memory: changes some, and goes back."""
+    leaf = x.clone().requires_grad_()
+    results = leaves_of(step(leaf))
+    failed = None
+    try:
+        change(results)
+        sum([(r * r).sum() for r in results if r.requires_grad]).backward()
+    except RuntimeError as error:
+        failed = str(error).splitlines()[0]
+    own = [r.detach().clone() for r in results]
+    told = [(r._version, r._base is not None, r.requires_grad) for r in results]
+    return own, told, leaf.grad, failed
+
+
+@pytest.mark.parametrize("change", [
+    lambda r: None, lambda r: r[0].mul_(3), lambda r: r[-1].add_(1), lambda r: r[1].zero_(),
+    lambda r: (r[0].mul_(2), r[1].mul_(3)), lambda r: r[-1].data.add_(1)])
+@pytest.mark.parametrize("function", SHARED)
+def test_results_with_a_history_share_memory(function, change, makers):
+    step = torch.compile(function)
+    for turn in range(5):
+        torch.manual_seed(turn)
+        x = torch.randn(4, 10)
+        found, want = _changed(step, x, change), _changed(function, x, change)
+        assert found[1] == want[1] and found[3] == want[3]
+        for a, b in zip([*found[0], found[2]], [*want[0], want[2]], strict=True):
+            assert a is b is None or torch.allclose(a, b)
+    assert "1 programs" in str(torch.compiler.explain(step))
+
+
+def test_results_that_share_memory_name_their_steps(makers):
+    x = torch.randn(4, 10, requires_grad=True)
+    for function in SHARED:
+        step = torch.compile(function)
+        for _ in range(4):
+            found = [r.grad_fn for r in leaves_of(step(x))]
+        want = [r.grad_fn for r in leaves_of(function(x))]
+        assert [f is None for f in found] == [f is None for f in want]
