@@ -9,7 +9,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from flambeau.backends import conversions, large, memory, product_choice, products
@@ -20,7 +19,7 @@ __all__ = ["FEW", "WIDENED", "known_way", "linear", "matmul", "takes"]
 
 ndarray = np.ndarray
 Plan = Callable[..., ndarray]
-F32, BF16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
+F32 = np.dtype(np.float32)
 WIDENED = "widened"
 # Fewer rows are not worth packing the right operand for.
 FEW = 8
@@ -54,7 +53,7 @@ def linear(bias: ndarray | None, input: ndarray, weight: ndarray) -> ndarray | N
 
 def takes(a: ndarray, b: ndarray) -> bool:
     """Whether the product of two such operands is known to be faster by kernels that read them."""
-    if a.dtype is not BF16 or b.dtype is not BF16 or a.ndim < 2 or b.ndim < 2:
+    if not _are_theirs(a, b) or a.ndim < 2 or b.ndim < 2:
         return False
     if b.ndim == 2 and a.ndim > 2:
         a = a.reshape(prod(a.shape[:-1]), a.shape[-1])
@@ -62,8 +61,12 @@ def takes(a: ndarray, b: ndarray) -> bool:
     return layout is not None and known_way(layout) not in (None, WIDENED)
 
 
+def _are_theirs(a: ndarray, b: ndarray) -> bool:
+    return a.dtype is b.dtype and a.dtype.name == "bfloat16"
+
+
 def _product(a: ndarray, b: ndarray, row: ndarray | None) -> ndarray | None:
-    if a.dtype is not BF16 or b.dtype is not BF16 or row is not None and row.dtype is not BF16:
+    if not _are_theirs(a, b) or row is not None and row.dtype is not a.dtype:
         return None
     key = (a.shape, a.strides, b.shape, b.strides, row is None, get_num_threads())
     try:
@@ -103,7 +106,7 @@ def _into_new(layout: Layout, way: str, shape: tuple[int, ...], has_row: bool) -
     run = pairs.planned(layout, pairs.Way(way), pairs.ADDED if has_row else None)
 
     def plan(a: ndarray, b: ndarray, *row: ndarray) -> ndarray:
-        out = memory.empty(shape, BF16)
+        out = memory.empty(shape, a.dtype)
         run(out, a, b, *[np.ascontiguousarray(x) for x in row])
         return out
 
@@ -146,4 +149,4 @@ def _way(layout: Layout) -> str | None:
 
 def _widened(out: ndarray, a: ndarray, b: ndarray) -> None:
     wide = products.matmul(conversions.astype(a, F32), conversions.astype(b, F32))
-    conversions.astype(wide, BF16)
+    conversions.astype(wide, a.dtype)

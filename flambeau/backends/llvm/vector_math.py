@@ -199,19 +199,7 @@ def tanh(e: Emitter, x: Value) -> Value:
 
 
 def sigmoid(e: Emitter, x: Value) -> Value:
-    kind = x.kind
-    below = e.neg(e.unary("fabs", x))
-    below = e.select(e.compare("olt", below, EXP_RANGE[kind][0]), EXP_RANGE[kind][0], below)
-    r, bits = power_parts(e, below, BIAS[kind])
-    shrunk = _scaled(e, below, e.polynomial(r, (1.0, 1.0, *table.DECAY[kind])), bits)
-    top = e.select(e.compare("olt", x, 0.0), shrunk, 1.0)
-    whole = e.add(shrunk, 1.0)
-    lost = e.sub(shrunk, e.sub(whole, 1.0))
-    inverse = e.div(1.0, whole)
-    quotient = e.mul(top, inverse)
-    # one step towards the exact quotient by 1 + exp(-|x|)
-    error = e.fma(e.neg(quotient), lost, e.fma(e.neg(quotient), whole, top))
-    return e.fma(error, inverse, quotient)
+    return e.div(1.0, one_plus_exp(e, e.neg(x)))
 
 
 def erf(e: Emitter, x: Value) -> Value:

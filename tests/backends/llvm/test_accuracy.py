@@ -25,7 +25,7 @@ FUNCTIONS = {
     "log1p": (np.log1p, (1e38, 1e300), 0.9),
     "tanh": (np.tanh, (20, 30), 2.5),
     "one_plus_exp": (lambda x: 1 + np.exp(x), (88.7, 709.7), 1.3),
-    "sigmoid": (logistic, (100, 700), 1.5),
+    "sigmoid": (logistic, (88, 700), 2.5),
     "sin": (np.sin, (1e6, 1e6), 0.9),
     "cos": (np.cos, (1e6, 1e6), 0.9),
     "rsqrt": (lambda x: 1 / np.sqrt(x), (1e38, 1e300), 1.5),
