@@ -6,8 +6,9 @@ are in items: between rows of the left operand, between its items along k, and f
 the next; then the right one's, along k, between columns, and from one product to the next. They may
 be anything, 0 too. `out` is (batch, m, n) without gaps and overlaps no input; no size is 0.
 
-Blocks have `tile.threads` threads, in a grid of one axis of any size. One makes a tile of a
-product at a time, and reads both operands by way of shared memory. Every sum is by one thread in
+Blocks have `tile.threads` threads and, beside what they declare, `tile.shared` bytes of shared
+memory, in a grid of one axis of any size. One makes a tile of a product at a time, and reads both
+operands by way of shared memory. Every sum is by one thread in
 the order of k, so results depend on no grid, and for f32 and f64 on no tile. Half kinds go through
 tensor cores, which round sums in float32 as they do.
 """
@@ -36,23 +37,42 @@ PLACES = {"array": "i", "row": "column", "column": "line", "scalar": "0"}
 
 
 class Tile(NamedTuple):
-    """Rows and columns of a result that a block makes at a time, and its threads."""
+    """Rows and columns of a result that a block makes at a time, its threads, and its memory."""
 
     rows: int
     columns: int
     threads: int
+    shared: int = 0
+
+
+# from the largest down
+PLAIN_TILES = [Tile(size, size, plain_product.THREADS) for size in (128, 64)]
+TENSOR_TILES = [
+    Tile(rows, columns, tensor_product.threads_of(rows, columns),
+         tensor_product.shared_bytes(rows, columns))
+    for rows, columns in ((128, 256), (128, 128), (64, 64))
+]
+
+
+def tiles_of(program: Contraction) -> list[Tile]:
+    """The tiles that a product can be made of, from the largest down."""
+    if program.kind in HALVES:
+        return TENSOR_TILES
+    # shared memory holds small parts of float64
+    return PLAIN_TILES[program.kind == "f64":]
 
 
 def tile_for(program: Contraction, batch: int, m: int, n: int, blocks: int = 132) -> Tile:
     """The tile for products of these sizes on a device that runs so many blocks side by side.
 
     >>> tile_for(Contraction("f32"), 1, 4096, 4096), tile_for(Contraction("f32"), 1, 512, 512)
-    (Tile(rows=128, columns=128, threads=256), Tile(rows=64, columns=64, threads=256))
+    (Tile(rows=128, columns=128, threads=256, shared=0), Tile(rows=64, columns=64, threads=256, shared=0))
     """
-    threads = tensor_product.THREADS if program.kind in HALVES else plain_product.THREADS
-    tiles = batch * -(-m // 128) * -(-n // 128)
-    size = 64 if program.kind == "f64" or tiles < blocks else 128
-    return Tile(size, size, threads)
+    found = tiles_of(program)
+    for tile in found:
+        if batch * -(-m // tile.rows) * -(-n // tile.columns) >= blocks:
+            return tile
+    return found[-1]
 
 
 def print_contraction(program: Contraction, tile: Tile,

@@ -11,11 +11,13 @@ from flambeau.backends.cuda_c.values import C_TYPE
 from flambeau.backends.llvm.program import ITEM_BYTES
 
 THREADS = 256
-DEPTH = 16
+# steps along k that are held at a time: so few of float32 that two blocks have registers enough
+DEPTHS = {"f32": 8, "f64": 16}
 
 HELPERS = """\
 static const int DEPTH = {depth}, PACK = {pack}, THREADS = {threads};
 static const int ROW_PITCH = ROWS + PACK, COLUMN_PITCH = COLUMNS + PACK;
+static const int HELD = 2 * DEPTH * (ROW_PITCH + COLUMN_PITCH), FINISHED = 16 * PACK * COLUMNS;
 typedef {type} Item;
 
 struct __align__(16) Pack {{
@@ -61,7 +63,7 @@ static __device__ __forceinline__ void keep(
 """
 
 BODY = """\
-__shared__ __align__(16) Item pool[2 * DEPTH * (ROW_PITCH + COLUMN_PITCH)];
+__shared__ __align__(16) Item pool[HELD > FINISHED ? HELD : FINISHED];
 const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 const int down = (warp / 2 * 4 + lane / 8) * PACK, right = (warp % 2 * 8 + lane % 8) * PACK;
 const bool left_along = llabs(left_step) <= llabs(left_row);
@@ -119,7 +121,7 @@ for (int part = 0; part < ROWS / 16 / PACK; ++part) {
                 sums[part * PACK + r][c];
     __syncthreads();
     #pragma unroll 4
-    for (int item = threadIdx.x; item < 16 * PACK * COLUMNS; item += THREADS) {
+    for (int item = threadIdx.x; item < FINISHED; item += THREADS) {
         const long long row = top + part * 16 * PACK + item / COLUMNS;
         const long long column = side + item % COLUMNS;
         if (row < m && column < n) {
@@ -135,7 +137,7 @@ def text(kind: str, rows: int, columns: int
          ) -> tuple[list[str], list[str], Callable[[list[str]], list[str]]]:
     """Functions, the sums of a tile, and how they are stored by lines that take each `sum`."""
     pack = 16 // ITEM_BYTES[kind]
-    helpers = HELPERS.format(depth=DEPTH, pack=pack, threads=THREADS, type=C_TYPE[kind])
+    helpers = HELPERS.format(depth=DEPTHS[kind], pack=pack, threads=THREADS, type=C_TYPE[kind])
     body = BODY.replace("FMA", "fmaf" if kind == "f32" else "fma")
 
     def stores(lines: list[str]) -> list[str]:

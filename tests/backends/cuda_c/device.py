@@ -38,16 +38,21 @@ class Device:
         return self.loaded[source].get_function(name)
 
     def run(self, source: str, grid: Sequence[int], block: int | Sequence[int],
-            outs: Sequence[Any], ins: Sequence[np.ndarray], *sizes: int) -> list[np.ndarray]:
+            outs: Sequence[Any], ins: Sequence[np.ndarray], *sizes: int,
+            shared: int = 0) -> list[np.ndarray]:
         """What a kernel leaves in its outputs: arrays that it finds, or (shape, dtype) of new ones.
 
-        Asserts that nothing behind them was written.
+        `shared` is the shared memory of a block, in bytes, beside what the kernel declares. Asserts
+        that nothing behind the outputs was written.
         """
         held = [self._guarded(out) for out in outs]
         given = [self.cupy.asarray(np.ascontiguousarray(a)) for a in ins]
         threads = (block,) if isinstance(block, int) else tuple(block)
         words = [np.int64(size) for size in sizes]
-        self.kernel(source)(tuple(grid), threads, (*held, *given, *words))
+        kernel = self.kernel(source)
+        if shared:
+            kernel.max_dynamic_shared_size_bytes = shared
+        kernel(tuple(grid), threads, (*held, *given, *words), shared_mem=shared)
         return [self._read(place, out) for place, out in zip(held, outs)]
 
     def _guarded(self, out: Any) -> Any:
