@@ -65,10 +65,14 @@ def kernel(source: str) -> Any:
     return cupy.RawModule(path=str(path)).get_function("kernel")
 
 
-def launcher(source: str, grid: tuple[int, ...], threads: int, *args: Any) -> Callable[[], None]:
+def launcher(source: str, grid: tuple[int, ...], block: int | tuple[int, ...], *args: Any,
+             shared: int = 0) -> Callable[[], None]:
     function = kernel(source)
+    if shared:
+        function.max_dynamic_shared_size_bytes = shared
     words = [np.int64(a) if isinstance(a, int) else a for a in args]
-    return lambda: function(grid, (threads,), tuple(words))
+    threads = (block,) if isinstance(block, int) else block
+    return lambda: function(grid, threads, tuple(words), shared_mem=shared)
 
 
 def milliseconds(run: Callable[[], Any]) -> float:
@@ -146,7 +150,7 @@ def softmax() -> Iterator[Case]:
     steps = (Step("row_peak", (0,)), Step("sub", (0, 1)), Step("decay", (2,)),
              Step("row_sum", (3,)), Step("div", (3, 4)))
     program = Rows((Input("f32"),), steps, (Output(5),))
-    for shape in ((16384, 4096), (262144, 256)):
+    for shape in ((16384, 4096), (65536, 1024), (262144, 256), (1 << 20, 64)):
         x, out = normal(*shape), cupy.empty(shape, cupy.float32)
         run = launch_rows(program, (out,), (x,), shape)
 
@@ -162,8 +166,10 @@ def softmax() -> Iterator[Case]:
 
 
 def launch_rows(program: Rows, outs: tuple, ins: tuple, shape: tuple[int, int]) -> Callable:
-    source = rows.print_rows(program)
-    return launcher(source, (shape[0],), rows.THREADS, *outs, *ins, *shape, 1)
+    walk = rows.walk_for(shape[1])
+    source = rows.print_rows(program, walk)
+    block = (walk.threads, walk.together)
+    return launcher(source, (-(-shape[0] // walk.together),), block, *outs, *ins, *shape, 1)
 
 
 def layer_norm() -> Iterator[Case]:
@@ -302,37 +308,41 @@ def moves() -> Iterator[Case]:
 
 
 def contractions() -> Iterator[Case]:
-    size = 4096
-    work = 2.0 * size**3
     for kind in ("f32", "bf16", "f16", "f64"):
-        program = Contraction(kind)
-        x, y = normal(size, size), normal(size, size)
-        if kind == "bf16":
-            a, b = ((v.view(cupy.uint32) >> 16).astype(cupy.uint16) for v in (x, y))
-            exact = [(v.astype(cupy.uint32) << 16).view(cupy.float32) for v in (a, b)]
-        else:
-            a, b = (v.astype({"f32": "f4", "f16": "f2", "f64": "f8"}[kind]) for v in (x, y))
-            exact = [a, b]
-        out = cupy.empty_like(a)
-        tile = contraction.tile_for(program, 1, size, size, BLOCKS)
-        units = (size // tile.rows) * (size // tile.columns)
+        yield from products_of(kind, 4096)
+
+
+def products_of(kind: str, size: int) -> Iterator[Case]:
+    """By the tile that is chosen, then by the others."""
+    program = Contraction(kind)
+    x, y = normal(size, size), normal(size, size)
+    if kind == "bf16":
+        a, b = ((v.view(cupy.uint32) >> 16).astype(cupy.uint16) for v in (x, y))
+        exact = [(v.astype(cupy.uint32) << 16).view(cupy.float32) for v in (a, b)]
+    else:
+        a, b = (v.astype({"f32": "f4", "f16": "f2", "f64": "f8"}[kind]) for v in (x, y))
+        exact = [a, b]
+    out = cupy.empty_like(a)
+    peers: dict[str, Callable[[], Any]] = {}
+    if kind != "bf16":
+        peers["cupy"] = partial(cupy.matmul, a, b)
+    if HAS_TORCH:
+        dtypes = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16,
+                  "f64": torch.float64}
+        peers["torch"] = partial(torch.matmul, *[as_torch(v).to(dtypes[kind]) for v in (x, y)])
+
+    def error() -> float:
+        got = (out.astype(cupy.uint32) << 16).view(cupy.float32) if kind == "bf16" else out
+        want = exact[0][:64].astype(cupy.float64) @ exact[1].astype(cupy.float64)
+        return off(got[:64], want)
+
+    chosen = contraction.tile_for(program, 1, size, size, BLOCKS)
+    for tile in dict.fromkeys([chosen, *contraction.tiles_of(program)]):
+        units = -(-size // tile.rows) * -(-size // tile.columns)
         run = launcher(contraction.print_contraction(program, tile), (units,), tile.threads, out,
-                       a, b, 1, size, size, size, size, 1, 0, size, 1, 0)
-        peers: dict[str, Callable[[], Any]] = {}
-        if kind != "bf16":
-            peers["cupy"] = lambda a=a, b=b: cupy.matmul(a, b)
-        if HAS_TORCH:
-            dtypes = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16,
-                      "f64": torch.float64}
-            ta, tb = as_torch(x).to(dtypes[kind]), as_torch(y).to(dtypes[kind])
-            peers["torch"] = lambda ta=ta, tb=tb: torch.matmul(ta, tb)
-
-        def error(out: Any = out, exact: list = exact, kind: str = kind) -> float:
-            got = (out.astype(cupy.uint32) << 16).view(cupy.float32) if kind == "bf16" else out
-            want = exact[0][:64].astype(cupy.float64) @ exact[1].astype(cupy.float64)
-            return off(got[:64], want)
-
-        yield Case(f"product 4096^3 {kind}", work, "TFLOP/s", run, error, peers)
+                       a, b, 1, size, size, size, size, 1, 0, size, 1, 0, shared=tile.shared)
+        name = f"product {size}^3 {kind} by {tile.rows}x{tile.columns}"
+        yield Case(name, 2.0 * size**3, "TFLOP/s", run, error, peers if tile == chosen else {})
 
 
 def report(case: Case) -> None:

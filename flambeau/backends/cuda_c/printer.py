@@ -5,6 +5,9 @@ every output, then for every input, then `long long` sizes: the count of element
 by rows, rows and columns. Pointers are to items as NumPy lays them: bool in bytes, halves as their
 bits. Any grid and block will do, since threads stride over the elements: in x over elements or
 columns, in y over rows. An output may be an array input of its own kind, for in-place work.
+
+Where arrays begin at multiples of 16 bytes (and columns are a multiple of a pack's items) threads
+take packs of neighbours, the widest of them 16 bytes, so that enough of memory is on its way.
 """
 
 from collections.abc import Sequence
@@ -18,10 +21,22 @@ from flambeau.backends.cuda_c.values import (
     load,
     with_helpers,
 )
-from flambeau.backends.llvm.program import Input, Pointwise, Step
+from flambeau.backends.llvm.program import ITEM_BYTES, Input, Pointwise, Step
+from flambeau.backends.llvm.row_plan import DEAR
 
 KERNEL = "kernel"
 INDENT = "    "
+PACK_BYTES = 16
+# layouts that have packs, and which of them a thread takes
+PACKED = {"array": "pack", "row": "across"}
+# a program of more dear steps than this is not held up by memory
+FEW_DEAR = 8
+PACK = """\
+template <class Item>
+struct alignas(sizeof(Item) * WIDTH) Pack {
+    Item items[WIDTH];
+};
+"""
 
 
 def step_text(step: Step, kinds: Sequence[str]) -> str:
@@ -80,9 +95,12 @@ def loop_lines(name: str, begin: str, end: str, step: str, body: Sequence[str]) 
     return [head, *indent(body), "}"]
 
 
-def strided_lines(axis: str, name: str, end: str, body: Sequence[str]) -> list[str]:
-    """Return a loop that shares [0, end) out among all threads along an axis of the grid."""
+def strided_lines(axis: str, name: str, end: str, body: Sequence[str],
+                  start: str = "") -> list[str]:
+    """Return a loop that shares [start, end) out among all threads along an axis of the grid."""
     begin = f"(long long)blockIdx.{axis} * blockDim.{axis} + threadIdx.{axis}"
+    if start:
+        begin = f"{start} + {begin}"
     step = f"(long long)gridDim.{axis} * blockDim.{axis}"
     return loop_lines(name, begin, end, step, body)
 
@@ -97,17 +115,79 @@ def print_pointwise(program: Pointwise) -> str:
     """
     kinds = [program.kinds[number] for number in program.outputs]
     sizes = ("rows", "columns") if program.by_rows else ("count",)
+    width = _width(program)
+    loop = _row_loop(program, width) if program.by_rows else _loop(program, width)
+    head = head_lines(kinds, program.inputs, sizes, apart=False, threads=0)
+    scalars = input_lines(program.inputs, "scalar", "0")
+    packs = [] if width == 1 else [f"static const int WIDTH = {width};", "", PACK]
+    return with_helpers("\n".join([*packs, *head, *indent([*scalars, *loop]), "}"]) + "\n")
+
+
+def _width(program: Pointwise) -> int:
+    """How many items there are in a pack; 1 where packs do not pay."""
+    if sum(step.name in DEAR for step in program.steps) > FEW_DEAR:
+        return 1
+    kinds = [item.kind for item in program.inputs if item.layout == "array"]
+    kinds += [program.kinds[number] for number in program.outputs]
+    return PACK_BYTES // max(ITEM_BYTES[kind] for kind in kinds)
+
+
+def _item_lines(program: Pointwise) -> list[str]:
+    """One element, at `i`, or `column` of its row."""
+    stores = [f"out{place}[i] = v{number};" for place, number in enumerate(program.outputs)]
     arrays = input_lines(program.inputs, "array", "i")
     across = input_lines(program.inputs, "row", "column")
-    stores = [f"out{place}[i] = v{number};" for place, number in enumerate(program.outputs)]
-    body = [*arrays, *across, *step_lines(program), *stores]
-    if program.by_rows:
-        place = "const long long i = row * columns + column;"
-        row = input_lines(program.inputs, "column", "row")
-        row += strided_lines("x", "column", "columns", [place, *body])
-        loop = strided_lines("y", "row", "rows", row)
-    else:
-        loop = strided_lines("x", "i", "count", body)
-    lines = head_lines(kinds, program.inputs, sizes, apart=False, threads=0)
-    lines += indent([*input_lines(program.inputs, "scalar", "0"), *loop])
-    return with_helpers("\n".join([*lines, "}"]) + "\n")
+    return [*arrays, *across, *step_lines(program), *stores]
+
+
+def _pack_lines(program: Pointwise) -> list[str]:
+    """One pack of elements, number `pack` of arrays and number `across` of its row."""
+    lines, loads, stores, ends = [], [], [], []
+    for number, item in enumerate(program.inputs):
+        if item.layout in PACKED:
+            kind, place = f"Pack<{STORED[item.kind]}>", PACKED[item.layout]
+            lines.append(f"const {kind} p{number} = ((const {kind} *)in{number})[{place}];")
+            loads.append(declare(item.kind, number, load(item.kind, f"p{number}.items", "n")))
+    for output, number in enumerate(program.outputs):
+        kind = f"Pack<{STORED[program.kinds[number]]}>"
+        lines.append(f"{kind} q{output};")
+        stores.append(f"q{output}.items[n] = v{number};")
+        ends.append(f"(({kind} *)out{output})[pack] = q{output};")
+    body = indent([*loads, *step_lines(program), *stores])
+    return [*lines, "#pragma unroll", "for (int n = 0; n < WIDTH; ++n) {", *body, "}", *ends]
+
+
+def _aligned(program: Pointwise) -> str:
+    """Whether packs may be taken: where pointers have no low bits."""
+    pointers = [f"out{place}" for place in range(len(program.outputs))]
+    pointers += [f"in{n}" for n, item in enumerate(program.inputs) if item.layout in PACKED]
+    bits = " | ".join(f"(unsigned long long){pointer}" for pointer in pointers)
+    return f"(({bits}) & {PACK_BYTES - 1}) == 0"
+
+
+def _loop(program: Pointwise, width: int) -> list[str]:
+    if width == 1:
+        return strided_lines("x", "i", "count", _item_lines(program))
+    return [
+        f"const long long packs = {_aligned(program)} ? count / WIDTH : 0;",
+        *strided_lines("x", "pack", "packs", _pack_lines(program)),
+        "#pragma unroll 1",
+        *strided_lines("x", "i", "count", _item_lines(program), "packs * WIDTH"),
+    ]
+
+
+def _row_loop(program: Pointwise, width: int) -> list[str]:
+    place = "const long long i = row * columns + column;"
+    row = input_lines(program.inputs, "column", "row")
+    items = strided_lines("x", "column", "columns", [place, *_item_lines(program)])
+    if width == 1:
+        return strided_lines("y", "row", "rows", [*row, *items])
+    pack = "const long long pack = row * packs + across;"
+    packs = strided_lines("x", "across", "packs", [pack, *_pack_lines(program)])
+    whole = f"columns % WIDTH == 0 && {_aligned(program)}"
+    return [
+        f"const long long packs = {whole} ? columns / WIDTH : 0;",
+        *strided_lines("y", "row", "rows", [
+            *row, *packs, "if (packs == 0) {", *indent(items), "}",
+        ]),
+    ]

@@ -77,8 +77,8 @@ static __device__ __forceinline__ void multiply(float (&sum)[4], const unsigned 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }}
 
-// an operand's part of a tile: its lines, and where this thread's chunks of eight items lie. A chunk
-// is of a line along k, or of a step along k across lines; `outer` numbers that line or step
+// an operand's part of a tile: its lines, and where this thread's chunks of eight items lie. A
+// chunk is of a line along k, or of a step along k across lines; `outer` numbers that line or step
 template <int LINES, bool ACROSS>
 struct Part {{
     static const int WIDTH = (ACROSS ? LINES : DEPTH) / 8;
@@ -141,8 +141,8 @@ struct Part {{
     }}
 }};
 
-// where this thread reads 16 lines by 16 steps from: four matrices of eight rows, of which the first
-// two differ in lines or in steps. `at` holds what the exchange of chunks makes differ
+// where this thread reads 16 lines by 16 steps from: four matrices of eight rows, of which the
+// first two differ in lines or in steps. `at` holds what the exchange of chunks makes differ
 template <int LINES, bool ACROSS, bool LINES_FIRST>
 struct Reader {{
     unsigned int at[4];

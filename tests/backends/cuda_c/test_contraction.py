@@ -1,7 +1,7 @@
 import pytest
 
 from flambeau.backends.cuda_c import compile as nvrtc
-from flambeau.backends.cuda_c import contraction
+from flambeau.backends.cuda_c import contraction, plain_product
 from flambeau.backends.cuda_c.contraction import Tile
 from flambeau.backends.llvm.array_program import Contraction
 from flambeau.backends.llvm.program import Input, Pointwise, Step
@@ -17,7 +17,7 @@ def test_plain_products_multiply_and_add_at_once(kind, size, ptx):
     if (kind, size) == ("f64", 128):
         pytest.skip("tiles of 128 are too large for shared memory in float64")
     text = ptx(contraction.print_contraction(Contraction(kind), Tile(size, size, 256)))
-    assert text.count(f"fma.rn.{kind}") >= (size // 16) ** 2 * 16
+    assert text.count(f"fma.rn.{kind}") >= (size // 16) ** 2 * plain_product.DEPTHS[kind]
     assert f"ld.shared.v{4 if kind == 'f32' else 2}.{kind}" in text
     assert "mma" not in text and ".local" not in text
 

@@ -303,7 +303,9 @@ def test_casts_between_all_kinds(source, device):
             np.testing.assert_array_equal(got, want, err_msg=target)
 
 
-@pytest.mark.parametrize("rows, columns", [(1, 1), (3, 5), (64, 33), (1, 4097), (515, 2)])
+@pytest.mark.parametrize("rows, columns", [
+    (1, 1), (3, 5), (64, 33), (1, 4097), (515, 2), (5, 8), (70, 64),
+])
 def test_inputs_lie_over_rows_and_columns(rows, columns, device):
     rng = np.random.default_rng(6)
     x = rng.standard_normal((rows, columns), np.float32)
@@ -328,3 +330,18 @@ def test_any_count_of_elements_also_in_place(count, device):
     place = device.cupy.asarray(x)
     device.kernel(text)((3,), (64,), (place, place, np.int64(count)))
     np.testing.assert_array_equal(device.cupy.asnumpy(place), x * x)
+
+
+@pytest.mark.parametrize("kinds", [("f32", "f32"), ("bf16", "f32"), ("u8", "i64"), ("bool", "f16")])
+def test_arrays_may_begin_anywhere(kinds, device):
+    source, target = kinds
+    given, exact = numbers(source)
+    given, exact = np.resize(given, 1001), np.resize(exact, 1001)
+    program = Pointwise((Input(source),), (Step("cast", (0,), None, target),), (1,))
+    text = printer.print_pointwise(program)
+    want = given if source == target else cast(exact, target)
+    for skipped in (0, 1, 16):
+        x = device.cupy.asarray(given)[skipped:]
+        out = device.cupy.asarray(np.zeros(1001, DTYPES[target]))[skipped:]
+        device.kernel(text)((2,), (64,), (out, x, np.int64(1001 - skipped)))
+        np.testing.assert_array_equal(device.cupy.asnumpy(out), want[skipped:])

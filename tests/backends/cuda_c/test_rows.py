@@ -123,3 +123,25 @@ def test_sums_over_rows_grow_in_the_unit_s_own_row(ptx):
 def test_the_grid_chooses_no_sum():
     text = rows.print_rows(layer_norm())
     assert text.count("gridDim") == 1 and "unit += gridDim.x" in text
+
+
+@pytest.mark.parametrize("columns", [20, 300, 4096, 16_384])
+@pytest.mark.parametrize("kind", ["f32", "f64", "f16"])
+def test_rows_that_are_held_are_read_once_and_nothing_dear_is_done_twice(kind, columns, ptx):
+    walk = rows.walk_for(columns)
+    assert walk.threads * walk.held >= columns and walk.threads * walk.together <= 1024
+    text = rows.print_rows(softmax(kind), walk)
+    assert text.count("in0[i]") == 1 and text.count("exp") == 1
+    assert loops(text) == ["unit", "row"]
+    made = ptx(text)
+    assert ".local" not in made and ("bar.sync" in made) == (walk.threads > 32)
+
+
+def test_rows_of_a_warp_lie_side_by_side_in_a_block(ptx):
+    text = rows.print_rows(layer_norm(), rows.walk_for(96))
+    assert "__launch_bounds__(128)" in text and "blockIdx.x * 4 + threadIdx.y" in text
+    assert ".maxntid 128" in ptx(text)
+
+
+def test_rows_that_are_too_long_are_not_held():
+    assert rows.walk_for(16_385) == rows.Walk()
