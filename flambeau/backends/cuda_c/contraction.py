@@ -8,9 +8,9 @@ be anything, 0 too. `out` is (batch, m, n) without gaps and overlaps no input; n
 
 Blocks have `tile.threads` threads and, beside what they declare, `tile.shared` bytes of shared
 memory, in a grid of one axis of any size. One makes a tile of a product at a time, and reads both
-operands by way of shared memory. Every sum is by one thread in
-the order of k, so results depend on no grid, and for f32 and f64 on no tile. Half kinds go through
-tensor cores, which round sums in float32 as they do.
+operands by way of shared memory. Sums go along k, in float32 one product at a time and each rounded
+once; other kinds go through tensor cores, a few products at a time, which round sums of half kinds
+in float32 as they do. Results depend on no grid and on no tile.
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,7 @@ TENSOR_TILES = [
 
 def tiles_of(program: Contraction) -> list[Tile]:
     """The tiles that a product can be made of, from the largest down."""
-    if program.kind in HALVES:
-        return TENSOR_TILES
-    # shared memory holds small parts of float64
-    return PLAIN_TILES[program.kind == "f64":]
+    return TENSOR_TILES if program.kind in HALVES else PLAIN_TILES
 
 
 def tile_for(program: Contraction, batch: int, m: int, n: int, blocks: int = 132) -> Tile:

@@ -11,15 +11,17 @@ BIAS = Pointwise(
 )
 
 
-@pytest.mark.parametrize("size", [64, 128])
-@pytest.mark.parametrize("kind", ["f32", "f64"])
-def test_plain_products_multiply_and_add_at_once(kind, size, ptx):
-    if (kind, size) == ("f64", 128):
-        pytest.skip("tiles of 128 are too large for shared memory in float64")
-    text = ptx(contraction.print_contraction(Contraction(kind), Tile(size, size, 256)))
-    assert text.count(f"fma.rn.{kind}") >= (size // 16) ** 2 * plain_product.DEPTHS[kind]
-    assert f"ld.shared.v{4 if kind == 'f32' else 2}.{kind}" in text
-    assert "mma" not in text and ".local" not in text
+@pytest.mark.parametrize("tile", contraction.PLAIN_TILES)
+def test_products_of_float32_multiply_and_add_at_once(tile, ptx):
+    text = ptx(contraction.print_contraction(Contraction("f32"), tile))
+    assert text.count("fma.rn.f32") >= (tile.rows // 16) ** 2 * plain_product.DEPTH
+    assert "ld.shared.v4.f32" in text and "mma" not in text and ".local" not in text
+
+
+@pytest.mark.parametrize("tile", contraction.PLAIN_TILES)
+def test_products_of_float64_go_through_tensor_cores(tile, ptx):
+    text = ptx(contraction.print_contraction(Contraction("f64"), tile))
+    assert "mma.sync.aligned.m8n8k4.row.col.f64" in text and ".local" not in text
 
 
 @pytest.mark.parametrize("across", [(False, False), (False, True), (True, False), (True, True)])
@@ -50,7 +52,7 @@ def test_tiles_are_small_where_large_ones_are_few():
     assert contraction.tile_for(Contraction("bf16"), 1, 4096, 4096)[:3] == (128, 256, 256)
     assert contraction.tile_for(Contraction("bf16"), 1, 2000, 2000)[:3] == (128, 128, 128)
     assert contraction.tile_for(Contraction("bf16"), 1, 300, 300)[:3] == (64, 64, 128)
-    assert contraction.tile_for(Contraction("f64"), 8, 4096, 4096) == Tile(64, 64, 256)
+    assert contraction.tile_for(Contraction("f64"), 1, 512, 512) == Tile(64, 64, 256)
 
 
 @pytest.mark.parametrize("kind, epilogue", [
