@@ -161,6 +161,20 @@ def dense(array: np.ndarray) -> np.ndarray:
     return np.array(array, order="C")
 
 
+def reshaped(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The array in another shape, copied where no view of it has that.
+
+    >>> reshaped(np.zeros((2, 3)).T, (6,)).shape
+    (6,)
+    """
+    if array.size < large.MIN_ITEMS or array.flags.c_contiguous:
+        return array.reshape(shape)
+    try:
+        return array.reshape(shape, copy=False)
+    except ValueError:
+        return dense(array).reshape(shape)
+
+
 def in_rows(array: np.ndarray) -> np.ndarray:
     """Return the array where its items lie row by row, else a copy whose do."""
     return array if array.flags.c_contiguous else dense(array)

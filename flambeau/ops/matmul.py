@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import half_products, products
+from flambeau.backends import half_products, large, products
 from flambeau.base.dtypes import FROM_NUMPY
 from flambeau.base.errors import told
 from flambeau.base.shapes import broadcast
@@ -446,7 +446,8 @@ Tensor.__imatmul__ = _in_place  # type: ignore[attr-defined]
 
 def _linear_forward(bias: ndarray | None, input: ndarray, weight: ndarray) -> ndarray:
     r = dot_of(rows_of(input) if input.ndim > 2 else input, weight.T)
-    if bias is not None:
+    if bias is not None and (
+            r.size < large.MIN_ITEMS or large.pointwise("add", r, bias, out=r) is None):
         r += bias
     return r.reshape(*input.shape[:-1], weight.shape[0]) if input.ndim > 2 else r
 

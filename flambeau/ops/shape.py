@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.conversions import dense
+from flambeau.backends.conversions import dense, reshaped
 from flambeau.base.dtypes import dtype as Dtype
 from flambeau.base.shapes import Size, contiguous_strides, infer_size, wrap_dim, wrap_dims
 from flambeau.core import dispatch
@@ -150,11 +150,13 @@ def _view_forward(a: ndarray, shape: tuple[int, ...]) -> ndarray:
     return a.reshape(shape) if a.flags.c_contiguous else a.reshape(shape, copy=False)
 
 
-VIEW = view("view", _view_forward,
-            lambda g, input_shape: g.reshape(input_shape), params=("shape",), batch=shifted)
-RESHAPE = linear("reshape_copy", lambda a, shape: dense(a).reshape(shape),
-                 lambda g, input_shape: g.reshape(input_shape), params=("shape",),
-                 node="UnsafeView", batch=shifted)
+def _reshape_grad(g: Any, input_shape: tuple[int, ...]) -> Any:
+    return reshaped(g, input_shape) if type(g) is ndarray else g.reshape(input_shape)
+
+
+VIEW = view("view", _view_forward, _reshape_grad, params=("shape",), batch=shifted)
+RESHAPE = linear("reshape_copy", lambda a, shape: dense(a).reshape(shape), _reshape_grad,
+                 params=("shape",), node="UnsafeView", batch=shifted)
 VIEW_DTYPE = view("view_dtype", lambda a, dtype: a.view(dtype.np), None, params=("dtype",),
                   batch=shifted)
 

@@ -144,3 +144,14 @@ def test_floats_wrap_to_bytes_as_int64_does(source):
         here = want if each is a else want[:40_000].reshape(200, 200).T
         np.testing.assert_array_equal(found, here)
         assert found.strides == tuple([step // a.itemsize for step in each.strides])
+
+
+@pytest.mark.parametrize("size", [40, 400])
+@pytest.mark.parametrize("parts", [(1,), (1, 1), (2, 2, 1)])
+def test_another_shape_is_a_view_where_there_is_one(size, parts):
+    a = np.arange(size * size, dtype=np.float32).reshape(size, size)
+    shape = (*parts[1:], -1)
+    for array in (a, a.T, a[:, None, :], a.reshape(size, 4, -1).swapaxes(0, 1)):
+        found = conversions.reshaped(array, shape)
+        np.testing.assert_array_equal(found, array.reshape(shape))
+        assert np.shares_memory(found, a) == np.shares_memory(array.reshape(shape), a)
