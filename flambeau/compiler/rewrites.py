@@ -258,6 +258,16 @@ def _ordered(p: Any, node: Node, inputs: tuple) -> Found:
     return tuple([_exchanged(p, v, dim, last) for v in found])
 
 
+def _scanned(p: Any, node: Node, inputs: tuple) -> Found:
+    """A running sum or product of integers that become int64 first."""
+    (x,), out = inputs, node.outputs[0]
+    if x.dtype == out.dtype or x.dtype not in KINDS or x.dtype.kind == "f" or out.dtype != np.int64:
+        return None
+    params = {**node.params, "dtype": None}
+    found: Value = p.add("op", node.op, (_cast(p, x, int64),), params, (out,))[0]
+    return found
+
+
 def _exchange(shape: Dims, a: int, b: int) -> Dims:
     order = list(shape)
     order[a], order[b] = order[b], order[a]
@@ -429,5 +439,5 @@ RULES: dict[str, Rule] = {
     "min_all": _plain("amin"), "aminmax": _both_extremes, "any": _holds("amax"),
     "all": _holds("amin"), "count_nonzero": _count, "repeat": _repeat, "roll": _roll,
     "tril": _triangle(True), "triu": _triangle(False), "constant_pad_nd": _pad,
-    "sort": _ordered, "topk": _ordered, "diag_embed": _embed, "trace": _trace, "rot90": _turn,
-    **dict.fromkeys(INDEXED, _indexed)}
+    "sort": _ordered, "topk": _ordered, "cumsum": _scanned, "cumprod": _scanned,
+    "diag_embed": _embed, "trace": _trace, "rot90": _turn, **dict.fromkeys(INDEXED, _indexed)}

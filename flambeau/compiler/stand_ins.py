@@ -43,10 +43,13 @@ class Memory:
 
     ``array`` is the real one, ``value`` what it holds now as a value of the graph (None where
     that is not in the graph yet). ``before`` is what it held when the step began, kept once it
-    was written. Of one that is ``blank`` the elements of ``array`` mean nothing.
+    was written. Of one that is ``blank`` the elements of ``array`` mean nothing. One that was
+    ``picked`` from another, by numbers that are tensors, would be a view of that in eager mode:
+    which, and how often that had been written by then.
     """
 
-    __slots__ = ("array", "before", "blank", "captures", "strides", "tracer", "value", "writes")
+    __slots__ = ("array", "before", "blank", "captures", "picked", "strides", "tracer", "value",
+                 "writes")
 
     def __init__(self, tracer: Tracer, array: ndarray, value: Value | None) -> None:
         self.tracer = tracer
@@ -55,6 +58,7 @@ class Memory:
         self.captures: list[Capture] = []
         self.before: ndarray | None = None
         self.blank = False
+        self.picked: tuple[Memory, int] | None = None
         self.strides: tuple[int, ...] = array.strides
         self.writes = 0
 

@@ -305,6 +305,9 @@ def _describe(tracer: Tracer, t: Tensor) -> Any:
     if type(handle) is not Traced:
         tracer.breaks_at("transformed")
         return t
+    picked = handle.memory.picked
+    if picked is not None and picked[0].captures:
+        tracer.breaks_at("overlap")
     return Made(t, handle)
 
 

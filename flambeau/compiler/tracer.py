@@ -140,6 +140,8 @@ class Tracer:
     def value_of(self, handle: Traced) -> Value:
         """What a stand-in stands for, as a value of the graph."""
         memory = handle.memory
+        if memory.picked is not None and memory.picked[0].writes != memory.picked[1]:
+            self.breaks_at("overlap")
         if handle.seen is not None and handle.at == memory.writes:
             return handle.seen
         if memory.value is None:
@@ -437,6 +439,8 @@ class Tracer:
             memory.blank = True
         value = self._fitting(target, source)
         self.keep(memory)
+        if memory.picked is not None:
+            self.keep(memory.picked[0])
         if target.chain:
             base = Traced(memory.array, memory)
             node = self.graph.add("write", None, (self.value_of(base), value),
@@ -457,7 +461,23 @@ class Tracer:
         target.memory.value = value
         self._count_write(target, value)
 
+    def picked(self, t: Tensor, source: Tensor, key: tuple) -> None:
+        """Note that ``t`` is a view of ``source`` in eager mode, and a copy in the graph.
+
+        ``key`` has the indices, tensors among them. The real array is the view.
+        """
+        handle, whole = t._a, source._a
+        if type(handle) is not Traced or type(whole) is not Traced or whole.memory.blank or (
+                handle.memory.blank):
+            return
+        at = tuple([int(get_array(i).array if type(get_array(i)) is Traced else get_array(i))
+                    if isinstance(i, Tensor) else i for i in key])
+        handle.array = handle.memory.array = whole.array[(*at, ...)]
+        handle.memory.picked = whole.memory, whole.memory.writes
+
     def _count_write(self, target: Traced, value: Value) -> None:
+        if target.memory.picked is not None:
+            self.breaks_at("overlap")
         target.memory.writes += 1
         target.seen, target.at = value, target.memory.writes
 

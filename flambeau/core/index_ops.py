@@ -242,7 +242,11 @@ def gather_index(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> T
         if all(type(i) is ndarray for i in arrays):
             return wrap(read_at(a, *arrays, dims=tuple(dims)))
     _note_ranges(t, indices, dims)
-    return apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
+    found: Tensor = apply(INDEX, (t, *_padded(indices)), {"dims": tuple(dims)})
+    if MODES.tracer is not None and not any([i._a.ndim for i in indices]):
+        at = dict(zip(dims, indices))
+        MODES.tracer.picked(found, t, tuple([at.get(d, ALL) for d in range(t._a.ndim)]))
+    return found
 
 
 def _note_ranges(t: Tensor, indices: Sequence[Tensor], dims: Sequence[int]) -> None:

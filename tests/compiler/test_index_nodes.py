@@ -86,7 +86,7 @@ PICKS = {
               lambda r: [_f(r, N, 3, 5), _i(r, N, 4), _i(r, 5, 4)]),
     "inside": (lambda x, i, j: x[:, i, j],
                lambda r: [_f(r, 3, N, 5), _i(r, N, 4), _i(r, 5, 4)]),
-    "number": (lambda x, i: x[i], lambda r: [_f(r, N, 5), _i(r, N)]),
+    "number": (lambda x, i: x[i] * 1, lambda r: [_f(r, N, 5), _i(r, N)]),
     "column number": (lambda x, i: x[:, i] * 1, lambda r: [_f(r, N, 5), _i(r, 5)]),
     "classes": (lambda x, i: x[torch.arange(N), i], lambda r: [_f(r, N, 5), _i(r, 5, N)]),
     "list": (lambda x: x[[0, 2, 3]], lambda r: [_f(r, N, 5)]),
@@ -305,6 +305,39 @@ def test_a_cache_is_written_in_place() -> None:
         return (cache * cache).amax(-1)
 
     agrees(step, lambda r: [_f(r, 2, N, 4), _f(r, 2, 4), _i(r, N)])
+
+
+def _change_row(x: Any, i: Any) -> None:
+    x[i].add_(1)
+
+
+def _read_row_late(x: Any, i: Any) -> Any:
+    row = x[i]
+    x.mul_(2)
+    return row + 1
+
+
+def _read_row_early(x: Any, i: Any) -> Any:
+    row = x[i] * 1
+    x.mul_(2)
+    x[i] = row
+    return row + x[i]
+
+
+@pytest.mark.parametrize("step", [_change_row, _read_row_late, _read_row_early,
+                                  lambda x, i: x[i], lambda x, i: x[i, i], lambda x, i: x[:, i]])
+def test_numbers_that_are_tensors_give_views(step: Any) -> None:
+    compiled, rng = torch.compile(step), np.random.default_rng(0)
+    for _ in range(5):
+        x, i = _f(rng, N, 5), _i(rng, 5)
+        ours, theirs = x.clone(), x.clone()
+        found, want = compiled(ours, i), step(theirs, i)
+        same(found, want)
+        same(ours, theirs)
+        if want is not None and want._base is theirs:
+            found.fill_(7)
+            want.fill_(7)
+            same(ours, theirs)
 
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4)
