@@ -11,13 +11,23 @@ from flambeau.backends.conversions import dense, in_rows
 LEAST, MOST = 128, 1 << 31
 # how many times as long as what is kept of it a row is, where finding that beats sorting all of it
 LONGER = 16
+# items of small arrays from which a kernel finds the first ones sooner than NumPy, in rows of so
+# many, once it was asked for so often
+SMALL, FEWEST, PATIENCE = 1 << 9, 64, 64
 _I64 = np.dtype(np.int64)
+# how often the first of a small array were asked for
+_asked = 0
 
 
-def _rows(a: np.ndarray, dim: int) -> np.ndarray | None:
-    """The rows along a dimension as a dense matrix; None where kernels do not sort them."""
+def _rows(a: np.ndarray, dim: int, least: int = LEAST, often: bool = False) -> np.ndarray | None:
+    """The rows along a dimension as a dense matrix; None where kernels do not sort them.
+
+    ``least``: the shortest rows. ``often``: whether small arrays have kernels, too.
+    """
     n = a.shape[dim]
-    if a.size < large.MIN_ITEMS or not LEAST <= n < MOST or a.dtype.type not in large.NUMBERS:
+    if a.size < large.MIN_ITEMS and not often:
+        return None
+    if not least <= n < MOST or a.dtype.type not in large.NUMBERS:
         return None
     if not (a.flags.aligned and a.dtype.isnative) or large.load() is None:
         return None
@@ -30,6 +40,15 @@ def _back(found: np.ndarray, a: np.ndarray, dim: int) -> np.ndarray:
     shape = [n for axis, n in enumerate(a.shape) if axis != dim % a.ndim]
     moved = np.moveaxis(found.reshape(*shape, found.shape[1]), -1, dim)
     return moved if moved.flags.c_contiguous else dense(moved)
+
+
+def _is_often(a: np.ndarray) -> bool:
+    """Whether a program asks so often for the first of small arrays that a kernel pays."""
+    global _asked
+    if a.size >= large.MIN_ITEMS or a.size < SMALL:
+        return False
+    _asked += 1
+    return _asked > PATIENCE
 
 
 def _sorts() -> Any:
@@ -58,7 +77,9 @@ def first(
     a: np.ndarray, dim: int, k: int, largest: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The k greatest or least items along a dimension in order, and their places; few of many."""
-    rows = _rows(a, dim) if 0 < k and k * LONGER <= a.shape[dim] else None
+    if not 0 < k or k * LONGER > a.shape[dim]:
+        return None
+    rows = _rows(a, dim, FEWEST, _is_often(a))
     if rows is None:
         return None
     sorts = _sorts()

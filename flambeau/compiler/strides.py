@@ -67,7 +67,7 @@ def strided_of(node: Node, access: Callable[[Value], Access]) -> Strided | None:
     values = [x for x in node.inputs if type(x) is Value]
     if not out.size or not values or any([v.dtype not in STORED for v in (*values, out)]):
         return None
-    if node.op.kind == "pointwise":
+    if node.op.kind == "pointwise" or node.op.name == "to_dtype":
         ins = [broadcast_access(access(v), out.shape) for v in values]
     elif node.op.name in COPIES:
         ins = [access(values[0])]

@@ -106,13 +106,17 @@ def _first_places(a: ndarray, k: int, dim: int, largest: bool) -> ndarray:
 def _first_ones(key: ndarray, k: int, largest: bool) -> ndarray:
     """The places of the ``k`` first elements of rows, those of equal ones that come first."""
     n = key.shape[-1]
-    cut = np.partition(key, n - k if largest else k - 1, axis=-1)
-    cut = cut[..., n - k:n - k + 1] if largest else cut[..., k - 1:k]
-    ahead, equal = key > cut if largest else key < cut, key == cut
+    cut = n - k if largest else k - 1
+    order = np.argpartition(key, cut, axis=-1)
+    places = order[..., n - k:] if largest else order[..., :k]
+    edge = np.take_along_axis(key, order[..., cut:cut + 1], -1)
+    if np.count_nonzero(key == edge) == edge.size:
+        return np.sort(places, -1)
+    ahead, equal = key > edge if largest else key < edge, key == edge
     if key.dtype.kind == "f":  # NaN is the greatest
-        odd, odd_cut = key != key, cut != cut
-        ahead |= odd & ~odd_cut if largest else odd_cut & ~odd
-        equal |= odd & odd_cut
+        odd, odd_edge = key != key, edge != edge
+        ahead |= odd & ~odd_edge if largest else odd_edge & ~odd
+        equal |= odd & odd_edge
     left = k - np.add.reduce(ahead, axis=-1, keepdims=True)
     ahead |= equal & (np.add.accumulate(equal, axis=-1) <= left)
     return ahead.nonzero()[-1].reshape(*key.shape[:-1], k)
