@@ -4,13 +4,14 @@ A map is a list of (output, input, weight) entries. Its transpose is the same li
 and inputs exchanged, so one code runs both ways.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.backends import map_kernels
 from flambeau.backends.numpy.windows import slices, widen
 
 # Bytes mapped at a time, to stay in cache.
@@ -40,6 +41,14 @@ class AxisMap:
         self.inputs = inputs
         self.entries = (out, source, weight)
         self.taps = _taps(outputs, out, source, weight)
+        self._kept: dict[tuple, Any] = {}
+
+    def kept(self, dtype: np.dtype, rows: bool, make: Callable) -> Any:
+        """``make(self, dtype, rows)``, made once."""
+        found = self._kept.get((dtype, rows))
+        if found is None:
+            found = self._kept[dtype, rows] = make(self, dtype, rows)
+        return found
 
     @cached_property
     def transposed(self) -> "AxisMap":
@@ -96,9 +105,12 @@ def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
     """
     lead = x.shape[: x.ndim - len(maps)]
     size = x.shape[len(lead) :]
-    flat = x.reshape(prod(lead), *size)
     work = [(m.outputs / max(m.inputs, 1), i + 1, m) for i, m in enumerate(maps) if m]
     work.sort(key=lambda item: item[0])
+    found = map_kernels.apply_maps(x, [(len(lead) + i - 1, m) for _, i, m in work])
+    if found is not None:
+        return found
+    flat = x.reshape(prod(lead), *size)
     sizes = [m.outputs if m else n for m, n in zip(maps, size, strict=True)]
     out = np.empty((flat.shape[0], *sizes), x.dtype)
     row_bytes = max(prod(size), prod(sizes), 1) * x.itemsize
