@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.backends import conversions, large
 
-__all__ = ["apply_maps"]
+__all__ = ["apply_maps", "sums_of_rows"]
 
 _F32 = np.dtype(np.float32)
 _FLOATS = (np.float32, np.float64)
@@ -70,3 +70,27 @@ def _entries(axis_map: Any, dtype: np.dtype, rows: bool) -> Any:
             table[places] = values
         tables.append(table)
     return axis_maps.Entries(*sizes, counts.astype(np.int32), *tables)
+
+
+def sums_of_rows(
+    table: np.ndarray, index: np.ndarray, weights: np.ndarray, starts: np.ndarray
+) -> np.ndarray | None:
+    """Sums of rows of a matrix: those that `index` names, by their `weights`, from starts on.
+
+    Output i has the entries from ``starts[i]`` to ``starts[i + 1]``, int64, in their order. All
+    that `index` names is there. None where entries are few, or for other dtypes.
+    """
+    dtype, (rows, columns) = table.dtype, table.shape
+    if index.size * columns < large.MIN_ITEMS or dtype.type not in _FLOATS:
+        return None
+    if weights.dtype != dtype or columns < 2 or large.load() is None:
+        return None
+    # as above
+    from flambeau.backends.llvm import axis_maps
+
+    index = index.astype(np.int64, copy=False)
+    arrays = [conversions.in_rows(a) for a in (table, index, weights)]
+    if not all([a.flags.aligned for a in arrays]):
+        return None
+    entries = axis_maps.Entries(len(starts) - 1, rows, 0, 0, starts, *arrays[1:])
+    return axis_maps.run(arrays[0], 1, columns, entries).reshape(-1, columns)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from flambeau.backends import axis_kernels
+from flambeau.backends import axis_kernels, map_kernels
 from flambeau.backends.numpy.scatter import add_at
 from flambeau.base import dtypes, naming
 from flambeau.core.dispatch import apply
@@ -196,6 +197,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
 def _bag_forward(weight: ndarray, scale: ndarray, index: ndarray, bag: ndarray, count: int,
                  scale_grad_by_freq: bool) -> ndarray:
+    """``bag``, the number of every entry's bag, is in order."""
+    starts = np.searchsorted(bag, np.arange(count + 1))
+    found = map_kernels.sums_of_rows(weight, index, scale, starts)
+    if found is not None:
+        return found
     out = np.zeros((count, weight.shape[1]), weight.dtype)
     add_at(out, bag, weight.take(index, axis=0) * scale[:, None])
     return out
@@ -242,9 +248,11 @@ def _bag_of_each(offsets: ndarray, count: int, include_last: bool) -> tuple[ndar
 def _maxima(weight: ndarray, index: ndarray, bag: ndarray, used: ndarray, count: int) -> Tensor:
     choice = np.full((count, weight.shape[1]), -1, np.int64)
     index, bag = index[used], bag[used]
-    for b in np.unique(bag):
-        rows = index[bag == b]
-        choice[b] = rows[weight[rows].argmax(0)]
+    starts = np.searchsorted(bag, np.arange(count + 1)).tolist()
+    for b, (start, end) in enumerate(pairwise(starts)):
+        if start < end:
+            rows = index[start:end]
+            choice[b] = rows[weight[rows].argmax(0)]
     return wrap(choice)
 
 
@@ -352,9 +360,13 @@ def _bag_scale(weight: Tensor, psw: Tensor | None, bag: ndarray, used: ndarray, 
     if psw is not None:
         flat = psw.reshape(-1)
         return flat if used.all() else where(wrap(used), flat, 0.0)
-    scale = used.astype(weight._a.dtype)
-    if mode == "mean":
-        sizes = np.bincount(bag[used], minlength=count)
-        scale = (used / np.maximum(sizes, 1)[bag]).astype(np.float32 if scale.itemsize < 4
-                                                          else scale.dtype)
-    return wrap(scale)
+    held = weight._a.dtype
+    if mode != "mean":
+        return wrap(used.astype(held))
+    held = np.dtype(np.float32) if held.itemsize < 4 else held
+    if used.all():
+        starts = np.searchsorted(bag, np.arange(count + 1))
+        sizes = np.diff(starts)
+        return wrap(np.repeat((1 / np.maximum(sizes, 1)).astype(held), sizes))
+    sizes = np.bincount(bag[used], minlength=count)
+    return wrap((used / np.maximum(sizes, 1)[bag]).astype(held))

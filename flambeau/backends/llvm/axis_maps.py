@@ -5,7 +5,7 @@ in the order of their outputs, and added in that order.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,8 @@ class Form(NamedTuple):
 class Entries(NamedTuple):
     """The entries of a map, in one dtype: where those of each output start, and what they read.
 
-    `most` are those of any output; `least` says how few one has. Of single items the tables are (most, outputs), and `starts` has
-    the number of each output's entries.
+    `most` are those of any output, and `least`. Of single items the tables are (most, outputs), and
+    `starts` has the number of each output's entries.
     """
 
     outputs: int
