@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.backends import large, small
+from flambeau.backends import conversions, large, small
 from flambeau.backends.numpy import mean_pool
 from flambeau.backends.numpy import pool as plain
 from flambeau.backends.numpy.pool import Sizes, pool_size
@@ -87,12 +87,29 @@ def adaptive_max_pool_nd(x: np.ndarray, size: Sizes) -> tuple[np.ndarray, np.nda
     (array([2., 5.]), array([1, 2]))
     """
     sizes = x.shape[x.ndim - len(size):]
-    if 0 in size or 0 in sizes or any([n % out for n, out in zip(sizes, size, strict=True)]):
+    if 0 in size or 0 in sizes:
         return plain.adaptive_max_pool_nd(x, size)
+    if any([n % out for n, out in zip(sizes, size, strict=True)]):
+        found = _maxima_of_parts(x, size)
+        return plain.adaptive_max_pool_nd(x, size) if found is None else found
     # parts of one length are windows side by side
     window = tuple([n // out for n, out in zip(sizes, size, strict=True)])
     ones, zeros = (1,) * len(size), (0,) * len(size)
     return max_pool_nd(x, window, window, zeros, ones)
+
+
+def _maxima_of_parts(x: np.ndarray, size: Sizes) -> tuple[np.ndarray, np.ndarray] | None:
+    """Maxima of parts that differ in length, by kernels; None where NumPy is to find them."""
+    kernels, rank = _kernels(x, x.size, len(size)), len(size)
+    if kernels is None:
+        return None
+    lead, sizes = x.shape[: x.ndim - rank], _three(x.shape[x.ndim - rank :], 1)
+    planes = conversions.in_rows(x).reshape(prod(lead), *sizes)
+    out = _three(size, 1)
+    # no kernel, stride, padding or dilation
+    values, indices = kernels.maxima(planes, [*sizes, *out, *[0] * 12], out)
+    shape = (*lead, *size)
+    return values.reshape(shape), indices.reshape(shape)
 
 
 class _MaxWork(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.backends import grid_kernels
 from flambeau.backends.numpy import grid as grids
 from flambeau.backends.numpy.resize import resize, resize_transpose
 from flambeau.base import naming
@@ -281,13 +282,13 @@ def _sample_op(n: int) -> Op:
 
     # Plain arguments of the three maps of arrays: sampling, and the direction of a derivative.
     def sampled(x: Any, grid: Any, along: Any = None, *, sampling: Sampling) -> Any:
-        return grids.grid_sample(x, grid, *sampling, along)
+        return grid_kernels.grid_sample(x, grid, sampling, along)
 
     def gathered(g: Any, grid: Any, along: Any = None, *, shape: tuple, sampling: Sampling) -> Any:
-        return grids.grid_sample_input_grad(g, grid, shape, *sampling, along)
+        return grid_kernels.grid_sample_input_grad(g, grid, shape, sampling, along)
 
     def moved(g: Any, x: Any, grid: Any, along: Any = None, *, sampling: Sampling) -> Any:
-        return grids.grid_sample_grid_grad(g, x, grid, *sampling, along)
+        return grid_kernels.grid_sample_grid_grad(g, x, grid, sampling, along)
 
     def declare(suffix: str, forward: Any, inputs: tuple, node: str, **rules: Any) -> Op:
         params = ("shape", "sampling") if forward is gathered else ("sampling",)

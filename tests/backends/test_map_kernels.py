@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from flambeau.backends import large
+from flambeau.backends import large, map_kernels
 from flambeau.backends.numpy import axis_map, mean_pool, pad, resize
 
 RNG = np.random.default_rng(0)
@@ -51,3 +51,19 @@ def test_kernels_have_the_bits_of_numpy(name: str, dtype: Any, monkeypatch: Any)
     known = ~np.isnan(want.astype("f8"))
     np.testing.assert_array_equal(np.signbit(found)[known], np.signbit(want)[known])
     np.testing.assert_array_equal(other.astype("f8"), want.astype("f8"))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("columns", [2, 16, 33])
+def test_sums_of_rows(columns: int, dtype: str) -> None:
+    table = RNG.standard_normal((50, columns)).astype(dtype)
+    index = RNG.integers(0, 50, 20_000)
+    weights = RNG.standard_normal(20_000).astype(dtype)
+    starts = np.array([0, 0, 5, 5, 300, 19_999, 20_000])
+    found = map_kernels.sums_of_rows(table, index, weights, starts)
+    want = np.zeros((6, columns), dtype)
+    for bag, (start, end) in enumerate(zip(starts, starts[1:])):
+        for row, weight in zip(index[start:end], weights[start:end]):
+            want[bag] += table[row] * weight
+    assert found is None or np.array_equal(found, want)
+    assert map_kernels.sums_of_rows(table, index[:9], weights[:9], starts[:3]) is None

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from flambeau.backends import pool_kernels
 from flambeau.backends.numpy import mean_pool, pool
 
 
@@ -159,3 +160,16 @@ def test_half_and_empty():
 def test_window_without_input():
     values, indices = pool.max_pool_nd(np.ones((1, 1)), (2,), (1,), (1,), (2,))
     assert values.item() == -np.inf and indices.item() == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("size", [(3,), (7, 5), (1, 9), (3, 4, 7), (40, 61)])
+def test_maxima_of_uneven_parts_by_kernels(size, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-9, 9, (3, 4, 17, 40, 61)[-2 - len(size):]).astype(dtype)
+    x.reshape(-1)[::97] = np.nan
+    for each in (x, np.ascontiguousarray(x.swapaxes(0, -1)).swapaxes(0, -1)):
+        found = pool_kernels.adaptive_max_pool_nd(each, size)
+        for own, want in zip(found, pool.adaptive_max_pool_nd(x, size), strict=True):
+            assert own.dtype == want.dtype
+            np.testing.assert_array_equal(own, want)

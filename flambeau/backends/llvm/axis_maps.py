@@ -26,20 +26,21 @@ from flambeau.backends.llvm.program import ITEM_BYTES
 
 # outputs in a piece of work
 PIECE = 1 << 13
-SIZES = ("outputs", "inputs", "columns", "most")
+SIZES = ("outputs", "inputs", "columns", "most", "step", "shared")
 
 
 class Form(NamedTuple):
     """What a kernel is printed for.
 
     Whether rows of columns are mapped, or single items; whether entries have weights; whether some
-    outputs have fewer entries than others.
+    outputs have fewer entries than others; whether what is read at -1 is 0.
     """
 
     kind: str
     rows: bool
     weighs: bool
     uneven: bool = False
+    gaps: bool = False
 
 
 class Entries(NamedTuple):
@@ -61,7 +62,8 @@ class Entries(NamedTuple):
 def print_map(form: Form, vector_bytes: int) -> str:
     """The kernel: context out, x, starts, sources, weights, zero, sizes; totals start from zero.
 
-    A unit of work is an output of one batch, a row of columns; of single items it is a batch.
+    A unit of work is an output of one batch, a row of columns; of single items it is a batch, as
+    many of which as are "shared" have one table. Its lines are a "step" apart.
     """
     kind = form.kind
     w = Writer((1 + form.rows) * vector_bytes // ITEM_BYTES[kind])
@@ -108,10 +110,12 @@ def _row_total(w: Writer, form: Form, t: dict[str, str], at: tuple[str, ...],
 def _item_total(w: Writer, form: Form, t: dict[str, str], at: tuple[str, ...],
                 output: tuple[str, str | None], first: Value) -> Value:
     """Neighbouring outputs: sums of items that lie anywhere."""
-    e, (plane, counts, sources, weights, _) = w.e, at
+    e, (plane, counts, sources, weights, unit) = w.e, at
+    start = w.add(w.mul(w.op("udiv", unit, t["shared"]), t["outputs"]), output[0])
     turns = Loop(e, 0, t["most"], 1, (first,))
-    place = w.add(w.mul(turns.index, t["outputs"]), output[0])
-    part = _gathered(w, form.kind, plane, load_vector(e, "i32", sources, place, output[1]))
+    place = w.add(w.mul(turns.index, t["step"]), start)
+    index = load_vector(e, "i32", sources, place, output[1])
+    part = gathered(w, form.kind, plane, index, form.gaps)
     if form.weighs:
         part = e.mul(part, load_vector(e, form.kind, weights, place, output[1]))
     total = turns.values[0]
@@ -124,16 +128,19 @@ def _item_total(w: Writer, form: Form, t: dict[str, str], at: tuple[str, ...],
     return turns.close((grown,))[0]
 
 
-def _gathered(w: Writer, kind: str, base: str, index: Value) -> Value:
-    """The items at places."""
+def gathered(w: Writer, kind: str, base: str, index: Value, gaps: bool = False) -> Value:
+    """The items at places; with `gaps` 0 where a place is below 0."""
     e = w.e
     name = f"@llvm.masked.gather.v{e.lanes}{SUFFIX[kind]}.v{e.lanes}p0"
     pointers, vector = f"<{e.lanes} x ptr>", e.type(kind)
     e.declarations.add(f"declare {vector} {name}({pointers}, i32 immarg, {e.type('bool')}, "
                        f"{vector})")
+    there, instead = "splat (i1 true)", "poison"
+    if gaps:
+        there, instead = e.compare("sge", index, 0).text, "zeroinitializer"
     places = e.assign(f"getelementptr {LLVM_TYPE[kind]}, ptr {base}, {e.type('i32')} {index.text}")
     return e.value(kind, f"call {vector} {name}({pointers} {places}, i32 {ITEM_BYTES[kind]}, "
-                         f"{e.type('bool')} splat (i1 true), {vector} poison)")
+                         f"{e.type('bool')} {there}, {vector} {instead})")
 
 
 @functools.cache
@@ -148,11 +155,26 @@ def run(x: np.ndarray, batch: int, columns: int, entries: Entries) -> np.ndarray
     out = memory.empty((batch * n.outputs * columns,), x.dtype)
     form = Form(calls.KINDS[x.dtype], columns > 1, n.weights is not None,
                 columns == 1 and n.least < n.most)
-    sizes = np.array([n.outputs, n.inputs, columns, n.most], np.int64)
+    sizes = np.array([n.outputs, n.inputs, columns, n.most, n.outputs, batch], np.int64)
     # -0.0 leaves what is added as it is
     zero = np.array(-0.0 if n.least else 0.0, x.dtype)
     work = columns * n.most if form.rows else n.outputs * n.most
     units = batch * n.outputs if form.rows else batch
     calls.launch(_address(form), units, max(1, PIECE // max(work, 1)), out, x, n.starts, n.sources,
                  sizes if n.weights is None else n.weights, zero, sizes)
+    return out
+
+
+def sample(planes: np.ndarray, cells: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Read planes (images, channels, inputs) at the cells of points: -> (images, channels, points).
+
+    cells: int32, (taps, images, points), -1 for zeros; the weights' shape is theirs.
+    """
+    (images, channels, inputs), (taps, _, points) = planes.shape, cells.shape
+    out = memory.empty((images, channels, points), planes.dtype)
+    form = Form(calls.KINDS[planes.dtype], False, weights is not None, False, True)
+    sizes = np.array([points, inputs, 1, taps, images * points, channels], np.int64)
+    zero = np.zeros(1, planes.dtype)
+    calls.launch(_address(form), images * channels, max(1, PIECE // (points * taps)), out, planes,
+                 sizes, cells, sizes if weights is None else weights, zero, sizes)
     return out

@@ -245,6 +245,39 @@ def _window(
     return best, where
 
 
+def print_parts(kind: str, tells: bool) -> str:
+    """The kernel of maxima of parts that divide axes as evenly as can be; context as for maxima.
+
+    Of the table only sizes are read.
+    """
+    w = Writer(1)
+    e = w.e
+    values, indices, planes, table = load_pointers(e, 4)
+    t = w.named(table, TABLE)
+    cells = w.mul(w.mul(t["size0"], t["size1"]), t["size2"])
+    units = Loop(e, "%begin", "%end")
+    plane = w.place(kind, planes, w.mul(units.index, cells))
+    loops: list[Loop] = []
+    place = units.index
+    for axis in range(3):
+        loops.append(Loop(e, 0, t[f"out{axis}"]))
+        place = w.add(w.mul(place, t[f"out{axis}"]), loops[-1].index)
+    found = _window(w, kind, plane, t, [_part(w, t, k, x.index) for k, x in enumerate(loops)])
+    _store(w, found, (values, indices) if tells else (values,), place, None)
+    for loop in (*loops[::-1], units):
+        loop.close()
+    function = w.function("void @kernel(ptr %context, i64 %begin, i64 %end)")
+    return conv_text.module([(function, e.declarations)], jit.host().vector_bytes)
+
+
+def _part(w: Writer, t: dict[str, str], axis: int, number: str) -> tuple[str, str, str]:
+    """The first cell of a part on an axis, the end, and the step."""
+    size, count = t[f"size{axis}"], t[f"out{axis}"]
+    first = w.op("udiv", w.mul(number, size), count)
+    end = w.mul(w.add(number, 1), size)
+    return first, w.op("udiv", w.add(end, w.op("sub", count, 1)), count), "1"
+
+
 def print_scatter(kind: str) -> str:
     """The kernel that adds values at places of zeros: context planes, values, indices, sizes.
 
@@ -283,6 +316,11 @@ def _address(kind: str, shape: Shape | None) -> int:
     return jit.load(text, ("kernel",)).address("kernel")
 
 
+@functools.cache
+def _of_parts(kind: str, tells: bool) -> int:
+    return jit.load(print_parts(kind, tells), ("kernel",)).address("kernel")
+
+
 def piece_of(cells: int) -> int:
     """How many planes of so many cells are one piece of work."""
     return max(1, PIECE // max(cells, 1))
@@ -290,7 +328,10 @@ def piece_of(cells: int) -> int:
 
 def maxima(x: np.ndarray, table: Sequence[int],
            out: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The maximum of every window of planes (planes, D, H, W), and its number in the plane."""
+    """The maximum of every window of planes (planes, D, H, W), and its number in the plane.
+
+    Where strides are 0 windows are parts that divide the axes as evenly as can be.
+    """
     values = memory.empty((x.shape[0], *out), x.dtype)
     indices = memory.empty(values.shape, np.dtype(np.int64))
     _run(x, table, values, indices, tells=True)
@@ -307,6 +348,11 @@ def maximum_values(x: np.ndarray, table: Sequence[int], out: Sequence[int]) -> n
 def _run(x: np.ndarray, table: Sequence[int], values: np.ndarray, indices: np.ndarray,
          tells: bool) -> None:
     kind, stride = calls.KINDS[x.dtype], int(table[TABLE.index("stride2")])
+    if not stride:
+        kernel = _of_parts(kind, tells)
+        calls.launch(kernel, x.shape[0], piece_of(x[0].size), values, indices, x,
+                     np.array(table, np.int64))
+        return
     lanes = jit.host().vector_bytes // x.itemsize if stride <= MOST_STRIDE else 1
     places = "i32" if kind == "f32" and x[0].size < 1 << 31 else "i64"
     shape = Shape(tuple(table[TABLE.index("kernel0") :][:3]), stride, lanes, places, tells)
