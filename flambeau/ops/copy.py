@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.backends.conversions import astype, copied, dense, unsigned
 from flambeau.backends.memory_order import is_channels_last
 from flambeau.base import device as devices
@@ -21,6 +22,10 @@ from flambeau.core.op import OPS
 from flambeau.core.pointwise import is_plain
 from flambeau.core.storage import root_of
 from flambeau.core.tensor import Tensor, share
+
+LARGE = 1 << 15
+# So often repeated items are copied one by one.
+FEW = 8
 
 CLONE = linear("clone", lambda a, memory_format=None: copied(a), lambda g: g,
                params=("memory_format",))
@@ -71,10 +76,21 @@ def contiguous(input: Tensor, *, memory_format: Any = devices.contiguous_format)
 _CHANNELS_LAST = {devices.channels_last: (0, 2, 3, 1), devices.channels_last_3d: (0, 2, 3, 4, 1)}
 
 
+def _repeated(a: np.ndarray) -> np.ndarray | None:
+    """A dense copy of items of a row that are each read a few times; None for anything else."""
+    if a.ndim < 2 or a.strides[-1] or not 1 < a.shape[-1] <= FEW:
+        return None
+    every = a[..., 0]
+    index = np.repeat(np.arange(every.shape[-1]), a.shape[-1])
+    found = axis_kernels.take(every, index, every.ndim - 1)
+    return None if found is None else found.reshape(a.shape)
+
+
 def _contiguous(a: np.ndarray, order: Any) -> np.ndarray:
     axes = _CHANNELS_LAST.get(order)
     if axes is None:
-        return dense(a)
+        found = _repeated(a) if a.size >= LARGE else None
+        return dense(a) if found is None else found
     back = tuple(int(i) for i in np.argsort(axes))
     out = np.empty([a.shape[i] for i in axes], a.dtype).transpose(back)
     out[...] = a

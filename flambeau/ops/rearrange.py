@@ -12,13 +12,14 @@ import numpy as np
 
 from flambeau.backends import fills
 from flambeau.backends.conversions import copied_as, dense, in_format_of
+from flambeau.base.device import contiguous_format
 from flambeau.base.shapes import Size, broadcast, wrap_dim, wrap_dims
 from flambeau.core.dispatch import apply
 from flambeau.core.face import public
 from flambeau.core.kinds import linear
 from flambeau.core.op import Op
 from flambeau.core.tensor import Tensor, wrap
-from flambeau.ops.copy import clone
+from flambeau.ops.copy import CONTIGUOUS, clone
 from flambeau.ops.join import cat, stack
 from flambeau.ops.shape import expand, flatten, reshape, shifting, sizes_of, unsqueeze
 from flambeau.ops.views import diagonal, two_dims
@@ -185,7 +186,8 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
             raise RuntimeError("Repeats must be non-negative")
         shape = input._a.shape
         wide = expand(unsqueeze(input, dim + 1), *shape[:dim + 1], repeats, *shape[dim + 1:])
-        return flatten(clone(wide, memory_format=None).contiguous(), dim, dim + 1)
+        copy = apply(CONTIGUOUS, (wide,), {"order": contiguous_format})
+        return flatten(copy, dim, dim + 1)
     times = repeats._a
     if times.ndim != 1:
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor")

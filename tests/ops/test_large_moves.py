@@ -127,3 +127,17 @@ def test_half_types_beside_float32(dtype: str) -> None:
         want = f(x.float(), y.float())
         want = want if want.dtype is torch.bool else want.to(to)
         assert torch.equal(f(x, y), want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_items_repeated_side_by_side(shape: tuple[int, ...], dtype: str) -> None:
+    t = filled(shape, dtype)
+    a = t.double().numpy()
+    for dim in (None, *range(len(shape))):
+        for times in (1, 2, 9):
+            found = t.repeat_interleave(times, dim)
+            assert found.is_contiguous()
+            same(found, np.repeat(a, times, dim))
+    found.zero_()
+    same(t, a)
