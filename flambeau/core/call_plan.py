@@ -207,7 +207,8 @@ class _Call:
             raise Refused
         words = [by_place, by_name, self.array(self.described), mode, 0, int(steps.ctypes.data),
                  len(recorded), self.array(nodes), kind, len(returned),
-                 self.array([at[id(r)] for r in returned])]
+                 self.array([at[id(r)] for r in returned]),
+                 lower(returned[0], NOTED)._a.nbytes if returned else 0]
         return CallPlan(np.array(words, np.int64), [*self.kept, *self.writer.constants])
 
     def made(self, found: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.arguments import argument_error
-from flambeau.core.inplace import overwrite, write_out
+from flambeau.core.inplace import is_small_plain, overwrite, put, write_out
 from flambeau.core.out_dtypes import OUT_SAYS_DTYPE
 from flambeau.core.tensor import Tensor
 from flambeau.core.written import written
@@ -200,7 +200,7 @@ def public(*places: str, out: bool = False, apart: bool = False, name: str | Non
         for spelled in (shown, *aliases):
             _show(face, spelled, places or _USUAL, is_found)
             if inplace:
-                show(in_place_twin(function, spelled), f"{spelled}_", "Tensor")
+                show(in_place_twin(face, spelled), f"{spelled}_", "Tensor")
         return face
 
     return declare
@@ -210,10 +210,14 @@ def in_place_twin(function: Callable, name: str) -> Callable:
     """The method that overwrites its tensor with ``function`` of it."""
 
     def twin(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        others = (*args, *kwargs.values()) if kwargs else args
+        if is_small_plain(self, others):
+            return put(self, function(self, *args, **kwargs))
         if not kwargs and written(getattr(function, "op", None), self, (self, *args)):
             return self
-        return overwrite(self, lambda t: function(t, *args, **kwargs), (*args, *kwargs.values()))
+        return overwrite(self, lambda t: function(t, *args, **kwargs), others)
 
     twin.__name__ = twin.__qualname__ = f"{name}_"
     twin.__doc__ = f"In-place version of ``{name}``."
+    twin.pure = function  # type: ignore[attr-defined]
     return twin

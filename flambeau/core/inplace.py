@@ -20,8 +20,8 @@ from flambeau.core.op import Op
 from flambeau.core.out_dtypes import wrong_out
 from flambeau.core.tensor import Tensor, wrap
 
-__all__ = ["bump", "check_inplace", "check_writeable", "overwrite", "rebase", "replay_view",
-           "retain", "write_out"]
+__all__ = ["bump", "check_inplace", "check_writeable", "is_small_plain", "overwrite", "put",
+           "rebase", "replay_view", "retain", "write_out"]
 
 LARGE = 1 << 15
 ndarray = np.ndarray
@@ -113,6 +113,48 @@ def overwrite(t: Tensor, compute: Callable[[Tensor], Tensor], others: Sequence[A
         rebase(t, _cast_edge(t, result))
     elif recorded:
         rebase(t, None)
+    return t
+
+
+def is_small_plain(t: Tensor, others: Sequence[Any]) -> bool:
+    """Whether ``t`` is small and a change of it, computed of ``others``, is not recorded.
+
+    Then `put` does what is left of `overwrite`.
+    """
+    try:
+        a, version = t._a, t._v
+    except AttributeError:
+        return False
+    if type(a) is not ndarray or a.size >= LARGE or type(version) is InferenceVersion:
+        return False
+    if MODES.grad:
+        if t._node is not None:
+            return False
+        meta = t._x
+        if meta is not None and meta.base is not None and meta.base._node is not None:
+            return False
+        for o in others:
+            if isinstance(o, Tensor) and o._node is not None:
+                return False
+    return True
+
+
+def put(t: Tensor, result: Tensor) -> Tensor:
+    """Write the result of a change that is not recorded; every check comes first."""
+    a, r = t._a, result._a
+    if type(r) is not ndarray:
+        return _overwrite_lifted(t, result)
+    flags = a.flags
+    if r.dtype is a.dtype and r.shape == a.shape and flags.c_contiguous and flags.writeable:
+        a[...] = r
+        version = t._v
+        if version is None:
+            t._v = [1]
+        else:
+            version[0] += 1
+        return t
+    check_result(t, result)
+    store(t, r)
     return t
 
 

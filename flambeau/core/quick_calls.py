@@ -45,11 +45,16 @@ class _Plans(list):
 
 
 class _Quick:
-    """A function that is called quickly where that is known how."""
+    """A function that is called quickly where that is known how.
 
-    def __init__(self, function: FunctionType, entries: dict[str, Callable]) -> None:
+    ``pure`` is what a method writes into its tensor.
+    """
+
+    def __init__(self, function: FunctionType, entries: dict[str, Callable],
+                 pure: FunctionType | None = None) -> None:
         self.function, self.code = function, function.__code__
         self.original = twin_of(function)
+        self.pure = pure
         self.state = _Plans([()])
         self.kept: list[Any] = []
         self.counts: dict[Any, int] = {}
@@ -79,7 +84,8 @@ class _Quick:
         # a later layer's, and few programs need it
         from flambeau.core.call_plan import plan_of
 
-        plan = plan_of(self.original, args, kwargs, self.variadic)
+        function = self.pure or self.original
+        plan = plan_of(function, args, kwargs, self.variadic)
         if plan is None:
             return
         trial = [(plan.words,)]
@@ -87,7 +93,9 @@ class _Quick:
             found = self.entries[EXPORTS[1]](trial, args, kwargs)
         else:
             found = self.entries[EXPORTS[0]](trial, *args, *kwargs.values())
-        if found is None or not _alike(found, self.original(*args, **kwargs)):
+        if found is None or not _alike(found, function(*args, **kwargs)):
+            return
+        if self.pure is not None and not _goes_into(found, args):
             return
         plan.words[4] = 0
         self.kept = [*self.kept, plan.kept][-MAX_PLANS:]
@@ -108,6 +116,14 @@ class _Quick:
         """Give the function its code back, where nothing else was put in its place."""
         if self.function.__code__ is self.new:
             self.function.__code__ = self.code
+
+
+def _goes_into(found: Any, args: tuple) -> bool:
+    """Whether a result is written into the first argument as it is, and not recorded."""
+    if not args or type(found) is not Tensor or found._node is not None:
+        return False
+    a, r = args[0]._a, found._a
+    return a.dtype is r.dtype and a.shape == r.shape and a.size > 0
 
 
 def _key(args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -174,8 +190,8 @@ def _asking(code: CodeType, entries: dict[str, Callable], state: list, quick: _Q
                              + bool(code.co_flags & inspect.CO_VARKEYWORDS)]
     template = _template(names, code.co_argcount, code.co_kwonlyargcount, bool(variadic),
                          code.co_freevars)
-    known = {"<state>": state, "<missed>": quick.missed,
-             "<call>": entries[EXPORTS[1 if variadic else 0]]}
+    entry = EXPORTS[2] if quick.pure else EXPORTS[1 if variadic else 0]
+    known = {"<state>": state, "<missed>": quick.missed, "<call>": entries[entry]}
     constants = tuple([known.get(c, c) if isinstance(c, str) else c for c in template.co_consts])
     return template.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
 
@@ -211,11 +227,14 @@ def _entries() -> dict[str, Callable]:
     return linked(text, EXPORTS, FUNCTIONS, more, dispatch._forget_dead)
 
 
-def quicken(function: Any) -> _Quick | None:
-    """Let a function be called quickly from now on; None where it cannot be."""
+def quicken(function: Any, pure: FunctionType | None = None) -> _Quick | None:
+    """Let a function be called quickly from now on; None where it cannot be.
+
+    ``pure`` is what a method writes into its tensor.
+    """
     if type(function) is not FunctionType or FUNCTION_MODES or not _entries():
         return None
-    quick = _Quick(function, _entries())
+    quick = _Quick(function, _entries(), pure)
     _quick.append(quick)
     return quick
 
@@ -238,5 +257,24 @@ def _forget() -> None:
 
 
 def _quicken_named(function: Any, name: str, place: str) -> None:
-    if name in QUICK_NAMES.get(place, ()) and not any([q.function is function for q in _quick]):
-        quicken(function)
+    pure = _pure(function)
+    quick = QUICK_NAMES.get(place, ())
+    if name not in quick and (pure is None or name.removesuffix("_") not in quick):
+        return
+    if not any([q.function is function for q in _quick]):
+        quicken(function, None if pure is None else _uncalled(pure))
+
+
+def _pure(function: Any) -> FunctionType | None:
+    """What a method writes into its tensor, where it does nothing else and takes any arguments."""
+    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
+        return None
+    return getattr(function, "pure", None)
+
+
+def _uncalled(function: FunctionType) -> FunctionType:
+    """A function of the same code that is not called quickly."""
+    for quick in _quick:
+        if quick.function is function:
+            return quick.original
+    return twin_of(function)

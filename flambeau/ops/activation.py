@@ -151,6 +151,7 @@ def in_place(function: Callable, name: str, *places: str) -> None:
 
     twin.__name__ = twin.__qualname__ = name
     twin.__doc__ = f"In-place version of ``{name.removesuffix('_')}``."
+    twin.pure = function  # type: ignore[attr-defined]
     show(twin, name, *places)
 
 

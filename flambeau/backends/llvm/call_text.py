@@ -2,9 +2,10 @@
 
 `quick_call(state, *args)` and `quick_call_by_name(state, args, kwargs)` give what the function
 gives, by the first of the plans in `state[0]` that is for arguments such as these; None where there
-is none. A plan is an array of int64: PLAN_WORDS words, which refer to further ones. It says what
-the arguments must be, which loops compute the results (`replay_text`), and which nodes record them.
-`flambeau.core.call_plan` writes it.
+is none. `quick_write(state, args, kwargs)` writes that into the first of the arguments
+(`call_write_text`). A plan is an array of int64: PLAN_WORDS words, which refer to further ones. It
+says what the arguments must be, which loops compute the results (`replay_text`), and which nodes
+record them. `flambeau.core.call_plan` writes it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from flambeau.backends.llvm.call_nodes_text import NODE_WORDS, call_nodes_text
+from flambeau.backends.llvm.call_write_text import write_text
 from flambeau.backends.llvm.object_text import placed
 from flambeau.backends.llvm.replay_text import PLACES, steps_text
 from flambeau.backends.llvm.view_text import view_text
@@ -19,14 +21,14 @@ from flambeau.backends.llvm.view_text import view_text
 __all__ = ["EXPORTS", "FLOAT", "FUNCTIONS", "INT", "PLAN_WORDS", "SAME", "SEQUENCE",
            "TENSOR", "call_text"]
 
-EXPORTS = ("quick_call", "quick_call_by_name")
+EXPORTS = ("quick_call", "quick_call_by_name", "quick_write")
 # Of Python's own, beside those of `object_text`.
 FUNCTIONS = ("PyDict_Size",)
 # How many arguments come by place, and by name; where they are described; what recording must be
 # (0: anything, 1: on, 2: off); how often the plan was used; the plan of `replay_text`; how many
 # nodes, and where they are described; the class of what is returned (0: one tensor), how many
-# tensors are in it, and where their numbers are.
-PLAN_WORDS = 11
+# tensors are in it, and where their numbers are; the bytes of the first of them.
+PLAN_WORDS = 12
 # What an argument is. TENSOR: its dtype, how many sizes, the address of sizes and strides, whether
 # it has a history, its class.
 # SAME: the object. FLOAT: its bits. INT: its value. SEQUENCE: its class, whether that is list, how
@@ -406,7 +408,8 @@ done:
   call void @Py_DecRef(ptr %all)
   ret ptr %found
 }
-define internal ptr @called(ptr %state, ptr %items, i64 %n, ptr %named) {
+; What a function gives, and the plan that this was made by; None where there is none.
+define internal ptr @called(ptr %state, ptr %items, i64 %n, ptr %named, ptr %used) {
 entry:
   %taken = alloca [{TAKEN} x ptr]
   %inference = call i64 @PyList_Size(ptr @inference_list)
@@ -436,6 +439,7 @@ compute:
   %uses = load i64, ptr %uses_at
   %uses1 = add i64 %uses, 1
   store i64 %uses1, ptr %uses_at
+  store ptr %plan, ptr %used
   %steps = call ptr @item(ptr %plan, i64 5)
   %places = getelementptr ptr, ptr %taken, i64 {FIRST_PLACE}
   %all = call ptr @computed(ptr %steps, ptr %places)
@@ -455,23 +459,28 @@ error:
   ret ptr null
 }
 define ptr @quick_call(ptr %self, ptr %args, i64 %nargs) {
+  %used = alloca ptr
   %state = load ptr, ptr %args
   %items = getelementptr ptr, ptr %args, i64 1
   %n = sub i64 %nargs, 1
-  %found = call ptr @called(ptr %state, ptr %items, i64 %n, ptr null)
+  %found = call ptr @called(ptr %state, ptr %items, i64 %n, ptr null, ptr %used)
   ret ptr %found
 }
-define ptr @quick_call_by_name(ptr %self, ptr %args, i64 %nargs) {
+define internal ptr @called_by_name(ptr %args, ptr %used) {
   %state = load ptr, ptr %args
   %given = call ptr @item(ptr %args, i64 1)
   %named = call ptr @item(ptr %args, i64 2)
   %items = getelementptr i8, ptr %given, i64 {TUPLE_ITEMS}
   %n = call i64 @PyTuple_Size(ptr %given)
-  %found = call ptr @called(ptr %state, ptr %items, i64 %n, ptr %named)
+  %found = call ptr @called(ptr %state, ptr %items, i64 %n, ptr %named, ptr %used)
+  ret ptr %found
+}
+define ptr @quick_call_by_name(ptr %self, ptr %args, i64 %nargs) {
+  %used = alloca ptr
+  %found = call ptr @called_by_name(ptr %args, ptr %used)
   ret ptr %found
 }
 """
-
 
 def call_text(places: Mapping[str, int], objects: Iterable[str]) -> str:
     """The module, given offsets and the names of objects as `view_text` takes them.
@@ -480,5 +489,6 @@ def call_text(places: Mapping[str, int], objects: Iterable[str]) -> str:
     """
     words = {"TENSOR": TENSOR, "FLOAT": FLOAT, "INT": INT, "SEQUENCE": SEQUENCE, "PLACES": PLACES,
              "NODE_WORDS": NODE_WORDS, "TAKEN": 1 + 2 * PLACES, "FIRST_PLACE": 1 + PLACES, **places}
-    parts = (view_text(places, objects), steps_text(), call_nodes_text(places))
-    return "".join(parts) + placed(_MATCH + _CALL, words)
+    parts = (view_text(places, objects), steps_text(), call_nodes_text(places),
+             placed(_MATCH + _CALL, words), write_text(places))
+    return "".join(parts)
