@@ -314,6 +314,6 @@ class _Call:
 
 def _is_simple(value: Any) -> bool:
     """Whether nobody can change a value, so that all nodes may have the same."""
-    if type(value) in (tuple, Size):
+    if isinstance(value, tuple):
         return all([_is_simple(x) for x in value])
     return type(value) in _SIMPLE

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.replay_plan import Refused, Value
+from flambeau.core.window_steps import WINDOW_STEPS
 
 __all__ = ["STEPS"]
 
@@ -145,4 +146,4 @@ STEPS: dict[str, Callable] = {
     "to_dtype": lambda a, dtype: a.astype(dtype.np),
     "scatter": _scatter, "scatter_add": _scatter_add,
     "roll": _roll, "take": _take, "tril": _triangle(np.tril), "triu": _triangle(np.triu),
-    "sort": _sort, "stack": _stack, "topk": _topk, "where": _where}
+    "sort": _sort, "stack": _stack, "topk": _topk, "where": _where, **WINDOW_STEPS}

@@ -28,9 +28,10 @@ QUICK_NAMES: dict[str, frozenset[str]] = {place: frozenset(names.split()) for pl
     "torch": f"{_PLAIN} {_MAKING}",
     "Tensor": f"{_PLAIN} bool double float long new_full new_ones new_zeros to",
     "nn.functional": """
-adaptive_avg_pool2d binary_cross_entropy_with_logits celu cosine_similarity cross_entropy elu
-embedding gelu glu group_norm hardsigmoid hardswish hardtanh huber_loss kl_div l1_loss layer_norm
-leaky_relu linear log_softmax logsigmoid margin_ranking_loss mish mse_loss nll_loss normalize
+adaptive_avg_pool1d adaptive_avg_pool2d avg_pool1d avg_pool2d binary_cross_entropy_with_logits
+celu cosine_similarity cross_entropy elu embedding gelu glu group_norm hardsigmoid hardswish
+hardtanh huber_loss interpolate kl_div l1_loss layer_norm leaky_relu linear log_softmax
+logsigmoid margin_ranking_loss max_pool1d max_pool2d mish mse_loss nll_loss normalize pad
 pairwise_distance prelu relu relu6 rms_norm selu silu smooth_l1_loss softmax softmin softplus
 softsign tanhshrink threshold
 """,

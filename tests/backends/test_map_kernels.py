@@ -25,7 +25,7 @@ MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gradient of bicubic": lambda x: resize.resize_transpose(x, (90, 45), "bicubic"),
     "gradient of area": lambda x: mean_pool.adaptive_avg_pool_nd_transpose(x, (100, 200)),
     "gradient of padding": lambda x: axis_map.apply_transposed(
-        x, pad._maps((60, 78), ((2, 2), (1, 1)), "reflect")),
+        x, pad.axis_maps((60, 78), ((2, 2), (1, 1)), "reflect")),
     "uneven means": lambda x: mean_pool.adaptive_avg_pool_nd(x, (5, 80)),
     "some rows": lambda x: axis_map.apply_maps(x, [some(64), None]),
     "some items": lambda x: axis_map.apply_maps(x, [None, some(80)])}

@@ -52,6 +52,7 @@ def values(shape: tuple, dtype: Any, seed: int, odd: bool = False) -> Any:
     return torch.tensor(a.tolist(), dtype=dtype)
 
 
+IMAGE, LINE = ((2, 3, 6, 5), 3), ((2, 3, 7), 4)
 X, Y, Z = ((4, 5), 0), ((4, 5), 1), ((4, 5), 2)
 INDEX = torch.tensor([[0, 3, 1, 1, 2], [2, 2, 0, 3, 3]])
 ROWS = torch.tensor([3, 0, 0])
@@ -76,6 +77,17 @@ CASES: dict[str, tuple[Any, Callable, tuple]] = {
     "masked_fill": (torch.masked_fill, lambda f, x: f(x, MASK, -1.5), (X,)),
     "nan_to_num": (torch.nan_to_num, lambda f, x: f(x), (X,)),
     "eq": (torch.eq, lambda f, x, y: f(x, y), (X, X)),
+    **{f"padded, {mode}": (F.pad, lambda f, x, mode=mode: f(x, (1, 2, 2, 1), mode=mode), (IMAGE,))
+       for mode in ("constant", "reflect", "replicate", "circular")},
+    "padded by a number": (F.pad, lambda f, x: f(x, (1, 0), value=-1.5), (X,)),
+    "cropped": (F.pad, lambda f, x: f(x, (-1, 1)), (X,)),
+    **{f"resized, {mode}": (F.interpolate, lambda f, x, mode=mode: f(x, size=(7, 4), mode=mode),
+                            (IMAGE,)) for mode in ("nearest", "bilinear", "bicubic")},
+    "enlarged": (F.interpolate, lambda f, x: f(x, scale_factor=2), (LINE,)),
+    "mean_pool": (F.avg_pool2d, lambda f, x: f(x, 2, 1), (IMAGE,)),
+    "mean_pool of parts": (F.adaptive_avg_pool2d, lambda f, x: f(x, (3, 1)), (IMAGE,)),
+    "max_pool": (F.max_pool2d, lambda f, x: f(x, 2), (IMAGE,)),
+    "max_pool, apart": (F.max_pool2d, lambda f, x: f(x, 2, 1, dilation=2), (IMAGE,)),
     "softmax": (F.softmax, lambda f, x: f(x, dim=0), (X,)),
     "log_softmax": (torch.log_softmax, lambda f, x: f(x, -1), (X,)),
     "logsumexp": (torch.logsumexp, lambda f, x: f(x, 1, keepdim=True), (X,)),
@@ -223,6 +235,23 @@ def test_nothing_is_recorded_without_gradients(quick: Any, name: str) -> None:
         for _ in range(3):
             assert_alike(call(function, *given), call(known.original, *given))
     assert known.uses() == 2
+
+
+def test_windows_that_are_not_all_alike_and_lines(quick: Any) -> None:
+    for function, call, shape in (
+            (F.avg_pool2d, lambda f, x: f(x, 3, padding=1), IMAGE),
+            (F.max_pool2d, lambda f, x: f(x, 3, 2, 1), IMAGE),
+            (F.max_pool2d, lambda f, x: f(x, 2, ceil_mode=True), IMAGE),
+            (F.adaptive_avg_pool2d, lambda f, x: f(x, (4, 3)), IMAGE),
+            (F.avg_pool1d, lambda f, x: f(x, 2), LINE),
+            (F.max_pool1d, lambda f, x: f(x, 3, 1), LINE)):
+        known = quick(function)
+        for seed in range(3):
+            given = values(shape[0], torch.float32, seed, odd=seed > 1)
+            assert_alike(call(function, given), call(known.original, given))
+            given.requires_grad_()
+            assert_alike(call(function, given), call(known.original, given))
+        known.undo()
 
 
 @pytest.mark.parametrize("name", OTHERS)

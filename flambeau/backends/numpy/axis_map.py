@@ -98,6 +98,12 @@ def _taps(
     return taps
 
 
+def in_order(maps: Sequence[AxisMap | None]) -> list[tuple[int, AxisMap]]:
+    """The maps that there are and their numbers, those that shrink an axis the most first."""
+    work = [(i, m) for i, m in enumerate(maps) if m]
+    return sorted(work, key=lambda item: item[1].outputs / max(item[1].inputs, 1))
+
+
 def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
     """Map the last len(maps) axes of x (None leaves an axis alone), shrinking axes first.
 
@@ -105,9 +111,8 @@ def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
     """
     lead = x.shape[: x.ndim - len(maps)]
     size = x.shape[len(lead) :]
-    work = [(m.outputs / max(m.inputs, 1), i + 1, m) for i, m in enumerate(maps) if m]
-    work.sort(key=lambda item: item[0])
-    found = map_kernels.apply_maps(x, [(len(lead) + i - 1, m) for _, i, m in work])
+    work = in_order(maps)
+    found = map_kernels.apply_maps(x, [(len(lead) + i, m) for i, m in work])
     if found is not None:
         return found
     flat = x.reshape(prod(lead), *size)
@@ -116,8 +121,8 @@ def apply_maps(x: np.ndarray, maps: Sequence[AxisMap | None]) -> np.ndarray:
     row_bytes = max(prod(size), prod(sizes), 1) * x.itemsize
     for block in slices(flat.shape[0], max(BLOCK_BYTES // row_bytes, 1)):
         part = widen(flat[block])
-        for _, axis, axis_map in work:
-            part = axis_map.apply(part, axis)
+        for axis, axis_map in work:
+            part = axis_map.apply(part, axis + 1)
         out[block] = part
     return out.reshape(*lead, *sizes)
 

@@ -34,7 +34,7 @@ def avg_pool_nd(
     plan = mean_plan(axes, None, ceil_mode, count_include_pad, divisor_override)
     total = widen(x)
     for axis, line in enumerate(plan.lines, lead):
-        total = _sum_windows(total, axis, line)
+        total = sum_windows(total, axis, line)
     return _divide(total, plan.cells).astype(x.dtype, copy=False)
 
 
@@ -95,9 +95,10 @@ def avg_pool_nd_transpose(
     return total.astype(g.dtype, copy=False)
 
 
-def _sum_windows(x: np.ndarray, axis: int, line: _Line) -> np.ndarray:
+def sum_windows(x: np.ndarray, axis: int, line: _Line) -> np.ndarray:
+    """Sums of windows along one axis."""
     if line.windows == 1 and line.every and len(line.taps) == line.size:
-        return x.sum(axis, x.dtype, keepdims=True)
+        return np.add.reduce(x, axis=axis, dtype=x.dtype, keepdims=True)
     first = (slice(None),) * axis
     if not line.every:
         total = np.zeros((*x.shape[:axis], line.windows, *x.shape[axis + 1 :]), x.dtype)

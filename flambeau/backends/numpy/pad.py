@@ -30,7 +30,7 @@ def pad(x: np.ndarray, pads: Pairs, mode: str = "constant", value: object = 0) -
         return dense_copy(out) if np.may_share_memory(out, x) else out
     if x.size >= MIN_ITEMS and min(map(min, pads)) >= 0:
         return _with_borders(x, pads, mode)
-    return apply_maps(x, _maps(x.shape[x.ndim - len(pads) :], pads, mode))
+    return apply_maps(x, axis_maps(x.shape[x.ndim - len(pads) :], pads, mode))
 
 
 def _with_borders(x: np.ndarray, pads: Pairs, mode: str) -> np.ndarray:
@@ -91,10 +91,10 @@ def pad_transpose(g: np.ndarray, pads: Pairs, mode: str = "constant") -> np.ndar
     size = [n - before - after for n, (before, after) in zip(padded, pads, strict=True)]
     if g.size >= MIN_ITEMS and min(map(min, pads)) >= 0 and g.dtype.kind in "fV":
         return _without_borders(g, size, pads, mode)
-    return apply_transposed(g, _maps(size, pads, mode))
+    return apply_transposed(g, axis_maps(size, pads, mode))
 
 
-def _maps(size: Sequence[int], pads: Pairs, mode: str) -> list[AxisMap | None]:
+def axis_maps(size: Sequence[int], pads: Pairs, mode: str) -> list[AxisMap | None]:
     pairs = zip(size, pads, strict=True)
     return [pad_map(n, *pair, mode) if any(pair) else None for n, pair in pairs]
 

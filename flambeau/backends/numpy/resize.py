@@ -54,7 +54,7 @@ def resize(
     if mode == "area":
         return adaptive_avg_pool_nd(x, size)
     old = x.shape[x.ndim - len(size) :]
-    maps = _maps(old, size, mode, align_corners, scales, antialias, x.dtype)
+    maps = axis_maps(old, size, mode, align_corners, scales, antialias, x.dtype)
     if x.dtype == np.uint8 and mode not in NEAREST:
         return _resize_bytes(x, maps)
     return apply_maps(x, maps)
@@ -97,11 +97,11 @@ def resize_transpose(
     if mode == "area":
         return adaptive_avg_pool_nd_transpose(g, size)
     new = g.shape[g.ndim - len(size) :]
-    maps = _maps(size, new, mode, align_corners, scales, antialias, g.dtype)
+    maps = axis_maps(size, new, mode, align_corners, scales, antialias, g.dtype)
     return apply_transposed(g, maps)
 
 
-def _maps(
+def axis_maps(
     old: Sequence[int],
     new: Sequence[int],
     mode: str,
