@@ -41,7 +41,7 @@ def run(ufunc: Any, arrays: Sequence[Any], out: np.ndarray | None = None) -> np.
         if layout is None:
             return None
         steps.append(dtype.itemsize if layout == "array" else 0)
-    found = _loop(ufunc, dtype, len(arrays))
+    found = None if large.load() is None else _loop(ufunc, dtype, len(arrays))
     if found is None:
         return None
     loop, besides, result = found
@@ -55,8 +55,6 @@ def run(ufunc: Any, arrays: Sequence[Any], out: np.ndarray | None = None) -> np.
 
 @functools.cache
 def _loop(ufunc: np.ufunc, dtype: np.dtype, count: int) -> tuple[int, int, np.dtype] | None:
-    if large.load() is None:
-        return None
     # with llvmlite, once kernels are there
     from flambeau.backends.ufunc_loops import Unknown, loop_of
 
