@@ -160,7 +160,7 @@ class Engine:
     def floats(self, n: int, out: np.ndarray | None = None) -> np.ndarray:
         """The next `n` uniforms of [0, 1), shape (n,), float32; one word each.
 
-        More than a block of them may be written to `out`, a dense float32 array of that shape.
+        They are written to `out`, a dense float32 array of that shape, where it is given.
         """
         end = self._pos + n
         if end > BLOCK:
@@ -169,8 +169,11 @@ class Engine:
         if found is None:
             # All of a block at once: then small draws only copy.
             found = self._floats = unit_floats(self._block.copy())
-        out = found[self._pos : end].copy()
+        made = found[self._pos : end]
         self._pos = end
+        if out is None:
+            return made.copy()
+        out[...] = made
         return out
 
     def doubles(self, n: int) -> np.ndarray:

@@ -18,7 +18,6 @@ _LOOP_MAX = 24  # below this many values a Python loop beats NumPy's fixed costs
 
 _F32 = np.float32
 _TURN = 2 * math.pi
-_UNIT = 2.0**-53
 
 
 def _constants(*values: float) -> tuple[float, ...]:
@@ -59,10 +58,10 @@ def _few_normals(n: int, engine: Engine) -> list[float]:
     """As ``standard_normal``, ``n`` times."""
     found = [] if engine.cached_normal is None or not n else [standard_normal(engine)]
     pairs = (n - len(found) + 1) // 2
-    words = iter(engine.ints(4 * pairs))
-    for high, low, high2, low2 in zip(words, words, words, words):
-        theta = _TURN * (((high & 0x1FFFFF) << 32 | low) * _UNIT)
-        radius = sqrt(-2 * log1p(-(((high2 & 0x1FFFFF) << 32 | low2) * _UNIT)))
+    uniforms = iter(engine.doubles(2 * pairs).tolist())
+    for turn, below in zip(uniforms, uniforms):
+        theta = _TURN * turn
+        radius = sqrt(-2 * log1p(-below))
         found.append(radius * cos(theta))
         found.append(radius * sin(theta))
     if len(found) > n:

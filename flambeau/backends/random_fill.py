@@ -6,6 +6,7 @@ the values in memory (stride) order. Arguments are taken as valid.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -17,7 +18,7 @@ from .memory_order import (
     memory_axes,
     store,
 )
-from .mt19937 import BLOCK, Engine
+from .mt19937 import Engine
 from .normal_fill import normal, standard_normals
 
 __all__ = [
@@ -53,11 +54,7 @@ def uniform(a: np.ndarray, engine: Engine, low: float = 0.0, high: float = 1.0) 
     array([0.4962566, 0.7682218], dtype=float32)
     """
     if a.dtype is _F32 and low == 0 and high == 1 and a.flags.c_contiguous:
-        flat = a.reshape(-1)
-        if a.size > BLOCK:
-            engine.floats(a.size, flat)
-        else:
-            flat[...] = engine.floats(a.size)
+        engine.floats(a.size, a.reshape(-1))
         return
     a = elements(a)
     if a.dtype == np.float64:
@@ -100,7 +97,8 @@ def _store_offset(a: np.ndarray, draws: np.ndarray, low: int) -> None:
 
 
 def _store_range(a: np.ndarray, engine: Engine, low: int, span: int) -> None:
-    if a.size <= _FEW and span < _WIDE_RANGE and a.dtype is _I64 and a.flags.c_contiguous:
+    plain = a.dtype.kind in "fi" and a.dtype.itemsize >= 4 and a.flags.c_contiguous
+    if a.size <= _FEW and span < _WIDE_RANGE and plain:
         a.reshape(-1)[:] = [low + word % span for word in engine.ints(a.size)]
         return
     if span >= _WIDE_RANGE:
@@ -126,7 +124,7 @@ def random_from_to(a: np.ndarray, engine: Engine, low: int, high: int) -> None:
     array([4, 9, 3, 0])
     """
     digits = None if a.dtype is _I64 else _mantissa_digits(a.dtype)
-    if digits is not None:
+    if digits is not None and max(abs(low), abs(high)) >= 2**digits:
         low, high = _first_held(low, a.dtype, digits), _end_held(high, a.dtype, digits)
     _store_range(a, engine, low, high - low)
 
@@ -166,6 +164,7 @@ def random_full(a: np.ndarray, engine: Engine) -> None:
     _store_offset(a, draws, 0)
 
 
+@functools.cache
 def _mantissa_digits(dtype: np.dtype) -> int | None:
     """The significant bits of a floating type, or None for an integer type."""
     if dtype.kind in "biu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,13 @@ from flambeau.core.dispatch import TRANSFORMS, edge_of
 from flambeau.core.drawn import filled, random_batch
 from flambeau.core.face import public
 from flambeau.core.generator import Generator, engine_of
-from flambeau.core.inplace import bump, check_inplace, check_writeable, rebase
+from flambeau.core.inplace import (
+    bump,
+    check_inplace,
+    check_writeable,
+    is_small_plain,
+    rebase,
+)
 from flambeau.core.levels import BATCHES
 from flambeau.core.modes import MODES
 from flambeau.core.node import Node, next_sequence
@@ -79,9 +86,16 @@ def fill(t: Tensor, node: str, draw: Callable[[ndarray], None], others: tuple = 
     Every fill of a tensor with random numbers comes by here. ``others`` are tensors that the
     numbers depend on: they get gradients of zero.
     """
+    a = t._a
+    if is_small_plain(t, others):
+        flags = a.flags
+        if not (flags.c_contiguous and flags.writeable):
+            check_writeable(a)
+        draw(a)
+        bump(t)
+        return t
     needs = MODES.grad and any(x._node is not None for x in others)
     check_inplace(t, needs)
-    a = t._a
     if type(a) is ndarray:
         check_writeable(a)
         draw(a)
@@ -156,8 +170,10 @@ def uniform_(self: Tensor, *bounds: float, generator: Generator | None = None,
     >>> torch.zeros(2).uniform_(-1, 1)
     tensor([-0.0075,  0.5364])
     """
-    low, high = _bounds("uniform_", bounds, by_name, 0.0, 1.0)
-    low, high = number("uniform_", "from", 1, low), number("uniform_", "to", 2, high)
+    low, high = 0.0, 1.0
+    if bounds or by_name:
+        low, high = _bounds("uniform_", bounds, by_name, low, high)
+        low, high = number("uniform_", "from", 1, low), number("uniform_", "to", 2, high)
     engine = engine_of("uniform_", generator)
     check_range(self.dtype, low, high)
     return fill(self, "UniformBackward0",
@@ -229,6 +245,7 @@ def check_integers(held: dtype, low: int, last: int) -> None:
                 "release, please fix the code in advance", stacklevel=4)
 
 
+@functools.cache
 def _integer_limits(held: dtype) -> tuple[float, float]:
     if held is dtypes.bool_:
         return 0, 1
