@@ -237,23 +237,6 @@ def test_nothing_is_recorded_without_gradients(quick: Any, name: str) -> None:
     assert known.uses() == 2
 
 
-def test_windows_that_are_not_all_alike_and_lines(quick: Any) -> None:
-    for function, call, shape in (
-            (F.avg_pool2d, lambda f, x: f(x, 3, padding=1), IMAGE),
-            (F.max_pool2d, lambda f, x: f(x, 3, 2, 1), IMAGE),
-            (F.max_pool2d, lambda f, x: f(x, 2, ceil_mode=True), IMAGE),
-            (F.adaptive_avg_pool2d, lambda f, x: f(x, (4, 3)), IMAGE),
-            (F.avg_pool1d, lambda f, x: f(x, 2), LINE),
-            (F.max_pool1d, lambda f, x: f(x, 3, 1), LINE)):
-        known = quick(function)
-        for seed in range(3):
-            given = values(shape[0], torch.float32, seed, odd=seed > 1)
-            assert_alike(call(function, given), call(known.original, given))
-            given.requires_grad_()
-            assert_alike(call(function, given), call(known.original, given))
-        known.undo()
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_whole_numbers_and_truths(quick: Any, name: str) -> None:
     function, call = OTHERS[name]
