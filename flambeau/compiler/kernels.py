@@ -52,8 +52,9 @@ class Design:
         self.items = size
         columns = columns or size
         count = size // columns
-        # Past the caches or not: the text.
+        # Past the caches or not: the text. How rows are walked; None for elementwise programs.
         self.texts: dict[bool, str] = {}
+        self.walk: row_printer.Walk | None = None
         if isinstance(program, Pointwise):
             self._plan_pointwise(program, count, columns, item)
         else:
@@ -78,17 +79,32 @@ class Design:
         height = -(-height // walk.together) * walk.together
         lanes = row_printer.lanes_for(program, jit.host().vector_bytes, walk.vectors)
         extent = "short" if columns < lanes else "any" if columns % lanes else "whole"
-        walk = walk._replace(extent=extent, paired=count % walk.together == 0)
+        self.walk = walk._replace(extent=extent, paired=count % walk.together == 0)
         self.sizes = [count, columns, height]
         self.count, self.chunk = -(-count // height), 1
-        self.texts[False] = row_printer.print_rows(program, jit.host().vector_bytes, walk)
+
+    def streams(self, outs: Sequence[int], ins: Sequence[int]) -> bool:
+        """Whether to write past the caches, for arrays that come out and go in, of these bytes.
+
+        They are aligned, and none is both.
+        """
+        if isinstance(self.program, Pointwise):
+            return not self.program.by_rows and calls.past_caches(outs, ins)
+        walk, columns = self.walk, self.sizes[1]
+        fits = (walk is not None and walk.together == 1 and walk.extent == "whole"
+                and columns <= row_printer.SCRATCH)
+        return fits and min(outs, default=0) >= rows.STREAM_BYTES
 
     def text(self, streams: bool) -> str:
         """The text, of a kernel that writes past the caches or of one that does not."""
         if streams not in self.texts:
-            assert isinstance(self.program, Pointwise)
-            self.texts[streams] = printer.print_pointwise(
-                self.program, jit.host().vector_bytes, streams)
+            program, size = self.program, jit.host().vector_bytes
+            if isinstance(program, Pointwise):
+                self.texts[streams] = printer.print_pointwise(program, size, streams)
+            else:
+                assert self.walk is not None
+                walk = self.walk._replace(streaming=streams)
+                self.texts[streams] = row_printer.print_rows(program, size, walk)
         return self.texts[streams]
 
 
@@ -109,10 +125,8 @@ class Kernel:
 
     def stream(self) -> None:
         """Write past the caches, where outputs are large; they are aligned and no inputs."""
-        program = self.program
-        if isinstance(program, Pointwise) and not program.by_rows:
-            self.streams = calls.past_caches([v.nbytes for v in self.outs],
-                                             [v.nbytes for v, _ in self.ins])
+        arrays = [v.nbytes for v, layout in zip(self.outs, self.layouts) if layout == "array"]
+        self.streams = self.design.streams(arrays, [v.nbytes for v, _ in self.ins])
 
     @property
     def text(self) -> str:

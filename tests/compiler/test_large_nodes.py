@@ -128,3 +128,20 @@ def test_parts_are_written_in_place() -> None:
         want[:, 3:] = b[:, 3:]
         want[1:] = want[:-1] * 2
     torch.testing.assert_close(a, want)
+
+
+@pytest.mark.parametrize("columns", [1024, 1000, 40])
+def test_rows_of_results_that_go_past_the_caches(columns: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn((1 << 22) // columns + 1, columns)
+    w = torch.randn(columns)
+
+    def step(x: torch.Tensor) -> tuple:
+        p = x.softmax(1)
+        y = torch.nn.functional.layer_norm(p * w, (columns,))
+        return p, y, (y * x).sum(1)
+
+    compiled = torch.compile(step)
+    for _ in range(3):
+        for found, want in zip(compiled(x), step(x), strict=True):
+            torch.testing.assert_close(found, want, rtol=2e-5, atol=2e-5)
