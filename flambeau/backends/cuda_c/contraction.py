@@ -48,9 +48,9 @@ class Tile(NamedTuple):
 # from the largest down
 PLAIN_TILES = [Tile(size, size, plain_product.THREADS) for size in (128, 64)]
 TENSOR_TILES = [
-    Tile(rows, columns, tensor_product.threads_of(rows, columns),
-         tensor_product.shared_bytes(rows, columns))
-    for rows, columns in ((128, 256), (128, 128), (64, 64))
+    Tile(size, size, tensor_product.threads_of(size, size),
+         tensor_product.shared_bytes(size, size))
+    for size in (128, 64)
 ]
 
 

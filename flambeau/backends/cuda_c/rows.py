@@ -28,9 +28,10 @@ from flambeau.backends.llvm.row_plan import DEAR, Pass, Plan, make_plan, step_of
 
 THREADS = 256
 WARP = 32
-# threads of a row that is held at the most, items of it that each holds at the most and at best
-MOST_THREADS = 1024
-MOST_HELD, BEST_HELD = 16, 8
+# threads of a row that is held, and items that each holds, at the most: longer rows are faster in
+# several walks, whose threads do not all wait for what is read
+MOST_THREADS = 128
+MOST_HELD = 8
 # rows that are gone over side by side where each has a warp
 TOGETHER = 4
 PLACES = {"column_number": "column", "row_number": "row", "row_length": "columns"}
@@ -54,10 +55,10 @@ def walk_for(columns: int) -> Walk:
     >>> walk_for(200)
     Walk(threads=32, held=8, together=4)
     >>> walk_for(4096)
-    Walk(threads=512, held=8, together=1)
+    Walk(threads=256, held=0, together=1)
     """
     threads = WARP
-    while threads < MOST_THREADS and threads * BEST_HELD < columns:
+    while threads < MOST_THREADS and threads * MOST_HELD < columns:
         threads *= 2
     held = 1
     while threads * held < columns:

@@ -49,8 +49,7 @@ def test_an_epilogue_runs_before_the_store(ptx):
 
 
 def test_tiles_are_small_where_large_ones_are_few():
-    assert contraction.tile_for(Contraction("bf16"), 1, 4096, 4096)[:3] == (128, 256, 256)
-    assert contraction.tile_for(Contraction("bf16"), 1, 2000, 2000)[:3] == (128, 128, 128)
+    assert contraction.tile_for(Contraction("bf16"), 1, 4096, 4096)[:3] == (128, 128, 128)
     assert contraction.tile_for(Contraction("bf16"), 1, 300, 300)[:3] == (64, 64, 128)
     assert contraction.tile_for(Contraction("f64"), 1, 512, 512) == Tile(64, 64, 256)
 

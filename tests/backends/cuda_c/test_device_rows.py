@@ -19,8 +19,8 @@ from flambeau.backends.llvm.program import (
 from .device import DTYPES, as_bf16, from_bf16
 from .test_rows import layer_norm, softmax
 
-SHAPES = [(1, 1), (5, 3), (3, 31), (2, 33), (7, 255), (4, 257), (300, 96), (3, 1000), (2, 4096),
-          (1, 20001), (2, 70001)]
+SHAPES = [(1, 1), (5, 3), (3, 31), (2, 33), (7, 255), (4, 257), (300, 96), (3, 1000), (5, 1024),
+          (2, 4096), (1, 20001), (2, 70001)]
 
 
 def walk(device, program, outs, ins, shape, height=1):

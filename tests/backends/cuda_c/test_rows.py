@@ -125,7 +125,7 @@ def test_the_grid_chooses_no_sum():
     assert text.count("gridDim") == 1 and "unit += gridDim.x" in text
 
 
-@pytest.mark.parametrize("columns", [20, 300, 4096, 16_384])
+@pytest.mark.parametrize("columns", [20, 300, 1024])
 @pytest.mark.parametrize("kind", ["f32", "f64", "f16"])
 def test_rows_that_are_held_are_read_once_and_nothing_dear_is_done_twice(kind, columns, ptx):
     walk = rows.walk_for(columns)
@@ -144,4 +144,4 @@ def test_rows_of_a_warp_lie_side_by_side_in_a_block(ptx):
 
 
 def test_rows_that_are_too_long_are_not_held():
-    assert rows.walk_for(16_385) == rows.Walk()
+    assert rows.walk_for(1025) == rows.Walk()
