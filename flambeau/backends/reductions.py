@@ -1,6 +1,5 @@
 """Reductions of large arrays by kernels, or None to say "use NumPy"."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -216,7 +215,7 @@ def _runner(
     assert llvm is not None
     kernels = llvm.reduce
     first, ending = program
-    first = dataclasses.replace(first, step=stages[0].step)
+    first = first.with_step(stages[0].step)
     straight = turn == sorted(turn)
     shape = result if straight else laid
     last = len(stages) - 1

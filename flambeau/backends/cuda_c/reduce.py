@@ -45,7 +45,8 @@ def finishing(reduction: Reduction) -> Reduction:
 def print_rows(reduction: Reduction) -> str:
     """Return the kernel that reduces rows of a matrix.
 
-    Raises ValueError where it would accumulate in bool or a kind that is only stored.
+    Raises ValueError where it would accumulate in bool or a kind that is only stored, or where
+    items lie apart.
     """
     stored = C_TYPE[_accumulate(reduction)]
     walk = loop_lines("i", "first + threadIdx.x", "last", str(THREADS), _grow(reduction))
@@ -70,7 +71,8 @@ def print_rows(reduction: Reduction) -> str:
 def print_columns(reduction: Reduction) -> str:
     """Return the kernel that reduces the middle one of three axes.
 
-    Raises ValueError where it would accumulate in bool or a kind that is only stored.
+    Raises ValueError where it would accumulate in bool or a kind that is only stored, or where
+    items lie apart.
     """
     _accumulate(reduction)
     walk = ["const long long i = (batch * rows + row) * columns + column;", *_grow(reduction)]
@@ -90,6 +92,8 @@ def _accumulate(reduction: Reduction) -> str:
     kind = reduction.accumulate
     if kind in STORAGE_ONLY or kind == "bool":
         raise ValueError(f"a kernel does not accumulate in {kind}")
+    if reduction.step != 1:
+        raise ValueError("items lie side by side")
     return kind
 
 

@@ -5,7 +5,7 @@ every step the next one. A `Reduction` puts a pointwise program in front of an a
 `Rows` lets steps reduce a value over its row and go on with the result, in any number of passes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 ITEM_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1, "f16": 2, "bf16": 2}
@@ -283,6 +283,10 @@ class Reduction:
             raise ValueError("a reduction's inputs are whole arrays")
         if len(self.prologue.outputs) != 1 or self.accumulate not in ITEM_BYTES:
             raise ValueError("a reduction combines one value, in a known kind")
+
+    def with_step(self, step: int) -> "Reduction":
+        """The same of items that lie so far apart."""
+        return replace(self, step=step)
 
 
 def _result_kind(step: Step, found: list[str]) -> str:

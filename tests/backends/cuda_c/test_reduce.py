@@ -69,3 +69,9 @@ def test_kinds_that_cannot_accumulate_are_refused(accumulate):
     for print_one in (reduce.print_rows, reduce.print_columns):
         with pytest.raises(ValueError, match=f"does not accumulate in {accumulate}"):
             print_one(plain("bool", "max", accumulate))
+
+
+@pytest.mark.parametrize("show", [reduce.print_rows, reduce.print_columns])
+def test_items_that_lie_apart_are_refused(show):
+    with pytest.raises(ValueError, match="side by side"):
+        show(plain("f32", "sum", "f32").with_step(2))
