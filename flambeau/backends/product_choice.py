@@ -24,7 +24,7 @@ PATIENCE = 16
 # Memory that trials walk through, so that caches do not hold what a program's would not; and that
 # they may take.
 TRIAL_BYTES = 1 << 25
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 26
 
 
 class Steps(NamedTuple):

@@ -407,9 +407,10 @@ def pointwise_kernel(program: Pointwise) -> PointwiseKernel:
 def past_caches(outs: Sequence[int], ins: Sequence[int]) -> bool:
     """Whether a kernel had better write past the caches, for outputs and inputs of these bytes.
 
-    That is where they do not all fit the last cache, and its outputs are large.
+    That is where they take more than two thirds of the last cache, which holds other things too,
+    and its outputs are large.
     """
-    return min(outs) >= STREAM_BYTES and sum(outs) + sum(ins) > last_cache()
+    return min(outs) >= STREAM_BYTES and 3 * (sum(outs) + sum(ins)) > 2 * last_cache()
 
 
 @functools.cache

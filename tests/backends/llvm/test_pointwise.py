@@ -162,7 +162,7 @@ def test_large_outputs_are_streamed(monkeypatch):
 def test_what_fits_the_last_cache_is_not_streamed():
     size = calls.last_cache()
     assert size >= 1 << 16
-    assert not calls.past_caches([size // 2], [size // 2])
+    assert not calls.past_caches([size // 3], [size // 3])
     assert calls.past_caches([size], [size])
     assert not calls.past_caches([size, 1], [size])
 
