@@ -20,6 +20,8 @@ __all__ = ["Along", "along_of"]
 NUMBERS = ("f32", "f64", "i32", "i64")
 # Sums of more items are not NumPy's in eager mode either.
 LARGE = 1 << 15
+# So many items of so few parts are left to the kernels of eager mode, which share parts out.
+MANY, FEW = 1 << 18, 8
 # Items in a piece of work.
 PIECE = 1 << 14
 Find = Callable[[Value], Access]
@@ -91,6 +93,8 @@ def _extremes(node: Node, a: Access, kind: str) -> Along | None:
     if found is None or not found.rows:
         return None
     batch, rows, columns, steps = found
+    if batch < FEW and batch * rows * columns >= MANY:
+        return None
     kernel = chores.chore(f"{'largest' if larger else 'smallest'}_{kind}")
     lead = [0] if len(node.outputs) == 1 else []
     return Along(list(node.outputs), [a], kernel, batch, max(1, PIECE // (rows * columns)), lead,

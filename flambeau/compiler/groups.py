@@ -14,6 +14,8 @@ from flambeau.core.formulas import KINDS, STORED
 
 __all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
 
+# Rows that are so long are shared by threads where there are fewer: not in one kernel.
+LONG_ROW, FEW_ROWS = 1 << 15, 8
 # What one kernel may hold.
 MOST_NODES = 96
 MOST_POINTERS = 28
@@ -77,9 +79,11 @@ def reduction_of(node: Node) -> tuple[str, int, bool] | None:
     if x.dtype != node.outputs[0].dtype:
         return None
     found = _reduction_over(node, x)
-    if found is None or not found[0].endswith("sum"):
-        return found
-    _, columns, by_rows = found
+    if found is None:
+        return None
+    name, columns, by_rows = found
+    if not name.endswith("sum"):
+        return None if columns > LONG_ROW and x.size < FEW_ROWS * columns else found
     most = MOST_ROWS if by_rows else LONGEST_ROW
     return found if (x.size // columns if by_rows else columns) <= most else None
 

@@ -293,6 +293,12 @@ def _flat(a: Access) -> Access | None:
 _PICKS = frozenset(("index", "index_select", "embedding", "take", "gather", "pick"))
 
 
+# An index for every item, not for every row; so many items are left to the kernels of eager mode,
+# as are so many that are added.
+_BY_ITEMS = frozenset(("gather", "pick", "scatter", "scatter_add", "scatter_value", "spill"))
+MANY = 1 << 18
+
+
 def pick_of(node: Node, access: Callable[[Value], Access]) -> Pick | None:
     """How a node picks items by index tensors; None where it does not, or not as chores can."""
     if node.op is None or node.op.name not in _PICKS:
@@ -301,7 +307,8 @@ def pick_of(node: Node, access: Callable[[Value], Access]) -> Pick | None:
     if not out.size or out.dtype.itemsize not in SIZES or source.root.dtype != out.dtype:
         return None
     found = _walk_of(node, 1, source, access)
-    if found is None or not math.prod(found[3].shape):
+    if found is None or not math.prod(found[3].shape) or (
+            node.op.name in _BY_ITEMS and out.size >= MANY):
         return None
     walk, named, own, source = found
     sizes, (own, at) = _turned(walk.sizes, [own, named.steps])
@@ -317,7 +324,7 @@ def _walk_of(node: Node, first: int, whole: Access, access: Callable[[Value], Ac
     if not indices or not whole.shape and name != "take":
         return None
     seen: Access | None = whole
-    if name in ("gather", "pick", "scatter", "scatter_add", "scatter_value", "spill"):
+    if name in _BY_ITEMS:
         found = _by_items(whole, params["dim"], indices[0])
     elif name in ("take", "put"):
         seen = _flat(whole)
@@ -366,6 +373,8 @@ def put_of(node: Node, access: Callable[[Value], Access]) -> Put | None:
     if found is None or not math.prod(found[0].shape):
         return None
     walk, named, own, _ = found
+    if (adds or node.op.name in _BY_ITEMS) and math.prod(walk.shape) >= MANY:
+        return None
     values = _values(node, values_at, walk, access)
     if values is None:
         return None
