@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.backends import half_products
 from flambeau.base.dtypes import FROM_NUMPY
-from flambeau.compiler.products import PRODUCTS
+from flambeau.compiler.graph import PRODUCTS
 from flambeau.core.dispatch import apply, is_narrow, narrow_of
 from flambeau.core.modes import MODES
 from flambeau.core.op import Op
@@ -44,7 +44,7 @@ def expansion_of(op: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Calla
 
 def _reads_halves(op: Op, tensors: Sequence[Tensor]) -> bool:
     """Whether a kernel computes a matrix product of half types as they are."""
-    turned = (False, True) if op.name == "linear" else PRODUCTS.get(op.name)
+    turned = PRODUCTS.get(op.name)
     if turned is None:
         return False
     arrays = [getattr(t._a, "array", t._a) for t in tensors[-2:]]

@@ -10,7 +10,11 @@ import numpy as np
 
 from flambeau.core.op import Op
 
-__all__ = ["Graph", "Node", "Scalar", "Value"]
+__all__ = ["PRODUCTS", "Graph", "Node", "Scalar", "Value"]
+
+# Which of a matrix product's two operands, its last inputs, comes transposed.
+PRODUCTS = {"mm": (False, False), "mm_nt": (False, True), "mm_tn": (True, False),
+            "bmm": (False, False), "matmul": (False, False), "linear": (False, True)}
 
 
 class Scalar:

@@ -14,8 +14,8 @@ from flambeau.backends.product_choice import Layout
 from flambeau.backends.products import WORTHWHILE
 from flambeau.compiler.access import Access
 from flambeau.compiler.calls import Call, Place, Word
-from flambeau.compiler.graph import Node, Value
-from flambeau.compiler.products import PRODUCTS, layout_of, operands_of
+from flambeau.compiler.graph import PRODUCTS, Node, Value
+from flambeau.compiler.products import layout_of, operands_of
 
 __all__ = ["PairProduct", "pair_product_of"]
 
@@ -81,12 +81,9 @@ def _parts(node: Node, access: Callable[[Value], Access]) -> tuple[list[Access],
     """What a product reads, both operands first, and how these lie."""
     if node.op is None or not node.outputs or node.outputs[0].dtype != BF16:
         return None
-    inputs, row, turned = list(node.inputs), None, PRODUCTS.get(node.op.name)
-    if node.op.name == "linear":
-        row, *inputs = inputs
-        turned = False, True
-    out = node.outputs[0]
-    found = None if turned is None else operands_of(inputs, turned, out, access)
+    out, turned = node.outputs[0], PRODUCTS.get(node.op.name)
+    row = node.inputs[0] if len(node.inputs) > 2 else None
+    found = None if turned is None else operands_of(node.inputs[-2:], turned, out, access)
     if found is None:
         return None
     a, b, steps = found

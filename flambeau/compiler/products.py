@@ -16,14 +16,11 @@ from flambeau.backends.products import leading, one_step, sliced
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 from flambeau.compiler.access import Access, broadcast_access
 from flambeau.compiler.calls import Call, Place, Word
-from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.graph import PRODUCTS, Node, Value
 from flambeau.core.formulas import KINDS
 
-__all__ = ["PRODUCTS", "Product", "layout_of", "operands_of", "product_of"]
+__all__ = ["Product", "layout_of", "operands_of", "product_of"]
 
-# Which of the two operands comes transposed.
-PRODUCTS = {"mm": (False, False), "mm_nt": (False, True), "mm_tn": (True, False),
-            "bmm": (False, False), "matmul": (False, False)}
 # Stacks of matrices of fewer rows are copied, to be one matrix.
 TALL = 64
 # Operations from which a product is worth two threads.
