@@ -37,15 +37,16 @@ SAMPLE_SECONDS = 0.03
 LONG_SECONDS = 1.0
 
 
-def least_time(call: Callable[[], object], samples: int = 5) -> float:
-    """The least seconds that a call took, over samples long enough to be measured."""
+def least_time(call: Callable[[], object], samples: int = 5,
+               seconds: float = SAMPLE_SECONDS) -> float:
+    """The least seconds that a call took, over samples of so many seconds."""
     call()
     start = time.perf_counter()
     call()
     once = max(time.perf_counter() - start, 1e-7)
     if once > LONG_SECONDS:
         return once
-    repeats = max(1, int(SAMPLE_SECONDS / once))
+    repeats = max(1, int(seconds / once))
     best = float("inf")
     for _ in range(samples):
         start = time.perf_counter()

@@ -18,11 +18,10 @@ import math
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from compare import FRAMEWORKS, environment_of
+from compare import FRAMEWORKS, environment_of, least_time
 from function_cases import DIFFERENTIABLE, PLAIN, SIZES, tensors
 
 MODES = ("forward", "recorded", "both")
@@ -57,22 +56,6 @@ def _first(found: Any) -> Any:
     return found[0] if isinstance(found, tuple) else found
 
 
-def least_time(call: Call) -> float:
-    """The least seconds of a call, over a few samples."""
-    call()
-    start = time.perf_counter()
-    call()
-    once = max(time.perf_counter() - start, 1e-7)
-    repeats = max(1, int(SAMPLE_SECONDS / once))
-    best = float("inf")
-    for _ in range(SAMPLES):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        best = min(best, (time.perf_counter() - start) / repeats)
-    return best
-
-
 def serve(framework: str, threads: int) -> None:
     """The worker: times each case named on standard input, answers with seconds or an error."""
     torch = importlib.import_module(framework)
@@ -91,7 +74,7 @@ def serve(framework: str, threads: int) -> None:
             if first and size == SIZES[0]:
                 for _ in range(WARM_UP // 100):
                     calls[key]()
-            answer: float | str = least_time(calls[key])
+            answer: float | str = least_time(calls[key], SAMPLES, SAMPLE_SECONDS)
         except Exception as error:
             answer = f"{type(error).__name__}: {error}".splitlines()[0]
         print(json.dumps(answer), flush=True)

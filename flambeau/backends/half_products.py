@@ -15,7 +15,7 @@ from flambeau.backends import conversions, large, memory, product_choice, produc
 from flambeau.backends.product_choice import Layout
 from flambeau.backends.threads import get_num_threads
 
-__all__ = ["FEW", "WIDENED", "known_way", "linear", "matmul", "takes"]
+__all__ = ["kernels_way", "linear", "matmul", "takes"]
 
 ndarray = np.ndarray
 Plan = Callable[..., ndarray]
@@ -58,7 +58,7 @@ def takes(a: ndarray, b: ndarray) -> bool:
     if b.ndim == 2 and a.ndim > 2:
         a = a.reshape(prod(a.shape[:-1]), a.shape[-1])
     layout = _layout_of(a, b)
-    return layout is not None and known_way(layout) not in (None, WIDENED)
+    return layout is not None and kernels_way(layout) is not None
 
 
 def _are_theirs(a: ndarray, b: ndarray) -> bool:
@@ -126,6 +126,15 @@ def known_way(layout: Layout) -> str | None:
         return pairs.Way.TILES
     found = measured.known(product_choice.question(layout))
     return found or (None if product_choice.is_open(layout) else WIDENED)
+
+
+def kernels_way(layout: Layout) -> str | None:
+    """How kernels compute such products; None where they are not known to be the fastest way."""
+    m, k, n = layout.sizes
+    if m < FEW or layout.batch * m * k * n < products.WORTHWHILE:
+        return None
+    found = known_way(layout)
+    return None if found == WIDENED else found
 
 
 def _way(layout: Layout) -> str | None:

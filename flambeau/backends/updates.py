@@ -24,9 +24,8 @@ PATIENCE = 2000
 # items of a block that stays in the cache from one NumPy call to the next
 BLOCK = 1 << 14
 
-KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64",
-         np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16"}
-HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+HALVES = {np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16"}
+KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", **HALVES}
 # what the others compute in: complex ones are two real ones
 _COMPUTING = {**dict.fromkeys(HALVES, np.dtype(np.float32)),
               np.dtype(np.complex64): np.dtype(np.float32),
@@ -192,7 +191,7 @@ class Update:
         # llvmlite takes 30 ms to import, and may be absent
         from flambeau.backends.llvm import multi
 
-        half = kind in ("f16", "bf16")
+        half = kind in HALVES.values()
         inner = "f32" if half else kind
         inputs = [Input(kind)] * self.count + [Input(inner, "scalar")] * len(self.scalars)
         steps, results = self._of_halves(kind, len(inputs)) if half else self.exact

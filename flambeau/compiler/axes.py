@@ -11,8 +11,9 @@ import numpy as np
 from flambeau.backends.llvm import chores, scans, sorts
 from flambeau.backends.products import one_step
 from flambeau.compiler.access import Access, dense
-from flambeau.compiler.calls import Call, Place, Word
+from flambeau.compiler.calls import MANY, Call, Place, Word
 from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.groups import FEW_ROWS
 from flambeau.core.formulas import KINDS
 
 __all__ = ["Along", "along_of"]
@@ -20,8 +21,6 @@ __all__ = ["Along", "along_of"]
 NUMBERS = ("f32", "f64", "i32", "i64")
 # Sums of more items are not NumPy's in eager mode either.
 LARGE = 1 << 15
-# So many items of so few parts are left to the kernels of eager mode, which share parts out.
-MANY, FEW = 1 << 18, 8
 # Items in a piece of work.
 PIECE = 1 << 14
 Find = Callable[[Value], Access]
@@ -93,7 +92,7 @@ def _extremes(node: Node, a: Access, kind: str) -> Along | None:
     if found is None or not found.rows:
         return None
     batch, rows, columns, steps = found
-    if batch < FEW and batch * rows * columns >= MANY:
+    if batch < FEW_ROWS and batch * rows * columns >= MANY:
         return None
     kernel = chores.chore(f"{'largest' if larger else 'smallest'}_{kind}")
     lead = [0] if len(node.outputs) == 1 else []

@@ -8,7 +8,11 @@ from typing import NamedTuple, Protocol
 from flambeau.compiler.access import Access
 from flambeau.compiler.graph import Value
 
-__all__ = ["Call", "Place", "Single", "Word"]
+__all__ = ["MANY", "Call", "Place", "Single", "Word"]
+
+
+# So many items of what one thread would walk are left to the kernels of eager mode.
+MANY = 1 << 18
 
 
 class Place(NamedTuple):

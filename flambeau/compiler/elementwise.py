@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.backends.llvm.expressions import Builder
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.compiler.graph import Node, Scalar, Value
-from flambeau.core.formulas import STORED, instructions_of
+from flambeau.core.formulas import FLOATING, STORED, instructions_of
 from flambeau.core.pointwise import computing_dtypes
 from flambeau.core.promote import result_type
 from flambeau.core.tensor import wrap
@@ -22,7 +22,6 @@ MOST_KNOWN = 1 << 12
 # Operators that are cheaper read from memory than computed again.
 _DEAR = frozenset(
     "exp expm1 log log1p tanh sigmoid erf pow sqrt rsqrt silu mish elu softplus sin cos".split())
-_FLOATS = ("f32", "f64", "f16", "bf16")
 _ATOMS = (bool, int, float, complex, str, type(None))
 
 # Per likeness what nodes compute in, and whether kernels have instructions for them.
@@ -111,7 +110,7 @@ def steps_of(node: Node, symbols: Sequence[Any], b: Builder) -> Any:
     assert node.op is not None
     if node.op.name == "to_dtype":
         kind, have = STORED.get(out), symbols[0].kind
-        if kind is None or have in _FLOATS and kind in ("i32", "i64"):
+        if kind is None or have in FLOATING and kind in ("i32", "i64"):
             return None
         return symbols[0].cast(kind)
     return instructions_of(node.op, symbols, _computing(node), out, node.params, b)

@@ -12,7 +12,7 @@ from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.layouts import Layout, layouts_of
 from flambeau.core.formulas import KINDS, STORED
 
-__all__ = ["Group", "Operand", "Unit", "grouped", "reduction_of"]
+__all__ = ["FEW_ROWS", "Group", "Operand", "Unit", "grouped", "has_few_long_rows", "reduction_of"]
 
 # Rows that are so long are shared by threads where there are fewer: not in one kernel.
 LONG_ROW, FEW_ROWS = 1 << 15, 8
@@ -69,6 +69,11 @@ class Group(Unit):
         return any([layout != "array" for layout in self.layouts.values()])
 
 
+def has_few_long_rows(rows: int, columns: int) -> bool:
+    """Whether rows are left to the kernels of eager mode, which share each among threads."""
+    return columns > LONG_ROW and rows < FEW_ROWS
+
+
 def reduction_of(node: Node) -> tuple[str, int, bool] | None:
     """Of a reduction: the row reduction, the columns, and whether rows are what is summed."""
     if node.op is None or node.op.name not in _REDUCTIONS or node.params.get("dtype"):
@@ -83,7 +88,7 @@ def reduction_of(node: Node) -> tuple[str, int, bool] | None:
         return None
     name, columns, by_rows = found
     if not name.endswith("sum"):
-        return None if columns > LONG_ROW and x.size < FEW_ROWS * columns else found
+        return None if has_few_long_rows(x.size // columns, columns) else found
     most = MOST_ROWS if by_rows else LONGEST_ROW
     return found if (x.size // columns if by_rows else columns) <= most else None
 

@@ -11,7 +11,6 @@ import numpy as np
 from flambeau.backends import half_products
 from flambeau.backends.llvm import pairs
 from flambeau.backends.product_choice import Layout
-from flambeau.backends.products import WORTHWHILE
 from flambeau.compiler.access import Access
 from flambeau.compiler.calls import Call, Place, Word
 from flambeau.compiler.graph import PRODUCTS, Node, Value
@@ -66,11 +65,8 @@ def pair_product_of(node: Node, access: Callable[[Value], Access]) -> PairProduc
     if found is None:
         return None
     ins, layout = found
-    m, k, n = layout.sizes
-    if m < half_products.FEW or layout.batch * m * k * n < WORTHWHILE:
-        return None
-    way = half_products.known_way(layout)
-    if way is None or way == half_products.WIDENED:
+    way = half_products.kernels_way(layout)
+    if way is None:
         return None
     work = pairs.work_of(layout.batch, layout.sizes, layout.left, layout.right)
     sizes = np.array(work.sizes, np.int64)

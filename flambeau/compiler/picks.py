@@ -11,7 +11,7 @@ import numpy as np
 from flambeau.backends.llvm import chores
 from flambeau.backends.products import one_step
 from flambeau.compiler.access import Access, broadcast_access, dense
-from flambeau.compiler.calls import Call, Place, Word
+from flambeau.compiler.calls import MANY, Call, Place, Word
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.writes import Rows, walked
 
@@ -293,10 +293,8 @@ def _flat(a: Access) -> Access | None:
 _PICKS = frozenset(("index", "index_select", "embedding", "take", "gather", "pick"))
 
 
-# An index for every item, not for every row; so many items are left to the kernels of eager mode,
-# as are so many that are added.
+# An index for every item, not for every row.
 _BY_ITEMS = frozenset(("gather", "pick", "scatter", "scatter_add", "scatter_value", "spill"))
-MANY = 1 << 18
 
 
 def pick_of(node: Node, access: Callable[[Value], Access]) -> Pick | None:

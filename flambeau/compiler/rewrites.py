@@ -15,7 +15,7 @@ import numpy as np
 from flambeau.base.dtypes import int32, int64
 from flambeau.compiler.access import access_of, dense, is_view
 from flambeau.compiler.graph import Node, Scalar, Value
-from flambeau.compiler.groups import FEW_ROWS
+from flambeau.compiler.groups import has_few_long_rows
 from flambeau.core.formulas import KINDS
 from flambeau.core.op import OPS
 
@@ -94,9 +94,8 @@ def _reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> V
     real = [d for d in dims if x.shape[d] != 1]
     if not x.size or not real or x.dtype not in KINDS or x.dtype.kind == "b":
         return None
-    if name in ("amax", "amin") and x.size >= LARGE and (
-            math.prod(_kept(x.shape, dims)) < FEW_ROWS):
-        # what makes few of many items shares each of them among threads
+    rows = math.prod(_kept(x.shape, dims))
+    if name in ("amax", "amin") and has_few_long_rows(rows, x.size // rows):
         return None
     floats = x.dtype.kind == "f"
     if floats and name in ("sum", "mean") and (

@@ -20,7 +20,7 @@ from flambeau.backends.llvm.program import INSTRUCTIONS, LIMITED, SINGLE
 from flambeau.core.op import Op
 from flambeau.core.promote import number_array
 
-__all__ = ["KINDS", "DTYPES", "STORED", "instructions_of"]
+__all__ = ["KINDS", "DTYPES", "FLOATING", "STORED", "instructions_of"]
 
 KINDS: dict[np.dtype, str] = {
     np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32",
@@ -29,7 +29,7 @@ DTYPES: dict[str, np.dtype] = {kind: held for held, kind in KINDS.items()}
 # With what kernels read and write, but do not compute in.
 STORED: dict[np.dtype, str] = {
     **KINDS, np.dtype(np.float16): "f16", np.dtype(ml_dtypes.bfloat16): "bf16"}
-_FLOATS = ("f32", "f64", "f16", "bf16")
+FLOATING = ("f32", "f64", "f16", "bf16")
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
     "negative": "neg", "absolute": "abs", "fabs": "abs", "square": "square",
@@ -85,7 +85,7 @@ def _brought(b: Builder, x: Any, kind: str) -> Symbol:
 def _converted(x: Symbol, kind: str) -> Symbol:
     if x.kind == kind:
         return x
-    if x.kind in _FLOATS and kind in ("i32", "i64"):
+    if x.kind in FLOATING and kind in ("i32", "i64"):
         raise Unknown
     return x.cast(kind)
 

@@ -147,11 +147,7 @@ def put(t: Tensor, result: Tensor) -> Tensor:
     flags = a.flags
     if r.dtype is a.dtype and r.shape == a.shape and flags.c_contiguous and flags.writeable:
         a[...] = r
-        version = t._v
-        if version is None:
-            t._v = [1]
-        else:
-            version[0] += 1
+        bump(t)
         return t
     check_result(t, result)
     store(t, r)
