@@ -1,8 +1,8 @@
 """Convolutions of any number of axes up to three: kernels where the work is large, else NumPy.
 
-The functions are those of `backends.numpy.conv`, with the same arguments and results. Kernels take
-float32, float64 and, by way of float32, the half types; other dtypes, negative padding and more
-axes are NumPy's.
+The functions are those of `backends.numpy.conv`, with the same arguments and results, but that
+`conv_nd` takes a bias as well. Kernels take float32, float64 and, by way of float32, the half
+types; other dtypes, negative padding and more axes are NumPy's.
 """
 
 import math
@@ -33,21 +33,23 @@ def _kernels(arrays: Sequence[np.ndarray], geo: Geometry, work: int) -> Any:
     if large.load() is None:
         return None
     # llvmlite is there, and imported
-    from flambeau.backends.llvm import conv
+    from flambeau.backends.llvm import conv_ways
 
-    return conv
+    return conv_ways
 
 
 def _three(values: Sequence[int], fill: int) -> tuple[int, int, int]:
     return (*[fill] * (3 - len(values)), *values)  # type: ignore[return-value]
 
 
-def _cube(kernels: Any, size: Sequence[int], geo: Geometry) -> Any:
+def _cube(size: Sequence[int], geo: Geometry) -> Any:
     """The geometry on three axes."""
+    from flambeau.backends.llvm import conv  # it is imported where there are kernels
+
     before = [pair[0] for pair in geo.pads]
-    return kernels.Geometry(_three(size, 1), _three(geo.kernel, 1), _three(geo.out, 1),
-                            _three(geo.stride, 1), _three(geo.dilation, 1), _three(before, 0),
-                            geo.groups)
+    return conv.Geometry(_three(size, 1), _three(geo.kernel, 1), _three(geo.out, 1),
+                         _three(geo.stride, 1), _three(geo.dilation, 1), _three(before, 0),
+                         geo.groups)
 
 
 def _wide(a: np.ndarray) -> np.ndarray:
@@ -68,8 +70,9 @@ def conv_nd(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
+    bias: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Cross-correlate x (N, C, *S) with w (O, C / groups, *K): (N, O, *out).
+    """Cross-correlate x (N, C, *S) with w (O, C / groups, *K): (N, O, *out), plus bias (O).
 
     >>> conv_nd(np.arange(5.0).reshape(1, 1, 5), np.ones((1, 1, 2)))
     array([[[1., 3., 5., 7.]]])
@@ -78,9 +81,18 @@ def conv_nd(
     work = x.shape[0] * math.prod(geo.out) * w.size
     kernels = _kernels((x, w), geo, work)
     if kernels is None:
-        return plain.conv_nd(x, w, stride, padding, dilation, groups)
-    found = kernels.forward(_wide(x), _wide(w), _cube(kernels, x.shape[2:], geo))
-    return _done(found, (x.shape[0], w.shape[0], *geo.out), x.dtype)
+        return add_bias(plain.conv_nd(x, w, stride, padding, dilation, groups), bias)
+    start = bias if bias is not None and bias.dtype == x.dtype and x.dtype in FLOATS else None
+    found = kernels.forward(_wide(x), _wide(w), _cube(x.shape[2:], geo), start)
+    found = _done(found, (x.shape[0], w.shape[0], *geo.out), x.dtype)
+    return found if start is not None else add_bias(found, bias)
+
+
+def add_bias(out: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Add a number to each channel of out (N, O, *out), in place; returns it."""
+    if bias is not None:
+        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
+    return out
 
 
 def conv_nd_input_grad(
@@ -103,7 +115,7 @@ def conv_nd_input_grad(
     kernels = _kernels((g, w), geo, work) if math.prod(input_shape) else None
     if kernels is None:
         return plain.conv_nd_input_grad(g, w, input_shape, stride, padding, dilation, groups)
-    found = kernels.input_gradient(_wide(g), _wide(w), _cube(kernels, input_shape[2:], geo))
+    found = kernels.input_gradient(_wide(g), _wide(w), _cube(input_shape[2:], geo))
     return _done(found, input_shape, g.dtype)
 
 
@@ -127,5 +139,5 @@ def conv_nd_weight_grad(
     kernels = _kernels((g, x), geo, work)
     if kernels is None:
         return plain.conv_nd_weight_grad(g, x, weight_shape, stride, padding, dilation, groups)
-    found = kernels.weight_gradient(_wide(g), _wide(x), _cube(kernels, x.shape[2:], geo))
+    found = kernels.weight_gradient(_wide(g), _wide(x), _cube(x.shape[2:], geo))
     return _done(found, weight_shape, g.dtype)

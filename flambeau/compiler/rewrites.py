@@ -107,18 +107,44 @@ def _reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> V
         if total is not None:
             return _view(p, total, out.shape)
     if floats and name in ("sum", "mean") and _first(x.shape, dims) and not _last(x.shape, dims):
-        total = p.op("sum", x, like(_kept(x.shape, dims), x.dtype), dims=dims, keepdim=True,
-                     dtype=None)
-        if name == "mean":
-            count = float(math.prod([x.shape[d] for d in real]))
-            total = p.op_of("div", (total, Scalar(count)), total)
-        return _view(p, total, out.shape)
-    x, dims = _arranged(p, x, dims)
+        total = _reduce(p, "sum", x, dims)
+        return _view(p, _divided(p, total, x.shape, real) if name == "mean" else total, out.shape)
+    short, left = _rows_reduced(p, "sum" if name == "mean" else name, x, dims)
+    short, left = _arranged(p, short, left)
+    if name != "mean" or len(left) == len(dims):
+        return _view(p, _reduce(p, name, short, left), out.shape)
+    return _view(p, _divided(p, _reduce(p, "sum", short, left), x.shape, real), out.shape)
+
+
+def _divided(p: Any, total: Value, shape: Dims, dims: Sequence[int]) -> Value:
+    """A mean, of the sum over these dimensions."""
+    count = float(math.prod([shape[d] for d in dims]))
+    found: Value = p.op_of("div", (total, Scalar(count)), total)
+    return found
+
+
+def _reduce(p: Any, name: str, x: Value, dims: Dims) -> Value:
+    """The operator itself, on dimensions that it keeps."""
     params: dict[str, Any] = {"dims": dims, "keepdim": True}
     if name == "sum":
         params["dtype"] = None
-    total = p.op(name, x, like(_kept(x.shape, dims), x.dtype), **params)
-    return _view(p, total, out.shape)
+    found: Value = p.op(name, x, like(_kept(x.shape, dims), x.dtype), **params)
+    return found
+
+
+def _rows_reduced(p: Any, name: str, x: Value, dims: Dims) -> tuple[Value, Dims]:
+    """The value without the last of these dimensions, where others lie before them.
+
+    What makes the value can be computed with the rows, which leave little to be moved.
+    """
+    real = [d for d, n in enumerate(x.shape) if n != 1]
+    rows: list[int] = []
+    while real and real[-1] in dims:
+        rows.append(real.pop())
+    if not rows or not any(d in dims for d in real):
+        return x, dims
+    return _reduce(p, name, _dense(p, x), tuple(rows[::-1])), tuple(
+        [d for d in dims if d not in rows])
 
 
 def _kept(shape: Dims, dims: Dims) -> Dims:

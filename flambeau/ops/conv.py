@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.backends.conv_kernels import conv_nd, conv_nd_input_grad, conv_nd_weight_grad
+from flambeau.backends.conv_kernels import (
+    add_bias,
+    conv_nd,
+    conv_nd_input_grad,
+    conv_nd_weight_grad,
+)
 from flambeau.backends.memory_order import suggests_channels_last
 from flambeau.base import naming
 from flambeau.base.dtypes import FROM_NUMPY
@@ -39,12 +44,6 @@ class Settings(NamedTuple):
     groups: int
 
 
-def _add_bias(out: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    if bias is not None:
-        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
-    return out
-
-
 def _in_format(out: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """``out`` with its channels innermost where those of the input or the weight are."""
     return channels_last(out, w if suggests_channels_last(w) else x)
@@ -52,14 +51,13 @@ def _in_format(out: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 def _conv_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None,
                   settings: Settings) -> np.ndarray:
-    out = _add_bias(conv_nd(x, w, *settings), bias)
-    return _in_format(out, x, w)
+    return _in_format(conv_nd(x, w, *settings, bias), x, w)
 
 
 def _input_forward(g: np.ndarray, w: np.ndarray, bias: np.ndarray | None, size: tuple,
                    settings: Settings) -> np.ndarray:
     shape = (g.shape[0], w.shape[1] * settings.groups, *size)
-    out = _add_bias(conv_nd_input_grad(g, w, shape, *settings), bias)
+    out = add_bias(conv_nd_input_grad(g, w, shape, *settings), bias)
     return _in_format(out, g, w)
 
 

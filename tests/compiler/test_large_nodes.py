@@ -145,3 +145,27 @@ def test_rows_of_results_that_go_past_the_caches(columns: int) -> None:
     for _ in range(3):
         for found, want in zip(compiled(x), step(x), strict=True):
             torch.testing.assert_close(found, want, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("dims", [(0, 2, 3), (0, 3), (1, 3), (-1, 0), (0, 2), (1, 2, 3)])
+@pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin"])
+def test_reductions_over_axes_apart(name: str, dims: tuple[int, ...]) -> None:
+    def step(a: Any) -> tuple[Any, Any]:
+        made = a * 2 + 1
+        return getattr(made, name)(dims), getattr(made, name)(dims, keepdim=True)
+
+    torch.manual_seed(0)
+    a = torch.randn(12, 10, 24, 15)
+    compiled, wants = torch.compile(step), step(a)
+    for _ in range(3):
+        for found, want in zip(compiled(a), wants):
+            assert found.shape == want.shape and found.stride() == want.stride()
+            torch.testing.assert_close(found, want)
+
+
+def test_sums_over_axes_apart_are_made_with_what_they_add() -> None:
+    compiled = torch.compile(lambda a: (a * 2).sum((0, 2, 3)))
+    a = torch.randn(12, 10, 24, 15)
+    for _ in range(3):
+        compiled(a)
+    assert "[mul sum]" in str(torch.compiler.explain(compiled))
