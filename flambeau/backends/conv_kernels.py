@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import conv_products, large
 from flambeau.backends.conversions import HALVES, astype
 from flambeau.backends.numpy import conv as plain
 from flambeau.backends.numpy.conv import Geometry, Ints, Padding, geometry_of
@@ -82,8 +82,13 @@ def conv_nd(
     kernels = _kernels((x, w), geo, work)
     if kernels is None:
         return add_bias(plain.conv_nd(x, w, stride, padding, dilation, groups), bias)
-    start = bias if bias is not None and bias.dtype == x.dtype and x.dtype in FLOATS else None
-    found = kernels.forward(_wide(x), _wide(w), _cube(x.shape[2:], geo), start)
+    start = None
+    if conv_products.fits(geo, x.shape[2:]):
+        found = conv_products.forward(_wide(x), _wide(w))
+    else:
+        if bias is not None and bias.dtype == x.dtype and x.dtype in FLOATS:
+            start = bias
+        found = kernels.forward(_wide(x), _wide(w), _cube(x.shape[2:], geo), start)
     found = _done(found, (x.shape[0], w.shape[0], *geo.out), x.dtype)
     return found if start is not None else add_bias(found, bias)
 
@@ -115,7 +120,10 @@ def conv_nd_input_grad(
     kernels = _kernels((g, w), geo, work) if math.prod(input_shape) else None
     if kernels is None:
         return plain.conv_nd_input_grad(g, w, input_shape, stride, padding, dilation, groups)
-    found = kernels.input_gradient(_wide(g), _wide(w), _cube(input_shape[2:], geo))
+    if conv_products.fits(geo, tuple(input_shape[2:])):
+        found = conv_products.input_gradient(_wide(g), _wide(w))
+    else:
+        found = kernels.input_gradient(_wide(g), _wide(w), _cube(input_shape[2:], geo))
     return _done(found, input_shape, g.dtype)
 
 
@@ -139,5 +147,8 @@ def conv_nd_weight_grad(
     kernels = _kernels((g, x), geo, work)
     if kernels is None:
         return plain.conv_nd_weight_grad(g, x, weight_shape, stride, padding, dilation, groups)
-    found = kernels.weight_gradient(_wide(g), _wide(x), _cube(x.shape[2:], geo))
+    if conv_products.fits_weights(geo, x.shape[2:]):
+        found = conv_products.weight_gradient(_wide(g), _wide(x))
+    else:
+        found = kernels.weight_gradient(_wide(g), _wide(x), _cube(x.shape[2:], geo))
     return _done(found, weight_shape, g.dtype)
