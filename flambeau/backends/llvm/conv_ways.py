@@ -43,7 +43,7 @@ def _by_the_faster(name: str, channels: tuple[int, int], a: np.ndarray, b: np.nd
                    geo: Geometry, *more: Any) -> np.ndarray:
     """`channels` are those of the source and of the result."""
     defined: Callable[..., np.ndarray] = getattr(conv, name)
-    if not winograd.fits(geo, *channels, weighs=name == "weight_gradient"):
+    if not winograd.fits(geo, a.shape[0], *channels):
         return defined(a, b, geo, *more)
     tiled: Callable[..., np.ndarray | None] = getattr(winograd, name)
     asked = _question(name, channels, a, geo)

@@ -44,6 +44,8 @@ CASES = [
     (2, 32, 40, (30, 9), (0, 2), (2, 0)),
     (9, 64, 64, (8, 8), (1, 1), (1, 1)),
     (1, 4, 4, (1, 70), (2, 0), (1, 0)),
+    (11, 70, 130, (7, 7), (1, 1), (1, 1)),
+    (1, 24, 80, (14, 14), (1, 1), (1, 1)),
 ]
 
 
@@ -97,7 +99,7 @@ def test_bias():
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("item", [np.nan, np.inf, -np.inf, 3e38])
 def test_what_is_not_finite_is_felt_in_its_windows_only(name, item):
-    first, second, geo = operands(2, 16, 16, geometry((12, 9), (1, 1), (1, 1)))[name]
+    first, second, geo = operands(3, 16, 16, geometry((12, 9), (1, 1), (1, 1)))[name]
     first[1, 3, 0, 5, 5] = item
     assert getattr(winograd, name)(first, second, geo) is None
     found = getattr(conv_ways, name)(first, second, geo)
@@ -107,7 +109,7 @@ def test_what_is_not_finite_is_felt_in_its_windows_only(name, item):
 @pytest.mark.parametrize("name", MAPS[:2])
 @pytest.mark.parametrize("place", [(0, 0), (11, 8), (5, 5)])
 def test_what_is_far_larger_than_the_rest_is_felt_in_its_windows_only(name, place):
-    first, second, geo = operands(2, 16, 16, geometry((12, 9), (1, 1), (1, 1)))[name]
+    first, second, geo = operands(3, 16, 16, geometry((12, 9), (1, 1), (1, 1)))[name]
     first[1, 3, 0, *place] = 1e9
     found = getattr(conv_ways, name)(first, second, geo)
     np.testing.assert_array_equal(found, getattr(conv, name)(first, second, geo))
@@ -139,19 +141,19 @@ def test_results_do_not_depend_on_the_number_of_threads():
 ])
 def test_what_is_no_3x3_window_side_by_side_is_left_to_the_definition(change):
     geo = geometry((6, 7), (1, 1), (1, 1))
-    assert winograd.fits(geo, 32, 32)
-    assert not winograd.fits(geo._replace(**change), 32, 32)
+    assert winograd.fits(geo, 8, 32, 32)
+    assert not winograd.fits(geo._replace(**change), 8, 32, 32)
 
 
-def test_few_channels_are_left_to_the_definition():
+@pytest.mark.parametrize(("images", "channels", "rows"), [(8, 3, 64), (8, 64, 1), (1, 64, 64)])
+def test_few_channels_or_tiles_are_left_to_the_definition(images, channels, rows):
     geo = geometry((6, 7), (1, 1), (1, 1))
-    assert not winograd.fits(geo, 3, 64) and not winograd.fits(geo, 64, 1)
-    assert winograd.fits(geo, 256, 256) and not winograd.fits(geo, 256, 256, weighs=True)
+    assert not winograd.fits(geo, images, channels, rows)
 
 
 def test_the_way_is_measured_after_a_few_uses(monkeypatch):
     geo = geometry((10, 10), (1, 1), (1, 1))
-    arguments = operands(2, 16, 16, geo)["forward"]
+    arguments = operands(3, 16, 16, geo)["forward"]
     asked, runs = [], []
 
     def fastest(question, ways):
