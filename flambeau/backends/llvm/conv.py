@@ -19,13 +19,15 @@ from flambeau.backends.llvm.tiles import Tile, wide_tile
 
 # always three numbers
 Three = tuple[int, ...]
-# units of work that give threads enough to share, bytes of the buffer for all channels of some
-# positions, what it costs, in tiles, to make rows of positions apart, and steps of the depth that
-# are packed at once
-UNITS = 8
+# parts of an image at the most, where threads are no more, and what it costs, in images, to read
+# one; bytes of the buffer for all channels of some positions; what it costs, in tiles, to make rows
+# of positions apart; and steps of the depth that are packed at once
+UNITS, READ = 8, 0.1
 BUFFER_BYTES = 1 << 16
 APART = 0.02
 DEPTH = 192
+# multiplications from which an image is made in parts
+SHARED = 1 << 18
 
 
 class Geometry(NamedTuple):
@@ -217,9 +219,8 @@ def _together(out: Three, plane: int, columns: int, most: int) -> int:
     return min(range(1, max(1, min(height, most // plane)) + 1), key=cost)
 
 
-def _cut(results: np.ndarray, tile: Tile, parts: int, itemsize: int) -> tuple[np.ndarray, int]:
+def _cut(table: np.ndarray, tile: Tile, parts: int, itemsize: int) -> tuple[np.ndarray, int]:
     """The table of results with how many rows are made together; items of a channel's buffer."""
-    table = results.reshape(-1, len(conv_text.RESULT)).copy()
     column = {name: i for i, name in enumerate(conv_text.RESULT)}
     pitch = tile.columns
     for row in table:
@@ -233,38 +234,67 @@ def _cut(results: np.ndarray, tile: Tile, parts: int, itemsize: int) -> tuple[np
     return table.reshape(-1), pitch
 
 
-def _convolve(
-    result: np.ndarray,
-    source: np.ndarray,
-    weights: np.ndarray,
-    start: np.ndarray | None,
-    plan: Plan,
-    tile: Tile,
-    groups: int,
-) -> None:
-    images = source.shape[0]
-    rows, channels = result.shape[1] // groups, source.shape[1] // groups
+class Call(NamedTuple):
+    """What one convolution gives the kernel beside its arrays, and how it packs its weights."""
+
+    plan: Plan
+    tile: Tile
+    units: int
+    results: np.ndarray
+    work: np.ndarray
+    # rows with what fills the last tile, and items of a thread's memory
+    start_rows: int
+    slot: int
+
+
+@functools.lru_cache(maxsize=256)
+def _call(geo: Geometry, is_gradient: bool, sizes: tuple[int, int, int], dtype: np.dtype,
+          thread_count: int) -> Call:
+    """`sizes` are the images, and a group's channels of the source and rows of the result."""
+    images, channels, rows = sizes
+    groups = geo.groups
+    plan = (_gradient_plan if is_gradient else _forward_plan)(geo, channels, rows)
+    tile = _tile(dtype, rows)
     start_rows = -(-rows // tile.rows) * tile.rows
-    starts = np.zeros((groups, start_rows), source.dtype)
-    if start is not None:
-        starts[:, :rows] = start.reshape(groups, rows)
-    parts = max(1, -(-UNITS // (images * groups)))
-    results, pitch = _cut(plan.results, tile, parts, source.itemsize)
+    table = plan.results.reshape(-1, len(conv_text.RESULT)).copy()
+    table[:, 0] *= start_rows
+    work = images * _product(geo.out) * groups * rows * channels * _product(geo.kernel)
+    parts = 1 if work < SHARED else _parts(images * groups, thread_count)
+    results, pitch = _cut(table, tile, parts, dtype.itemsize)
     block = -(-plan.depth // max(1, -(-plan.depth // DEPTH)))
     # a tile reads beyond the last window
     panel_at = -(-(plan.plane_items + tile.columns + tile.lanes) // 16) * 16
     buffer_at = panel_at + -(-block * tile.columns // 16) * 16
     slot = buffer_at + -(-(start_rows * pitch + tile.lanes) // 16) * 16
+    source, result = geo.size, geo.out
+    if is_gradient:
+        source, result = result, source
+    source_group, result_group = channels * _product(source), rows * _product(result)
+    numbers = np.array([
+        groups, parts, groups * source_group, source_group, groups * result_group, result_group,
+        plan.offsets.size * start_rows, start_rows, len(table), block, panel_at, buffer_at, pitch,
+        slot], np.int64)
+    return Call(plan, tile, images * groups * parts, results, numbers, start_rows, slot)
+
+
+def _parts(units: int, thread_count: int) -> int:
+    """In how many parts an image is made: threads get as much each, but all read the whole image.
+    """
+    def cost(parts: int) -> float:
+        return -(-units * parts // thread_count) * (1 / parts + READ)
+
+    return min(range(1, max(UNITS, thread_count) + 1), key=cost)
+
+
+def _convolve(result: np.ndarray, source: np.ndarray, weights: np.ndarray,
+              start: np.ndarray | None, call: Call, groups: int) -> None:
+    starts = np.zeros((groups, call.start_rows), source.dtype)
+    if start is not None:
+        starts[:, :result.shape[1] // groups] = start.reshape(groups, -1)
     slots = threads.get_num_threads() + 1
-    work = np.array([
-        groups, parts, source[0].size, channels * _product(source.shape[2:]), result[0].size,
-        rows * _product(result.shape[2:]), weights[0].size, start_rows,
-        results.size // len(conv_text.RESULT), block, panel_at, buffer_at, pitch, slot],
-        np.int64)
-    scratch = memory.empty((slots * slot,), source.dtype)
-    calls.launch(_kernel(tile), images * groups * parts, 1, result, source, weights, starts,
-                 plan.offsets, plan.planes, results, work, scratch,
-                 np.zeros(slots, np.int64))
+    calls.launch(_kernel(call.tile), call.units, 1, result, np.ascontiguousarray(source), weights,
+                 starts, call.plan.offsets, call.plan.planes, call.results, call.work,
+                 memory.empty((slots * call.slot,), source.dtype), np.zeros(slots, np.int64))
 
 
 def forward(
@@ -272,11 +302,10 @@ def forward(
 ) -> np.ndarray:
     """Cross-correlate x (N, C, *size) with w (O, C / groups, *kernel): (N, O, *out)."""
     rows, channels = w.shape[0] // geo.groups, w.shape[1]
-    tile = _tile(x.dtype, rows)
-    plan = _forward_plan(geo, channels, rows)
-    weights = _packed(w.reshape(geo.groups, rows, -1), tile)
+    call = _call(geo, False, (x.shape[0], channels, rows), x.dtype, threads.get_num_threads())
+    weights = _packed(w.reshape(geo.groups, rows, -1), call.tile)
     out = memory.empty((x.shape[0], w.shape[0], *geo.out), x.dtype)
-    _convolve(out, np.ascontiguousarray(x), weights, bias, plan, tile, geo.groups)
+    _convolve(out, x, weights, bias, call, geo.groups)
     return out
 
 
@@ -284,18 +313,12 @@ def input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
     """The transpose of `forward` in x: g (N, O, *out) gives (N, C, *size)."""
     groups, rows = geo.groups, w.shape[1]
     channels = w.shape[0] // groups
-    tile = _tile(g.dtype, rows)
-    plan = _gradient_plan(geo, channels, rows)
+    call = _call(geo, True, (g.shape[0], channels, rows), g.dtype, threads.get_num_threads())
     turned = w.reshape(groups, channels, rows, -1).swapaxes(1, 2)
-    pieces = [_packed(turned[..., list(taps)].reshape(groups, rows, -1), tile)
-              .reshape(groups, -1) for taps in plan.taps]
-    weights = np.concatenate(pieces, axis=1)
-    results = plan.results.reshape(-1, len(conv_text.RESULT)).copy()
-    results[:, 0] *= -(-rows // tile.rows) * tile.rows
-    shape = (g.shape[0], groups * rows, *geo.size)
-    out = memory.empty(shape, g.dtype)
-    _convolve(out, np.ascontiguousarray(g), weights, None,
-              plan._replace(results=results.reshape(-1)), tile, groups)
+    pieces = [_packed(turned[..., list(taps)].reshape(groups, rows, -1), call.tile)
+              .reshape(groups, -1) for taps in call.plan.taps]
+    out = memory.empty((g.shape[0], groups * rows, *geo.size), g.dtype)
+    _convolve(out, g, np.concatenate(pieces, axis=1), None, call, groups)
     return out
 
 

@@ -130,11 +130,31 @@ def _copy_row(
     some = Branch(e, e.assign(f"and i1 {dense}, {w.test('ne', rest, 0)}"))
     store_vector(e, load_vector(e, kind, source, whole, mask), line, whole, None)
     some.close()
-    loop = Loop(e, w.choose(dense, last, first), last)
+    begin = w.choose(dense, last, _copy_every_second(w, kind, source, line, bounds, stride))
+    loop = Loop(e, begin, last)
     at = w.place(kind, source, w.mul(loop.index, stride))
     item = e.value(kind, f"load {LLVM_TYPE[kind]}, ptr {at}, align {ITEM_BYTES[kind]}")
     ln.store_item(e, item, line, loop.index)
     loop.close()
+
+
+def _copy_every_second(w: Writer, kind: str, source: str, line: str, bounds: tuple[str, str],
+                       stride: str) -> str:
+    """Copy whole vectors where the stride is two; returns what is left to copy from.
+
+    The last item is left, as what lies behind it may be nobody's.
+    """
+    e, (first, last) = w.e, bounds
+    before = w.op("sub", w.op("sub", last, first), 1)
+    before = w.choose(w.test("sgt", before, 0), before, 0)
+    end = w.add(first, w.op("sub", before, w.op("urem", before, e.lanes)))
+    end = w.choose(w.test("eq", stride, 2), end, first)
+    loop = Loop(e, first, end, e.lanes)
+    at = w.mul(loop.index, 2)
+    pair = [load_vector(e, kind, source, place, None) for place in (at, w.add(at, e.lanes))]
+    store_vector(e, ln.pick(e, pair, 2), line, loop.index, None)
+    loop.close()
+    return end
 
 
 SIZES = ("out_height", "out_width", "plane_height", "plane_width")

@@ -28,7 +28,7 @@ SUMS_BYTES = 1 << 23
 MOST_OVER_MEAN = 4096
 # Channels, and tiles in all, from which changing tiles and weights pays.
 MIN_CHANNELS = 16
-MIN_TILES = 64
+MIN_TILES = 8
 
 
 class Shapes(NamedTuple):
@@ -47,6 +47,7 @@ class Shapes(NamedTuple):
         return -(-self.out[0] // MADE), -(-self.out[1] // MADE)
 
 
+@functools.lru_cache(maxsize=256)
 def fits(geo: Geometry, images: int, channels: int, rows: int) -> bool:
     """Whether windows are 3x3, side by side, and padding is no more than they reach.
 
