@@ -14,8 +14,8 @@ import numpy as np
 from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
-__all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "measure", "plain_steps",
-           "question", "steps_of", "try_out"]
+__all__ = ["TRIALS", "Layout", "Steps", "Undecided", "is_generated", "is_open", "measure",
+           "plain_steps", "question", "steps_of", "try_out"]
 
 # Products of more multiplications take too long to try out, and are left to BLAS.
 MOST = 1 << 33
@@ -25,6 +25,15 @@ PATIENCE = 16
 # they may take.
 TRIAL_BYTES = 1 << 25
 MOST_BYTES = 1 << 26
+
+
+class Trials:
+    """Whether products that a program asks for often are measured on the way."""
+
+    allowed = True
+
+
+TRIALS = Trials()
 
 
 class Steps(NamedTuple):
@@ -86,20 +95,25 @@ def is_open(x: Layout) -> bool:
 class Undecided:
     """Products of a compiled step of which it is not known yet how they are best computed.
 
-    ``left`` is how many calls are left until they are measured, for the steps that are compiled
-    after that; 0 where there is nothing to measure.
+    ``left`` is how many calls are left until they are measured, one a call; 0 where nothing is
+    to be measured, or all was.
     """
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
         self.open = {question(x): x for x in layouts if is_open(x)}
         self.left = PATIENCE if self.open else 0
+        self.faster = False
 
-    def count(self) -> None:
-        """Count a call; the last one measures."""
-        self.left -= 1
-        if not self.left:
-            for asked, layout in self.open.items():
-                measure(asked, layout)
+    def count(self) -> bool:
+        """Count a call. True once all is measured, if the step is to be planned anew for it."""
+        if self.left > 1:
+            self.left -= 1
+            return False
+        if self.open:
+            self.faster |= measure(*self.open.popitem()) == "generated"
+        if not self.open:
+            self.left = 0
+        return not self.open and self.faster
 
 
 def _is_large(x: Layout) -> bool:

@@ -155,6 +155,8 @@ def _answer(layout: Layout) -> bool | None:
         return False
     question = product_choice.question(layout)
     if product_choice.is_open(layout):
+        if not product_choice.TRIALS.allowed:
+            return None
         _asked[question] = _asked.get(question, 0) + 1
         if _asked[question] < PATIENCE:
             return None

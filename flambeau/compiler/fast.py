@@ -174,8 +174,8 @@ class _Writer:
         undecided = program.executor.undecided
         if undecided.left:
             name = self._name("q", undecided)
-            self.line(f"    if {name}.left:")
-            self.line(f"        {name}.count()")
+            self.line(f"    if {name}.left and {name}.count():")
+            self.line(f"        {self._name('p', program.plan_anew)}()")
         self.line(f"    return {self._tree(self.trace.spec, iter(self.trace.outputs))}")
         if shared:
             self.line(f"def call({', '.join(args)}):")

@@ -126,8 +126,8 @@ class Program:
         stages.show_graph(stages.GRAPH, trace.graph)
         targets = [(m.value, m.captures[0].at if m.captures else -1, m.strides) for m in memories]
         targets += [(v, -1, dense_strides(v)) for v in kept]
-        self.executor = _executor(trace.graph, len(trace.captures) + len(self.lives), targets,
-                                  recomputes=True)
+        self.wanted = len(trace.captures) + len(self.lives), targets
+        self.executor = _executor(trace.graph, *self.wanted, recomputes=True)
         stages.show_kernels(self.executor)
         self.lock = threading.Lock()
         self.stale = False
@@ -144,6 +144,8 @@ class Program:
         self.fast: Callable[..., Any] | None = None
         self.gate: Any = None
         self.earlier = 0
+        # What is told of another quick way.
+        self.renewed: Callable[[], Callable[[], None] | None] = lambda: None
         self.open_gate()
 
     def open_gate(self) -> None:
@@ -153,6 +155,17 @@ class Program:
             self.executor.settle()
             self.earlier = self.runs
             self.fast, self.gate = fast_call(self) or (None, None)
+
+    def plan_anew(self) -> None:
+        """Plan it anew, now that it is known which ways to compute its products are faster."""
+        planned = _executor(self.trace.graph, *self.wanted)
+        if isinstance(planned, Interpreter):
+            return
+        self.executor = planned
+        self.open_gate()
+        choose = self.renewed()
+        if choose is not None:
+            choose()
 
     @property
     def runs(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.backends.product_choice import TRIALS
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph
@@ -88,6 +89,8 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
     tracer = Tracer()
     tracer.code, tracer.body = code, body
     first = tracer.first
+    # a plan measures its products when it has run for a while
+    trials, TRIALS.allowed = TRIALS.allowed, False
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:
@@ -101,6 +104,7 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
             _put_back(tracer)
         raise
     finally:
+        TRIALS.allowed = trials
         MODES.tracer = None
         WATCH.remove()
         _make_plain(tracer, first)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
+from weakref import WeakMethod
 
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
@@ -311,6 +312,7 @@ class Unit:
                        if s.source == "held" and id(s.tensor) not in state.tensors]
             if not passing:
                 state.forget()
+                program.renewed = WeakMethod(self._choose)
                 self.programs = [program, *self.programs]
                 self.failures = 0
                 self._choose()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 import flambeau as torch
-from flambeau.backends import large, product_choice
+from flambeau.backends import large, product_choice, products
 from flambeau.backends.llvm import measured
+from flambeau.compiler.entry import unit_of
+from flambeau.compiler.products import Product
 
 pytestmark = pytest.mark.skipif(not large.available(), reason="needs llvmlite")
 
@@ -68,3 +70,43 @@ def test_products_are_measured_after_some_calls(monkeypatch: pytest.MonkeyPatch)
     for _ in range(3):
         compiled()
     assert asked and len(set(asked)) == len(asked)
+
+
+def test_a_step_takes_the_faster_way_once_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, str] = {}
+
+    def measure(question: str, layout: object) -> str:
+        answers[question] = "generated"
+        return "generated"
+
+    monkeypatch.setattr(measured, "known", answers.get)
+    monkeypatch.setattr(product_choice, "measure", measure)
+    (plain, wants), (step, founds) = network(), network()
+    compiled = torch.compile(step)
+    unit = unit_of(compiled)
+    for turn in range(product_choice.PATIENCE + 16):
+        torch.testing.assert_close(compiled(), plain(), rtol=1e-4, atol=1e-5)
+        if turn == 4:
+            (program,) = unit.programs
+            first, quick = program.executor, unit.fast
+    assert program.executor is not first and unit.fast is not quick
+    works = [s.work for s in program.executor.singles.values() if isinstance(s, Product)]
+    assert works and all([w is not None for w in works])
+    assert unit.runs == product_choice.PATIENCE + 16 - unit.traces
+    for found, want in zip(founds, wants):
+        torch.testing.assert_close(found, want, rtol=1e-3, atol=1e-4)
+
+
+def test_tracing_measures_no_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product_choice, "measure", None)
+    monkeypatch.setattr(measured, "known", lambda question: None)
+    a, b = torch.ones(200, 200), torch.ones(200, 200)
+
+    @torch.compile
+    def many() -> torch.Tensor:
+        c = a
+        for _ in range(products.PATIENCE + 2):
+            c = c @ b / 200
+        return c
+
+    torch.testing.assert_close(many(), a)

@@ -7,14 +7,13 @@ and end number the batches.
 
 from collections.abc import Callable
 
-from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import FLOATS, Emitter, Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import load_vector, store_vector
 
-__all__ = ["NAMES", "axis_text"]
+__all__ = ["NAMES", "function_of"]
 
 # Columns, or rows of one column, that are walked together.
 TOGETHER = 8
@@ -23,11 +22,10 @@ SUMS = tuple([f"sum_rows_{kind}" for kind in FLOATS])
 NAMES = (*SUMS, *[f"{which}_{kind}" for which in ("largest", "smallest") for kind in KINDS])
 
 
-def axis_text(vector_bytes: int) -> str:
-    """The functions of `NAMES`."""
-    parts = [_sum_rows(kind) for kind in FLOATS]
-    parts += [_extremes(kind, larger) for larger in (True, False) for kind in KINDS]
-    return conv_text.module(parts, vector_bytes)
+def function_of(name: str) -> tuple[str, set[str]]:
+    """The function of one of `NAMES`, and what it declares."""
+    which, _, kind = name.rpartition("_")
+    return _sum_rows(kind) if name in SUMS else _extremes(kind, which == "largest")
 
 
 def _words(w: Writer, pointers: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, str]:

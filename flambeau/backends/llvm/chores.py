@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
-from flambeau.backends.llvm import axis_text, calls, conv_text, index_text, jit, piece_text
+from flambeau.backends.llvm import axis_text, calls, index_text, jit, piece_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
@@ -22,6 +22,8 @@ __all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "chore", "
 
 # where a table's words are
 PATCHES, ENTRIES, END, ALONE, HEAD_WORDS = 0, 1, 2, 3, 4
+# what all programs need a few of
+_COPIES = ("copy", "zero", "range_i64")
 # columns whose partial results are added up side by side
 SUM_LANES = 16
 
@@ -380,12 +382,8 @@ def _gemm_text(name: str, kind: str) -> str:
             .replace("TYPE", kind))
 
 
-def _sums_text() -> str:
+def _sum_of(kind: str) -> tuple[str, set[str]]:
     """sum_f32, sum_f64: to, partial results (units, columns), units; pieces number the columns."""
-    return conv_text.module([_sum_text("f32"), _sum_text("f64")], jit.host().vector_bytes)
-
-
-def _sum_text(kind: str) -> tuple[str, set[str]]:
     w = Writer(SUM_LANES)
     e = w.e
     to, source = load_pointers(e, 2)
@@ -405,24 +403,8 @@ def _sum_text(kind: str) -> tuple[str, set[str]]:
 
 
 @functools.cache
-def _library() -> jit.Library:
-    text = "".join([_COPY, _RANGE, _sums_text(), _POW])
-    return jit.load(text, ("copy", "zero", "range_i64", "sum_f32", "sum_f64", "pow_f64"))
-
-
-@functools.cache
-def _pieces() -> jit.Library:
-    return jit.load(piece_text.piece_text(), piece_text.NAMES)
-
-
-@functools.cache
-def _indexing() -> jit.Library:
-    return jit.load(index_text.index_text(), index_text.NAMES)
-
-
-@functools.cache
-def _axes() -> jit.Library:
-    return jit.load(axis_text.axis_text(jit.host().vector_bytes), axis_text.NAMES)
+def _copies() -> jit.Library:
+    return jit.load(_COPY + _RANGE, _COPIES)
 
 
 @functools.cache
@@ -449,11 +431,33 @@ def address(name: str) -> int | None:
 
 def chore(name: str) -> int:
     """Where the code of a chore is that calls no BLAS."""
+    return _copies().address(name) if name in _COPIES else _alone(name)
+
+
+@functools.cache
+def _alone(name: str) -> int:
+    """Where the code of a chore is that has a module of its own: few programs need many."""
+    return jit.load(_text_of(name), (name,)).address(name)
+
+
+def _text_of(name: str) -> str:
+    vector_bytes = jit.host().vector_bytes
+    if name == "pow_f64":
+        return _POW
+    if name in piece_text.NAMES:
+        return piece_text.text_of(name)
     if name in index_text.NAMES:
-        return _indexing().address(name)
+        return _module(index_text.function_of(name), 16)
     if name in axis_text.NAMES:
-        return _axes().address(name)
-    return (_pieces() if name in piece_text.NAMES else _library()).address(name)
+        return _module(axis_text.function_of(name), vector_bytes)
+    return _module(_sum_of(name.removeprefix("sum_")), vector_bytes)
+
+
+def _module(function: tuple[str, set[str]], vector_bytes: int) -> str:
+    """A function with what it declares."""
+    text, declared = function
+    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{8 * vector_bytes}" }}'
+    return "\n".join([*sorted(declared), text, attributes, ""])
 
 
 @functools.cache

@@ -8,13 +8,12 @@ Indices below 0 count from the end; those that name nothing stand for 0, and are
 
 from collections.abc import Callable
 
-from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import LLVM_TYPE
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.program import ITEM_BYTES
 
-__all__ = ["MOST_DIMS", "NAMES", "index_text"]
+__all__ = ["MOST_DIMS", "NAMES", "function_of"]
 
 SIZES = (1, 2, 4, 8)
 KINDS = ("f32", "f64", "i32", "i64")
@@ -26,15 +25,16 @@ NAMES = ("places", "in_range", *[f"{how}_{size}" for how in ("get", "put", "move
                                  for size in SIZES], *[f"add_{kind}" for kind in KINDS])
 
 
-def index_text() -> str:
-    """The functions of `NAMES`."""
-    parts = [_places(), _in_range()]
-    for size in SIZES:
-        parts += [_get(size), _put(f"put_{size}", f"i{8 * size}", size, ""), _move(size)]
-    for kind in KINDS:
-        add = "fadd" if kind.startswith("f") else "add"
-        parts.append(_put(f"add_{kind}", LLVM_TYPE[kind], ITEM_BYTES[kind], add))
-    return conv_text.module(parts, 16)
+def function_of(name: str) -> tuple[str, set[str]]:
+    """The function of one of `NAMES`, and what it declares."""
+    how, _, of = name.partition("_")
+    if how == "add":
+        return _put(name, LLVM_TYPE[of], ITEM_BYTES[of], "fadd" if of.startswith("f") else "add")
+    if how == "put":
+        return _put(name, f"i{8 * int(of)}", int(of), "")
+    if how in ("get", "move"):
+        return (_get if how == "get" else _move)(int(of))
+    return _places() if name == "places" else _in_range()
 
 
 def _words(w: Writer, pointers: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, str]:

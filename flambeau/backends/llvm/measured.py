@@ -18,17 +18,15 @@ SECONDS = 0.03
 
 # a way may itself be a choice that is still open
 _lock = threading.RLock()
-_known: dict[str, str] = {}
+# None where there was no answer on disk when it was first asked for
+_known: dict[str, str | None] = {}
 
 
 def known(question: str) -> str | None:
     """The answer to a question that was measured before; None for others."""
-    answer = _known.get(question)
-    if answer is None:
-        answer = _kept(question)
-        if answer is not None:
-            _known[question] = answer
-    return answer
+    if question not in _known:
+        _known[question] = _kept(question)
+    return _known[question]
 
 
 def fastest(question: str, ways: Mapping[str, Callable[[], Any]]) -> str:

@@ -3,7 +3,7 @@
 Each is a kernel, `void (ptr context, i64 begin, i64 end)`; its context is listed with it.
 """
 
-__all__ = ["NAMES", "PIECE", "piece_text"]
+__all__ = ["NAMES", "PIECE", "text_of"]
 
 # The items of an array whose squares are added up as one piece.
 PIECE = 4096
@@ -178,14 +178,18 @@ declare double @llvm.sqrt.f64(double)
 """
 
 
-def piece_text() -> str:
-    """The functions of `NAMES`."""
-    typed = []
-    for name, kind, align, widen, narrow in (("f32", "float", 4, "fpext", "fptrunc"),
-                                             ("f64", "double", 8, "bitcast", "bitcast")):
-        for text in (_SQUARES, _NORM):
-            for word, value in (("NAME", name), ("TYPE", kind), ("ALIGN", str(align)),
-                                ("WIDEN", widen), ("NARROW", narrow)):
-                text = text.replace(word, value)
-            typed.append(text)
-    return "".join([_INTRINSICS, _SEVERAL, _COPY_ROWS, *typed])
+_TYPES = {"f32": ("float", "4", "fpext", "fptrunc"),
+          "f64": ("double", "8", "bitcast", "bitcast")}
+
+
+def text_of(name: str) -> str:
+    """The module with one of the functions of `NAMES`."""
+    if name == "several":
+        return _SEVERAL
+    if name == "copy_rows":
+        return _COPY_ROWS
+    how, _, kind = name.partition("_")
+    text = _SQUARES if how == "squares" else _NORM
+    for word, value in zip(("NAME", "TYPE", "ALIGN", "WIDEN", "NARROW"), (kind, *_TYPES[kind])):
+        text = text.replace(word, value)
+    return _INTRINSICS + text
