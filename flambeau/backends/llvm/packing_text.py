@@ -94,35 +94,50 @@ def panel_text(tile: Tile) -> tuple[str, set[str]]:
     """
     w = Writer(tile.lanes)
     e = w.e
-    for v in range(tile.vectors):
-        columns = Loop(e, 0, "%width", tile.lanes)
-        whole = both(w, w.test("sle", (v + 1) * tile.lanes, "%rows"),
-                     w.test("sle", w.add(columns.index, tile.lanes), "%width"))
-        full = Branch(e, whole)
-        _turn_square(w, tile, v, columns.index, False)
-        full.close()
-        part = Branch(e, negated(w, whole))
-        _turn_square(w, tile, v, columns.index, True)
-        part.close()
-        columns.close()
+    vectors = Loop(e, 0, tile.columns, tile.lanes)
+    columns = Loop(e, 0, "%width", tile.lanes)
+    whole = _is_whole(w, vectors.index, columns.index)
+    full = Branch(e, whole)
+    _turn_square(w, tile, vectors.index, columns.index, False)
+    full.close()
+    part = Branch(e, negated(w, whole))
+    _turn_square(w, tile, vectors.index, columns.index, True)
+    part.close()
+    columns.close()
+    vectors.close()
     head = ("internal void @panel(ptr %source, i64 %pitch, i64 %rows, i64 %width, "
             "ptr %target)")
     return w.function(head), e.declarations
 
 
-def _turn_square(w: Writer, tile: Tile, v: int, column: str, masked: bool) -> None:
+def _is_whole(w: Writer, row: str, column: str) -> str:
+    """Whether the square that begins there is inside of the matrix."""
+    return both(w, w.test("sle", w.add(row, w.e.lanes), "%rows"),
+                w.test("sle", w.add(column, w.e.lanes), "%width"))
+
+
+def _row_masks(w: Writer, first: str, column: str) -> list[str]:
+    """Per row of a square the lanes of it that are inside of the matrix."""
+    e = w.e
+    inside, none = range_mask(w, column, "%width", "true"), "zeroinitializer"
+    masks = []
+    for lane in range(e.lanes):
+        there = w.test("slt", w.add(first, lane), "%rows")
+        kind = e.type("bool")
+        masks.append(e.assign(f"select i1 {there}, {kind} {inside}, {kind} {none}"))
+    return masks
+
+
+def _turn_square(w: Writer, tile: Tile, first: str, column: str, masked: bool) -> None:
     e, kind = w.e, tile.kind
-    rows = []
-    for lane in range(tile.lanes):
-        row = v * tile.lanes + lane
-        mask = range_mask(w, column, "%width", w.test("slt", row, "%rows")) if masked else None
-        at = w.add(w.mul("%pitch", row), column)
-        rows.append(load_vector(e, kind, "%source", at, mask))
+    masks = _row_masks(w, first, column) if masked else [None] * tile.lanes
+    source = w.place(kind, "%source", w.add(w.mul("%pitch", first), column))
+    rows = [load_vector(e, kind, source, w.mul("%pitch", lane), mask)
+            for lane, mask in enumerate(masks)]
+    target = w.place(kind, "%target", w.add(w.mul(column, tile.columns), first))
     for lane, value in enumerate(turn(w, rows)):
-        this = w.add(column, lane)
-        at = w.add(w.mul(this, tile.columns), v * tile.lanes)
-        there = Branch(e, w.test("slt", this, "%width")) if masked else None
-        store_vector(e, value, "%target", at, None)
+        there = Branch(e, w.test("slt", w.add(column, lane), "%width")) if masked else None
+        store_vector(e, value, target, str(lane * tile.columns), None)
         if there is not None:
             there.close()
 
@@ -133,36 +148,34 @@ def unpanel_text(tile: Tile) -> tuple[str, set[str]]:
     Each row is taken times its factor. The strip has room behind.
     """
     w = Writer(tile.lanes)
-    e = w.e
-    for v in range(tile.vectors):
-        factor = load_vector(e, tile.kind, "%factors", str(v * tile.lanes), None)
-        columns = Loop(e, 0, "%width", tile.lanes)
-        rows = []
-        for lane in range(tile.lanes):
-            at = w.add(w.mul(w.add(columns.index, lane), tile.columns), v * tile.lanes)
-            rows.append(e.mul(load_vector(e, tile.kind, "%source", at, None), factor))
-        whole = both(w, w.test("sle", (v + 1) * tile.lanes, "%rows"),
-                     w.test("sle", w.add(columns.index, tile.lanes), "%width"))
-        turned = turn(w, rows)
-        full = Branch(e, whole)
-        _store_rows(w, tile, turned, v, columns.index, False)
-        full.close()
-        part = Branch(e, negated(w, whole))
-        _store_rows(w, tile, turned, v, columns.index, True)
-        part.close()
-        columns.close()
+    e, kind = w.e, tile.kind
+    vectors = Loop(e, 0, tile.columns, tile.lanes)
+    factor = load_vector(e, kind, "%factors", vectors.index, None)
+    columns = Loop(e, 0, "%width", tile.lanes)
+    source = w.place(kind, "%source", w.add(w.mul(columns.index, tile.columns), vectors.index))
+    rows = [e.mul(load_vector(e, kind, source, str(lane * tile.columns), None), factor)
+            for lane in range(tile.lanes)]
+    whole = _is_whole(w, vectors.index, columns.index)
+    turned = turn(w, rows)
+    full = Branch(e, whole)
+    _store_rows(w, tile, turned, vectors.index, columns.index, False)
+    full.close()
+    part = Branch(e, negated(w, whole))
+    _store_rows(w, tile, turned, vectors.index, columns.index, True)
+    part.close()
+    columns.close()
+    vectors.close()
     head = ("internal void @unpanel(ptr %source, ptr %factors, i64 %rows, i64 %width, "
             "ptr %target, i64 %pitch)")
     return w.function(head), e.declarations
 
 
-def _store_rows(w: Writer, tile: Tile, values: list[Value], v: int, column: str,
+def _store_rows(w: Writer, tile: Tile, values: list[Value], first: str, column: str,
                 masked: bool) -> None:
-    for lane, value in enumerate(values):
-        row = v * tile.lanes + lane
-        mask = range_mask(w, column, "%width", w.test("slt", row, "%rows")) if masked else None
-        at = w.add(w.mul("%pitch", row), column)
-        store_vector(w.e, value, "%target", at, mask)
+    target = w.place(tile.kind, "%target", w.add(w.mul("%pitch", first), column))
+    masks = _row_masks(w, first, column) if masked else [None] * tile.lanes
+    for lane, (value, mask) in enumerate(zip(values, masks)):
+        store_vector(w.e, value, target, w.mul("%pitch", lane), mask)
 
 
 def rows_text(tile: Tile) -> tuple[str, set[str]]:
