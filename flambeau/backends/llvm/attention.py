@@ -4,12 +4,14 @@ Arrays are (batch, heads, rows, width), of any strides but the last, which is on
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
 from flambeau.backends import memory, threads
 from flambeau.backends.llvm import attention_back_text, attention_text, calls, jit
 from flambeau.backends.llvm.conv import registers
+from flambeau.backends.llvm.shared import Shared
 from flambeau.backends.llvm.strided_tiles import tallest
 from flambeau.backends.llvm.tiles import Tile
 
@@ -21,14 +23,17 @@ CONFLICT = 256
 
 @functools.cache
 def _kernel(tile: Tile) -> int:
-    text = attention_text.print_attend(tile, jit.host().vector_bytes)
-    return jit.load(text, ("kernel",)).address("kernel")
+    return _loaded(*attention_text.print_attend(tile, jit.host().vector_bytes))
 
 
 @functools.cache
 def _gradient_kernel(tile: Tile) -> int:
-    text = attention_back_text.print_gradients(tile, jit.host().vector_bytes)
-    return jit.load(text, ("kernel",)).address("kernel")
+    return _loaded(*attention_back_text.print_gradients(tile, jit.host().vector_bytes))
+
+
+def _loaded(text: str, imported: Sequence[Shared]) -> int:
+    modules = [(x.text, x.exports) for x in imported]
+    return jit.load(text, ("kernel",), modules=modules).address("kernel")
 
 
 def tile_for(dtype: np.dtype) -> Tile:

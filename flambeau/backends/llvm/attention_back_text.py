@@ -6,8 +6,8 @@ by side, (keys, queries), are the left operands of what these add to the gradien
 values.
 """
 
-from flambeau.backends.llvm import conv_text, packing_text
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm import packing_text
 from flambeau.backends.llvm import vector_math as vm
 from flambeau.backends.llvm.attention_text import (
     AREAS,
@@ -17,11 +17,12 @@ from flambeau.backends.llvm.attention_text import (
     reciprocal,
     shifts,
 )
-from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.conv_text import SLOTS_TEXT, Writer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Value
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.packing_text import least_rows
 from flambeau.backends.llvm.printer import splat_item, store_vector
+from flambeau.backends.llvm.shared import Shared, module, shared
 from flambeau.backends.llvm.strided_tiles import strip_product_text
 from flambeau.backends.llvm.tiles import Tile
 
@@ -194,9 +195,11 @@ def _print_share(h: HeadLoop, matrices: tuple[tuple[str, str], ...], at: tuple[s
                f"i64 {first})")
 
 
-def print_gradients(tile: Tile, vector_bytes: int) -> str:
-    """Return the module of the kernel of gradients."""
-    parts = [*common_parts(tile), *strip_product_text("product_add", tile, True),
-             packing_text.strip_text(tile), packing_text.zeros_text(tile), weigh_text(tile),
-             share_text(tile), gradients_text(tile)]
-    return conv_text.module(parts, vector_bytes)
+def print_gradients(tile: Tile, vector_bytes: int) -> tuple[str, tuple[Shared, ...]]:
+    """Return the module of the kernel of gradients, and those that it imports."""
+    adding = strip_product_text("product_add", tile, True)
+    imported = (*common_parts(tile, vector_bytes), shared(adding, ["product_add"], vector_bytes))
+    parts = [(SLOTS_TEXT, set[str]()), packing_text.strip_text(tile),
+             packing_text.zeros_text(tile), weigh_text(tile), share_text(tile),
+             gradients_text(tile)]
+    return module(parts, vector_bytes, imported), imported

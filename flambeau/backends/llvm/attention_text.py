@@ -4,14 +4,17 @@ Lanes are queries: scores lie as (keys, queries of the block), so that softmax n
 lanes and what it leaves is, as it lies, a strip that the values are multiplied with.
 """
 
-from flambeau.backends.llvm import conv_text, packing_text
+import functools
+
 from flambeau.backends.llvm import lanes as ln
+from flambeau.backends.llvm import packing_text
 from flambeau.backends.llvm import vector_math as vm
-from flambeau.backends.llvm.conv_text import Writer
+from flambeau.backends.llvm.conv_text import SLOTS_TEXT, Writer
 from flambeau.backends.llvm.emit import LLVM_TYPE, Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import least_rows, range_mask
 from flambeau.backends.llvm.printer import load_pointers, load_vector, splat_item, store_vector
+from flambeau.backends.llvm.shared import Shared, module, shared
 from flambeau.backends.llvm.strided_tiles import strip_product_text
 from flambeau.backends.llvm.tiles import Tile
 
@@ -240,14 +243,19 @@ def attend_text(tile: Tile) -> tuple[str, set[str]]:
     return w.function("void @kernel(ptr %context, i64 %begin, i64 %end)"), e.declarations
 
 
-def common_parts(tile: Tile) -> list[tuple[str, set[str]]]:
+@functools.cache
+def common_parts(tile: Tile, vector_bytes: int) -> tuple[Shared, ...]:
     """The functions that both kernels use."""
-    return [*strip_product_text("product", tile, False), packing_text.rows_text(tile),
-            packing_text.panel_text(tile), packing_text.unpanel_text(tile), stretch_text(tile),
-            mask_text(tile), hide_text(tile)]
+    product = strip_product_text("product", tile, False)
+    others = [packing_text.rows_text(tile), packing_text.panel_text(tile),
+              packing_text.unpanel_text(tile), stretch_text(tile), mask_text(tile),
+              hide_text(tile)]
+    names = ("rows", "panel", "unpanel", "stretch", "mask", "hide")
+    return shared(product, ["product"], vector_bytes), shared(others, names, vector_bytes)
 
 
-def print_attend(tile: Tile, vector_bytes: int) -> str:
-    """Return the module of the forward kernel."""
-    parts = [*common_parts(tile), soften_text(tile), attend_text(tile)]
-    return conv_text.module(parts, vector_bytes)
+def print_attend(tile: Tile, vector_bytes: int) -> tuple[str, tuple[Shared, ...]]:
+    """Return the module of the forward kernel, and those that it imports."""
+    common = common_parts(tile, vector_bytes)
+    parts = [(SLOTS_TEXT, set[str]()), soften_text(tile), attend_text(tile)]
+    return module(parts, vector_bytes, common), common

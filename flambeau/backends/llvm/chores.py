@@ -16,6 +16,7 @@ from flambeau.backends.llvm import axis_text, calls, index_text, jit, piece_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
+from flambeau.backends.llvm.shared import module
 
 __all__ = ["ALONE", "ENTRIES", "HEAD_WORDS", "TABLE_TEXT", "address", "chore", "run_table",
            "table_words"]
@@ -447,17 +448,10 @@ def _text_of(name: str) -> str:
     if name in piece_text.NAMES:
         return piece_text.text_of(name)
     if name in index_text.NAMES:
-        return _module(index_text.function_of(name), 16)
+        return module([index_text.function_of(name)], 16)
     if name in axis_text.NAMES:
-        return _module(axis_text.function_of(name), vector_bytes)
-    return _module(_sum_of(name.removeprefix("sum_")), vector_bytes)
-
-
-def _module(function: tuple[str, set[str]], vector_bytes: int) -> str:
-    """A function with what it declares."""
-    text, declared = function
-    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{8 * vector_bytes}" }}'
-    return "\n".join([*sorted(declared), text, attributes, ""])
+        return module([axis_text.function_of(name)], vector_bytes)
+    return module([_sum_of(name.removeprefix("sum_"))], vector_bytes)
 
 
 @functools.cache

@@ -41,6 +41,8 @@ class Library:
 _lock = threading.RLock()
 _passing: weakref.WeakSet[Library] = weakref.WeakSet()
 _numbers = itertools.count()
+# By their texts, the modules that others import.
+_imported: dict[str, Library] = {}
 # How many passing libraries an engine gets: it keeps 9 kB of each until it goes itself.
 _LIBRARIES = 64
 
@@ -129,11 +131,26 @@ def _compiled(texts: Sequence[str]) -> list[bytes]:
     """Machine code of modules, each in a thread of its own where there are several."""
     if len(texts) < 2:
         return [_emitted(_target_machine(), text, None) for text in texts]
-    from concurrent.futures import ThreadPoolExecutor  # slower to import than a small kernel
+    found: dict[int, bytes] = {}
+    errors: list[Exception] = []
 
-    with ThreadPoolExecutor(len(texts)) as threads:
-        contexts = [binding().create_context() for _ in texts]
-        return list(threads.map(_emitted, [_new_machine() for _ in texts], texts, contexts))
+    def emit(at: int, machine: Any, context: Any) -> None:
+        try:
+            found[at] = _emitted(machine, texts[at], context)
+        except Exception as error:
+            errors.append(error)
+
+    # concurrent.futures is slower to import than a kernel is to compile
+    work = [(at, _new_machine(), binding().create_context()) for at in range(len(texts))]
+    threads = [threading.Thread(target=emit, args=one) for one in work[1:]]
+    for thread in threads:
+        thread.start()
+    emit(*work[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [found[at] for at in range(len(texts))]
 
 
 def _emitted(machine: Any, text: str, context: Any) -> bytes:
@@ -165,15 +182,21 @@ def _emit_unlocked(machine: Any, module: Any) -> bytes:
 
 
 def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None,
-         passing: bool = False) -> Library:
+         passing: bool = False, modules: Sequence[tuple[str, tuple[str, ...]]] = ()) -> Library:
     """Compile a module and load it; `imports` gives addresses of symbols that it declares.
 
-    The code stays for good, or where it is ``passing`` as long as the library that is returned.
-    Other undefined symbols come from the process. Raises RuntimeError for text that LLVM refuses
-    and for symbols that cannot be found.
+    It may import what other ``modules`` (text, exports) export, which stay for good, are loaded
+    once, and compiled beside it. The code stays for good, too, or where it is ``passing`` as long
+    as the library that is returned. Other undefined symbols come from the process. Raises
+    RuntimeError for text that LLVM refuses and for symbols that cannot be found.
     """
     with _lock:
-        return _library(object_code(text), exports, imports or {}, passing)
+        new = [module for module in modules if module[0] not in _imported]
+        code, *codes = _object_codes([text, *[own for own, _ in new]])
+        for (own, names), found in zip(new, codes):
+            _imported[own] = _library(found, names, {}, False)
+        known = {name: _imported[own].address(name) for own, names in modules for name in names}
+        return _library(code, exports, {**known, **(imports or {})}, passing)
 
 
 def load_all(modules: Sequence[tuple[str, tuple[str, ...]]], passing: bool = False
