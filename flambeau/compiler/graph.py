@@ -43,6 +43,14 @@ class Value:
         self.dtype = np.dtype(array.dtype.type) if array.dtype.metadata else array.dtype
         self.strides = array.strides
 
+    def copied(self, node: Node, index: int) -> Value:
+        """One that looks alike, of another node."""
+        found = Value.__new__(Value)
+        found.node, found.index, found.number = node, index, -1
+        found.shape, found.size = self.shape, self.size
+        found.dtype, found.strides = self.dtype, self.strides
+        return found
+
     @property
     def nbytes(self) -> int:
         """How many bytes."""
@@ -115,12 +123,14 @@ class Graph:
 
     def add(self, kind: str, op: Op | None, inputs: Sequence[Any], params: dict[str, Any],
             arrays: Sequence[Any]) -> Node:
-        """A new last node, whose outputs look like ``arrays``."""
+        """A new last node, whose outputs look like ``arrays``, or like other values."""
         node = Node(kind, op, inputs, params)
-        node.outputs = tuple([Value(node, i, a) for i, a in enumerate(arrays)])
-        for value in node.outputs:
+        outs = [a.copied(node, i) if type(a) is Value else Value(node, i, a)
+                for i, a in enumerate(arrays)]
+        for value in outs:
             value.number = self.count
             self.count += 1
+        node.outputs = tuple(outs)
         self.nodes.append(node)
         return node
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flambeau.compiler.graph import Node, Value
+from flambeau.compiler.graph import Graph, Node, Value
 from flambeau.compiler.stand_ins import Traced
 from flambeau.core.inplace import bump
 from flambeau.core.tensor import Tensor
@@ -76,12 +76,13 @@ def repeat(tracer: Tracer, rows: Rows, call: Callable[[], None],
             tracer.keep(row[i]._a.memory)
     with tracer.pause():
         compute([[tracer.plain(t) for t in row] for row in rows[1:]])
-    for row, own in zip(rows[1:], sources[1:]):
-        known = {old.number: new for old, new in zip(sources[0], own)}
-        _copy_nodes(tracer, made, known, shape, row[0]._a.shape)
-        for i, result in zip(changed, results):
-            tracer.wrote(row[i]._a, known[result.number])
-            bump(row[i])
+    with tracer.unwatched():
+        for row, own in zip(rows[1:], sources[1:]):
+            known = {old.number: new for old, new in zip(sources[0], own)}
+            _copy_nodes(tracer.graph, made, known, shape, row[0]._a.shape)
+            for i, result in zip(changed, results):
+                tracer.wrote(row[i]._a, known[result.number])
+                bump(row[i])
     return len(rows)
 
 
@@ -95,23 +96,22 @@ def _fits_others(node: Node, shape: tuple[int, ...]) -> bool:
             and all([v.shape in ((), shape) for v in node.outputs]))
 
 
-def _copy_nodes(tracer: Tracer, nodes: Sequence[Node], known: dict[int, Value],
+def _copy_nodes(graph: Graph, nodes: Sequence[Node], known: dict[int, Value],
                 before: tuple[int, ...], shape: tuple[int, ...]) -> None:
     """Add the nodes anew, with the values that ``known`` has for others, which grows."""
-    likes: dict[np.dtype, np.ndarray] = {}
-
-    def like(v: Value) -> Value | np.ndarray:
-        if v.shape != before:
-            return v
-        if v.dtype not in likes:
-            likes[v.dtype] = np.empty(shape, v.dtype)
-        return likes[v.dtype]
-
+    likes: dict[np.dtype, Value] = {}
     for node in nodes:
-        if node.kind == "op":
-            inputs = [known.get(x.number, x) if type(x) is Value else x for x in node.inputs]
-            new = tracer.graph.add("op", node.op, inputs, node.params,
-                                   [like(v) for v in node.outputs])
-            known.update({v.number: w for v, w in zip(node.outputs, new.outputs)})
-        else:
+        if node.kind != "op":
             known.update({v.number: v for v in node.outputs})
+            continue
+        outs = []
+        for v in node.outputs:
+            if v.shape == before:
+                if v.dtype not in likes:
+                    likes[v.dtype] = Value(node, 0, np.empty(shape, v.dtype))
+                v = likes[v.dtype]
+            outs.append(v)
+        inputs = [known.get(x.number, x) if type(x) is Value else x for x in node.inputs]
+        new = graph.add(node.kind, node.op, inputs, node.params, outs)
+        for v, own in zip(node.outputs, new.outputs):
+            known[v.number] = own

@@ -78,13 +78,14 @@ class Trace:
         self.lives = tracer.lives
 
 
-def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
-           undoes: bool = True) -> tuple[Any, Trace]:
+def traced(call: Callable[[], Any], code: Any = None, body: Any = None, undoes: bool = True,
+           in_vain: Callable[[], bool] = lambda: False) -> tuple[Any, Trace]:
     """Run ``call()`` as a traced step: its result and the trace.
 
     Where it raises and ``undoes``, the tensors from outside and the generators are as they were
     before. The caller holds WATCH.lock. ``code`` is that of the step's own function, ``body``
-    the code in which breaks are placed.
+    the code in which breaks are placed. ``in_vain`` says, after the call, whether nothing will be
+    made of the trace.
     """
     tracer = Tracer()
     tracer.code, tracer.body = code, body
@@ -97,7 +98,8 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
         result = call()
         tree = flattened(result, tracer.has_made)
         ends = _followed(tracer, tree.leaves, first)
-        trace = _described(tracer, tree)
+        with tracer.unwatched():
+            trace = _described(tracer, tree, in_vain)
         trace.ends = ends
     except BaseException:
         if undoes:
@@ -107,7 +109,8 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None,
         TRIALS.allowed = trials
         MODES.tracer = None
         WATCH.remove()
-        _make_plain(tracer, first)
+        with tracer.unwatched():
+            _make_plain(tracer, first)
     return result, trace
 
 
@@ -243,7 +246,7 @@ def _plain_saved(saved: Any) -> Any:
     return saved
 
 
-def _described(tracer: Tracer, tree: Flattened) -> Trace:
+def _described(tracer: Tracer, tree: Flattened, in_vain: Callable[[], bool]) -> Trace:
     """The trace of a call that has returned what ``tree`` is; tensors still hold stand-ins."""
     for t in tree.leaves:
         # Even where only its being there was looked at: a later call returns another one.
@@ -285,7 +288,8 @@ def _described(tracer: Tracer, tree: Flattened) -> Trace:
     trace.written = [m for m in {id(c.memory): c.memory for c in trace.captures}.values()
                      if m.writes]
     _check_memory(tracer, trace)
-    _check_escapes(tracer, trace, described)
+    if not in_vain():
+        _check_escapes(tracer, described)
     return trace
 
 
@@ -344,11 +348,10 @@ def _check_memory(tracer: Tracer, trace: Trace) -> None:
                 return
 
 
-def _check_escapes(tracer: Tracer, trace: Trace, described: dict[int, Any]) -> None:
+def _check_escapes(tracer: Tracer, described: dict[int, Any]) -> None:
     """A tensor that lives on but is no output has been put somewhere that no call repeats."""
     if _escaped(tracer, described):
-        with tracer.unwatched():
-            gc.collect()
+        gc.collect()
         for t in _escaped(tracer, described):
             tracer.breaks_at("escape", shape=list(t._a.shape))
             return

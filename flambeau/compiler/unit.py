@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
@@ -274,7 +276,7 @@ class Unit:
         with observer, in_place(places, watched):
             result, trace = traced(lambda: self.function(*args, **kwargs),
                                    getattr(self.function, "__code__", None), self.body,
-                                   self.undoes)
+                                   self.undoes, lambda: known is None and observer.stores)
         if any([type(x) is LiveFloat for x in trace.outputs]):
             # A program's result has the numbers of its trace.
             watched.leaked = True
@@ -304,8 +306,9 @@ class Unit:
         reasons += [Reason(text("compile_gap", what=gap), None, self._names(gap)) for gap in gaps]
         reasons += self._checked(result, trace, leaves, args, kwargs, state)
         if not reasons and not passing:
-            program = Program(trace, state, env, leaves, spec, places,
-                              watched.checks if places else ())
+            with _no_collection():
+                program = Program(trace, state, env, leaves, spec, places,
+                                  watched.checks if places else ())
             program.print = program.print if print_ is None else print_
             passing = [Reason(text("compile_unreachable", shape=list(s.shape)))
                        for s in program.slots
@@ -364,6 +367,18 @@ class Unit:
         if key not in self.told:
             self.told.add(key)
             warnings.warn(said, RuntimeWarning, stacklevel=_outside())
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let nothing search for garbage while very many objects are made that stay."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _outside() -> int:

@@ -24,23 +24,29 @@ GRAD = Meta.__dict__["grad"]
 get_grad, set_grad = GRAD.__get__, GRAD.__set__
 
 
+class _Here(threading.local):
+    """The trace that this thread runs."""
+
+    tracer: Tracer | None = None
+
+
+_HERE = _Here()
+
+
 class _Watch:
     """What stands in the place of `Tensor._a` and `Meta.grad` while a step is traced."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.thread: int | None = None
-        self.tracer: Tracer | None = None
 
     def install(self, tracer: Tracer) -> None:
-        self.thread = threading.get_ident()
-        self.tracer = tracer
+        _HERE.tracer = tracer
         watch_slots(True)
         Tensor._a = property(_read_array, _write_array)  # type: ignore[assignment]
         Meta.grad = property(_read_grad, _write_grad)  # type: ignore[assignment]
 
     def remove(self) -> None:
-        self.thread = self.tracer = None
+        _HERE.tracer = None
         Tensor._a = SLOT
         Meta.grad = GRAD
         watch_slots(False)
@@ -51,8 +57,8 @@ WATCH = _Watch()
 
 def _read_array(t: Tensor) -> Any:
     a = get_array(t)
-    tracer = WATCH.tracer
-    if tracer is None or WATCH.thread != threading.get_ident():
+    tracer = _HERE.tracer
+    if tracer is None:
         return a.array if type(a) is Traced else a
     if type(a) is ndarray and not tracer.paused:
         return tracer.capture(t, a)
@@ -60,8 +66,8 @@ def _read_array(t: Tensor) -> Any:
 
 
 def _write_array(t: Tensor, a: Any) -> None:
-    tracer = WATCH.tracer
-    if tracer is not None and not tracer.paused and WATCH.thread == threading.get_ident():
+    tracer = _HERE.tracer
+    if tracer is not None and not tracer.paused:
         if type(a) is ndarray:
             a = tracer.constant(a)
         tracer.made.append(weakref.ref(t))
@@ -70,8 +76,8 @@ def _write_array(t: Tensor, a: Any) -> None:
 
 def _read_grad(meta: Meta) -> Any:
     found = get_grad(meta)
-    tracer = WATCH.tracer
-    if tracer is not None and WATCH.thread == threading.get_ident():
+    tracer = _HERE.tracer
+    if tracer is not None:
         tracer.grads.setdefault(id(meta), (meta, found))
     return found
 
