@@ -14,8 +14,8 @@ import numpy as np
 from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
-__all__ = ["TRIALS", "Layout", "Steps", "Undecided", "is_generated", "is_open", "measure",
-           "plain_steps", "question", "steps_of", "try_out"]
+__all__ = ["TRIALS", "Layout", "Steps", "Undecided", "is_generated", "is_open", "is_readable",
+           "measure", "plain_steps", "question", "steps_of", "try_out"]
 
 # Products of more multiplications take too long to try out, and are left to BLAS.
 MOST = 1 << 33
@@ -68,6 +68,11 @@ class Layout(NamedTuple):
     sizes: tuple[int, int, int]
     left: Steps
     right: Steps
+
+
+def is_readable(right: Steps) -> bool:
+    """Whether a right operand lies as generated kernels can read it."""
+    return 1 in right[:2] and min(right[:2]) > 0
 
 
 def question(x: Layout) -> str:

@@ -108,11 +108,14 @@ def _plan(key: tuple, a: ndarray, b: ndarray) -> Plan | None:
 
 def _into_new(layout: Layout, generated: bool, a: ndarray, b: ndarray) -> Plan:
     """The plan that has such products computed into an array of their own."""
-    # llvmlite is slow to import, and may be absent
-    from flambeau.backends.llvm import gemm
-
     shape, dtype = (*a.shape[:-1], b.shape[-1]), a.dtype
-    run = gemm.planned(layout) if generated else by_blas(layout)
+    if generated:
+        # llvmlite is slow to import, and may be absent
+        from flambeau.backends.llvm import gemm
+
+        run = gemm.planned(layout)
+    else:
+        run = by_blas(layout)
 
     def plan(a: ndarray, b: ndarray) -> ndarray:
         out = memory.empty(shape, dtype)
@@ -149,9 +152,7 @@ def _answer(layout: Layout) -> bool | None:
 
     Products are measured when they have been asked for a few times.
     """
-    from flambeau.backends.llvm import gemm  # as above
-
-    if not gemm.readable(layout.right):
+    if not product_choice.is_readable(layout.right):
         return False
     question = product_choice.question(layout)
     if product_choice.is_open(layout):

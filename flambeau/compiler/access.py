@@ -102,6 +102,8 @@ def _apply(view: Value, base: Access) -> Access | None:
 
 def broadcast_access(a: Access, shape: tuple[int, ...]) -> Access:
     """The access over a shape that this one broadcasts to."""
+    if a.shape == shape:
+        return a
     lead = len(shape) - len(a.shape)
     strides = [0] * lead
     for have, want, s in zip(a.shape, shape[lead:], a.strides):

@@ -34,6 +34,12 @@ def likeness_of(node: Node) -> Hashable | None:
 
     Nodes with equal likenesses become equal instructions; None where that cannot be told.
     """
+    if node.likeness is None:
+        node.likeness = _likeness(node)
+    return node.likeness
+
+
+def _likeness(node: Node) -> Hashable | None:
     operands: list[Hashable] = []
     for x in node.inputs:
         if type(x) is Value:

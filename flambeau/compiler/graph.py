@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Node:
     "test": the run is off where ``params["fails"](array)``.
     """
 
-    __slots__ = ("inputs", "kind", "line", "op", "outputs", "params")
+    __slots__ = ("inputs", "kind", "likeness", "line", "op", "outputs", "params")
 
     def __init__(self, kind: str, op: Op | None, inputs: Sequence[Any],
                  params: dict[str, Any]) -> None:
@@ -84,6 +84,8 @@ class Node:
         self.params = params
         self.outputs: tuple[Value, ...] = ()
         self.line: tuple[str, int] | None = None
+        # What makes it like others, once that was asked for: see `elementwise.likeness_of`.
+        self.likeness: Hashable | None = None
 
     @property
     def name(self) -> str:

@@ -121,7 +121,7 @@ class _Grouping:
         self.places = {id(n): i for i, n in enumerate(graph.nodes)}
 
     def access(self, value: Value) -> Access:
-        return access_of(value, self.known)
+        return self.known.get(value.number) or access_of(value, self.known)
 
     def run(self) -> list[Unit]:
         for node in self.graph.nodes:
@@ -236,13 +236,19 @@ class _Grouping:
         """Whether a third unit needs one of them and is needed by the other."""
         if not (group.needed and other.before or other.needed and group.before):
             return False
-        a, b = 1 << group.number, 1 << other.number
-        for u in self.units:
-            if u is group or u is other:
-                continue
-            mark = 1 << u.number
-            if u.before & a and other.before & mark or u.before & b and group.before & mark:
+        return self._between(group, other) or self._between(other, group)
+
+    def _between(self, first: Group, last: Group) -> bool:
+        """Whether a third unit needs the first and is needed by the last."""
+        mark, left = 1 << first.number, last.before
+        if not left & mark:
+            return False
+        left &= ~mark
+        while left:
+            number = left.bit_length() - 1
+            if self.units[number].before & mark:
                 return True
+            left &= ~(1 << number)
         return False
 
     def _move(self, group: Group, other: Group) -> None:
@@ -352,7 +358,7 @@ class _Wanted:
         return _Placed(columns, layout, operands, pointers)
 
     def _choose(self, group: Group, columns: int, access: Access,
-                ways: list[Layout]) -> tuple[str, int] | None:
+                ways: Sequence[Layout]) -> tuple[str, int] | None:
         own = group.layouts.get(access.root.number)
         for way in ways:
             if way.columns and columns and way.columns != columns:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flambeau.compiler.access import Access, dense
@@ -28,13 +30,17 @@ def _is_still(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return all([n == 1 or s == 0 for n, s in zip(shape, strides)])
 
 
-def layouts_of(a: Access) -> list[Layout]:
+def layouts_of(a: Access) -> Sequence[Layout]:
     """The ways in which an access over the shape of a kernel's elements can be read."""
-    shape, strides = a.shape, a.strides
+    return _layouts(a.shape, a.strides)
+
+
+@functools.lru_cache(maxsize=1024)
+def _layouts(shape: tuple[int, ...], strides: tuple[int, ...]) -> Sequence[Layout]:
     if _is_still(shape, strides):
-        return [Layout("scalar", 0)]
+        return (Layout("scalar", 0),)
     if _is_dense(shape, strides):
-        return [Layout("array", 0)]
+        return (Layout("array", 0),)
     found = []
     for k in range(1, len(shape)):
         columns = math.prod(shape[k:])
@@ -42,4 +48,4 @@ def layouts_of(a: Access) -> list[Layout]:
             found.append(Layout("column", columns))
         elif _is_still(shape[:k], strides[:k]) and _is_dense(shape[k:], strides[k:]):
             found.append(Layout("row", columns))
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))

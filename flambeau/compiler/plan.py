@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from sys import getrefcount
 from typing import Any, NamedTuple
@@ -65,6 +65,8 @@ class Plan:
         if recomputes and recompute(graph, self.units, [t.value for t in targets],
                                     {t.input for t in targets}):
             self.units, self.known = grouped(graph)
+        # Per unit the values that it reads.
+        self.roots: dict[int, list[Value]] = {}
         self.inputs = self.slots = inputs
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []
@@ -204,10 +206,12 @@ class Plan:
                 found.setdefault(root.number, []).append(unit)
         return found
 
-    def _roots_read(self, unit: Unit) -> Iterator[Value]:
-        for node in unit.nodes:
-            for v in node.values():
-                yield self.access(v).root
+    def _roots_read(self, unit: Unit) -> list[Value]:
+        found = self.roots.get(unit.number)
+        if found is None:
+            found = self.roots[unit.number] = [
+                self.access(v).root for node in unit.nodes for v in node.values()]
+        return found
 
     def _may_overwrite(self, value: Value, home: Unit, source: Value | None) -> bool:
         """Whether a unit can write into an input: nobody needs what it held by then."""

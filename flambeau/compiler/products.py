@@ -111,7 +111,7 @@ def product_of(node: Node, access: Callable[[Value], Access]) -> Product | None:
     slices = sliced(m, n, parts)
     sizes = [m, n, k, left[0], right[0], left[1], right[1], *steps, m * n, *slices]
     layout = layout_of(a, b, batch, steps) if flops >= SHARED else None
-    if layout is not None and not gemm.readable(layout.right):
+    if layout is not None and not product_choice.is_readable(layout.right):
         layout = None
     work, tables = None, []
     if layout is not None and product_choice.is_generated(layout):

@@ -13,7 +13,7 @@ from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.program import Pointwise
 from flambeau.backends.llvm.strided_tiles import broadest
 from flambeau.backends.llvm.tiles import Tile
-from flambeau.backends.product_choice import Layout, Steps, steps_of
+from flambeau.backends.product_choice import Layout, Steps, is_readable, steps_of
 
 # rows of a unit of work at the most, and their bytes, of a block of so many bytes of a strip; units
 # that give threads enough to share
@@ -73,12 +73,7 @@ def covers(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if any(step % x.itemsize for x in (a, b) for step in x.strides):
         return False
-    return readable(steps_of(b, b.strides[0] // b.itemsize))
-
-
-def readable(right: Steps) -> bool:
-    """Whether a right operand lies as the kernels can read it."""
-    return 1 in right[:2] and min(right[:2]) > 0
+    return is_readable(steps_of(b, b.strides[0] // b.itemsize))
 
 
 def work_of(tile: Tile, itemsize: int, batch: int, sizes: tuple[int, int, int], left: Steps,
