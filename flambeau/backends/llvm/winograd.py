@@ -23,7 +23,7 @@ BLOCK_BYTES = 1 << 18
 BLOCK_TILES = 64
 # Units of work that a weight gradient has, and bytes that their sums may take.
 UNITS = 8
-SUMS_BYTES = 1 << 23
+SUMS_BYTES = 1 << 22
 # How much larger than the mean of the others in its block an item may be.
 MOST_OVER_MEAN = 4096
 # Channels, and tiles in all, from which changing tiles and weights pays.
@@ -260,7 +260,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray |
     shapes = Shapes(x.shape[0], x.shape[1], g.shape[1], geo.size[1:], geo.out[1:], geo.before[1:])
     tile, slots = _tile(x.dtype), threads.get_num_threads() + 1
     plan = _weight_plan(shapes, tile, x.itemsize)
-    sums = np.zeros((plan.sums, PLACES, shapes.rows, plan.kept), x.dtype)
+    sums = memory.empty((plan.sums, PLACES, shapes.rows, plan.kept), x.dtype)
     calls.launch(_kernel(winograd_units.print_weigh, tile), plan.units, 1, sums,
                  np.ascontiguousarray(x), np.ascontiguousarray(g), plan.plane,
                  plan.gradient_planes, plan.work, memory.empty((slots * plan.slot,), x.dtype),

@@ -3,7 +3,8 @@
 from flambeau.backends.llvm import conv_text
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.loops import Loop
+from flambeau.backends.llvm.loops import Branch, Loop
+from flambeau.backends.llvm.packing_text import negated
 from flambeau.backends.llvm.strided_tiles import strip_product_text
 from flambeau.backends.llvm.tiles import Tile
 from flambeau.backends.llvm.winograd_text import (
@@ -143,7 +144,7 @@ def _print_gathered(w: Writer, tile: Tile, c: dict[str, str], work: dict[str, st
 
 
 def weigh_text(tile: Tile) -> tuple[str, set[str]]:
-    """The kernel of weight gradients; the result, (chunks, places, rows, kept), is zeros."""
+    """The kernel of weight gradients: of sums (chunks, places, rows, kept)."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
     c = _loaded(w, WEIGHT_CONTEXT)
@@ -183,9 +184,14 @@ def weigh_text(tile: Tile) -> tuple[str, set[str]]:
     right = w.add(work["changed_at"], w.mul(places.index, work["changed_pitch"]))
     right = w.add(right, columns.index)
     cell = w.add(w.mul(places.index, w.mul(work["rows"], kept)), columns.index)
-    e.line(f"call void @product(ptr {w.place(kind, memory, left)}, i64 1, i64 {slopes_kept}, "
-           f"ptr {w.place(kind, memory, right)}, i64 {kept}, i64 {block.all_tiles}, "
-           f"ptr {w.place(kind, result, cell)}, i64 {kept}, i64 {rows})")
+    operands = (f"ptr {w.place(kind, memory, left)}, i64 1, i64 {slopes_kept}, "
+                f"ptr {w.place(kind, memory, right)}, i64 {kept}, i64 {block.all_tiles}, "
+                f"ptr {w.place(kind, result, cell)}, i64 {kept}, i64 {rows}")
+    begins = w.test("eq", blocks.index, first)
+    for name, wanted in (("product", begins), ("product_add", negated(w, begins))):
+        this = Branch(e, wanted)
+        e.line(f"call void @{name}({operands})")
+        this.close()
     for loop in (places, columns, blocks):
         loop.close()
     e.line(f"call void @release(ptr {c['flags']}, i64 {slot})")
@@ -203,5 +209,6 @@ def print_convolve(tile: Tile, vector_bytes: int) -> str:
 def print_weigh(tile: Tile, vector_bytes: int) -> str:
     """Return the module of the kernel of weight gradients."""
     parts = [spread_text(tile), tiles_text(tile), slopes_text(tile),
-             *strip_product_text("product", tile, True), weigh_text(tile)]
+             *strip_product_text("product", tile, False),
+             *strip_product_text("product_add", tile, True), weigh_text(tile)]
     return conv_text.module(parts, vector_bytes)
