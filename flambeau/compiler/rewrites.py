@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from flambeau.base.dtypes import int32, int64
-from flambeau.compiler.access import access_of, dense, is_view
+from flambeau.compiler.access import access_of, broadcast_access, dense, is_view
 from flambeau.compiler.graph import Node, Scalar, Value
 from flambeau.compiler.groups import has_few_long_rows
+from flambeau.compiler.layouts import layouts_of
 from flambeau.core.formulas import KINDS
 from flambeau.core.op import OPS
 
-__all__ = ["RULES", "in_int64", "like"]
+__all__ = ["RULES", "in_int64", "in_rows", "like"]
 
 ndarray = np.ndarray
 # Sums of fewer items over a dimension that is not the last are added row by row.
@@ -28,6 +29,8 @@ LARGE = 1 << 15
 LONGEST_SUM = 4096
 # Constants that rules make have no more items.
 MOST_CONSTANT = 1 << 16
+# Rows from this length on are worth an operand of one number for each.
+SHORTEST_ROW = 16
 Dims = tuple[int, ...]
 Found = Value | tuple[Value, ...] | None
 Rule = Callable[[Any, Node, tuple], Found]
@@ -65,6 +68,29 @@ def _dense(p: Any, x: Value) -> Value:
         return x
     found: Value = p.op("contiguous", x, like(x.shape, x.dtype), order=None)
     return found
+
+
+def in_rows(p: Any, inputs: tuple, shape: Dims) -> tuple:
+    """The operands of a pointwise operator, those that kernels would not read in a form they do.
+
+    What is one number for every channel, say, is repeated to be one for every row of an image.
+    """
+    if len(shape) < 3 or math.prod(shape) < LARGE:
+        return inputs
+    return tuple([_in_row_form(p, x, shape) if type(x) is Value else x for x in inputs])
+
+
+def _in_row_form(p: Any, x: Value, shape: Dims) -> Value:
+    access = broadcast_access(access_of(x), shape)
+    if layouts_of(access):
+        return x
+    last = len(shape)
+    while last and (shape[last - 1] == 1 or access.strides[last - 1] == 0):
+        last -= 1
+    if math.prod(shape[last:]) < SHORTEST_ROW:
+        return x
+    rows = (*shape[:last], *(1,) * (len(shape) - last))
+    return _dense(p, p.op("expand", x, like(rows, x.dtype), shape=rows))
 
 
 def _constant(p: Any, array: ndarray) -> Value:

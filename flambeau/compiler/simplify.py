@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.interpreter import step_of
-from flambeau.compiler.rewrites import RULES, in_int64
+from flambeau.compiler.rewrites import RULES, in_int64, in_rows
 from flambeau.core.op import OPS
 
 __all__ = ["constant_of", "simplified", "trimmed"]
@@ -101,6 +101,8 @@ class _Pass:
                 found = inputs[0]
             if found is not None:
                 return found if isinstance(found, tuple) else (found,)
+            if node.op.kind == "pointwise":
+                inputs = in_rows(self, inputs, node.outputs[0].shape)
         if node.kind == "check":
             inputs = (in_int64(self, inputs[0]),)
         return self.add(node.kind, node.op, inputs, node.params, node.outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -169,3 +170,27 @@ def test_sums_over_axes_apart_are_made_with_what_they_add() -> None:
     for _ in range(3):
         compiled(a)
     assert "[mul sum]" in str(torch.compiler.explain(compiled))
+
+
+@pytest.mark.parametrize("shape", [(1, 10, 1, 1), (10, 1, 1), (12, 1, 1, 1), (1, 10, 24, 1)])
+def test_one_number_for_many_items_is_read_by_the_kernel_that_needs_it(shape: tuple) -> None:
+    torch.manual_seed(0)
+    a, scale = torch.randn(12, 10, 24, 16), torch.randn(shape)
+    compiled = torch.compile(lambda a, scale: ((a * scale) + 1).relu())
+    agrees(lambda a, scale: ((a * scale) + 1).relu(), a, scale)
+    for _ in range(3):
+        compiled(a, scale)
+    assert "[mul add relu]" in str(torch.compiler.explain(compiled))
+
+
+def test_normalised_images_are_made_by_few_kernels() -> None:
+    def step(x: Any) -> Any:
+        return torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True).relu()
+
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(10), torch.randn(10), torch.randn(12, 10, 24, 16)
+    compiled = torch.compile(step)
+    for _ in range(3):
+        torch.testing.assert_close(compiled(x), step(x))
+    told = str(torch.compiler.explain(compiled)).split("runs, in this order")[1]
+    assert not re.search(r"^ *(mul|add|sub|relu):", told, re.MULTILINE)
