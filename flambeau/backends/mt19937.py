@@ -36,21 +36,25 @@ class _Blocks:
     array([2357136044, 2546248239], dtype=uint32)
     """
 
-    __slots__ = ("_bits", "_key", "_lock")
+    __slots__ = ("_bits", "_key", "_lock", "_wanted")
 
     def __init__(self) -> None:
+        # where to put the state before the next block, for those who may go back to it
+        self._wanted: list[np.ndarray] | None = None
         self._bits = np.random.MT19937(0)
         # the state, where kernels make the words
         self._key: np.ndarray | None = None
         self._lock = threading.Lock()
 
     def seed(self, n: int) -> None:
+        self._leave()
         self._bits._legacy_seeding(n)
         self._key = None
 
     def fill(self, out: np.ndarray) -> None:
         """Fill `out`, dense and of whole blocks, with the words that follow."""
         with self._lock:
+            self._leave()
             if self._key is None and random_kernels.worth(out.size):
                 state = self._bits.state["state"]
                 if state["pos"] == BLOCK:
@@ -68,11 +72,34 @@ class _Blocks:
         """The state that the last block was made of."""
         return self._bits.state["state"]["key"] if self._key is None else self._key
 
+    def before_next(self) -> list[np.ndarray]:
+        """What gets the state that there is now as its only item, when there is another."""
+        if self._wanted is None:
+            self._wanted = []
+        return self._wanted
+
+    def _leave(self) -> None:
+        if self._wanted is not None:
+            self._wanted.append(np.array(self.key(), np.uint32))
+            self._wanted = None
+
     def restart(self, key: np.ndarray) -> None:
         """Let the next block be the one made of a state."""
+        self._leave()
         # at position 0 the next words are its own: nothing is twisted yet
         self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
         self._key = None
+
+
+class Mark:
+    """A place in an engine's stream; ``keys`` gets the state there once there is another."""
+
+    __slots__ = ("block", "cached", "fresh", "keys", "pos", "seed")
+
+    def __init__(self, block: np.ndarray, pos: int, fresh: bool, seed: int,
+                 cached: tuple[float | None, bytes], keys: list[np.ndarray]) -> None:
+        self.block, self.pos, self.fresh, self.seed, self.cached = block, pos, fresh, seed, cached
+        self.keys = keys
 
 
 class Engine:
@@ -241,6 +268,28 @@ class Engine:
         self._seed = seed
         _, cached, _, valid, self._float_cache = _TAIL.unpack_from(data, _KEY_END)
         self.cached_normal = cached if valid else None
+
+    def mark(self) -> Mark:
+        """The place in the stream, to `go_back` to; quicker than `get_state`.
+
+        >>> engine = Engine(0)
+        >>> mark, first = engine.mark(), engine.words(2000)
+        >>> engine.go_back(mark)
+        >>> (engine.words(2000) == first).all()
+        np.True_
+        """
+        return Mark(self._block, self._pos, self._fresh, self._seed,
+                    (self.cached_normal, self._float_cache), self._blocks.before_next())
+
+    def go_back(self, mark: Mark) -> None:
+        """Continue from a mark."""
+        if mark.keys:
+            self._blocks.restart(mark.keys[0])
+            self._blocks.fill(np.empty(BLOCK, np.uint32))
+        if mark.block is not self._block:
+            self._set_block(mark.block, mark.pos)
+        self._pos, self._fresh, self._seed = mark.pos, mark.fresh, mark.seed
+        self.cached_normal, self._float_cache = mark.cached
 
     def clone(self) -> Engine:
         """An independent engine at the same place in the stream."""

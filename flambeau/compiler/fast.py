@@ -85,15 +85,15 @@ def _rest_of(program: Any) -> Callable[[list[Any]], bool] | None:
         return None
 
     def rest(arrays: list[Any]) -> bool:
-        states = [(e, e.get_state()) for e in engines]
+        marks = [(e, e.mark()) for e in engines]
         try:
             count = len(arrays)
             arrays += [None] * (plan.slots - count)
             plan.go_on(arrays, first)
             del arrays[count:]
         except BaseException as error:
-            for engine, state in states:
-                engine.set_state(state)
+            for engine, mark in marks:
+                engine.go_back(mark)
             if isinstance(error, (OutOfRange, *RAISED)):
                 return False
             raise
@@ -251,7 +251,7 @@ class _Writer:
                 self.line(f"        {name} = {owner}[{key}]")
             self.line("    except (KeyError, IndexError, ValueError):")
             self.line("        return MISSED")
-            self.line(f"    if type({name}) is not float:")
+            self.line(f"    if type({name}) is not {place.held.__name__}:")
             self.line("        return MISSED")
             for word in self._words(place):
                 self.line(f"    table[{word}] = id({name})")

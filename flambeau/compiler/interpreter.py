@@ -26,7 +26,7 @@ from flambeau.core.tensor import Tensor, wrap
 __all__ = ["Interpreter", "OtherSizes", "OutOfRange", "blank", "laid_out", "stand_for", "step_of"]
 
 ndarray = np.ndarray
-Step = Callable[[list], None]
+Step = Callable[[Any], None]
 
 
 def stand_for(value: Value) -> Tensor:
@@ -36,8 +36,14 @@ def stand_for(value: Value) -> Tensor:
 
 def blank(shape: tuple[int, ...], strides: tuple[int, ...], held: np.dtype) -> ndarray:
     """A new array whose dimensions lie in memory in the order that ``strides`` tell."""
-    order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
-    return empty_in_order(shape, held, None if order == list(range(len(shape))) else order)
+    return empty_in_order(shape, held, _order_of(strides))
+
+
+def _order_of(strides: tuple[int, ...]) -> list[int] | None:
+    """The order in which dimensions of these strides lie in memory; None where it is their own."""
+    own = list(range(len(strides)))
+    order = sorted(own, key=lambda i: (-strides[i], i))
+    return None if order == own else order
 
 
 def laid_out(a: ndarray, strides: tuple[int, ...], own: bool) -> ndarray:
@@ -142,9 +148,10 @@ def _constant(node: Node) -> Step:
 
 def _draw(node: Node) -> Step:
     out, draw = node.outputs[0], node.params["draw"]
+    order = _order_of(out.strides)
 
     def step(values: list) -> None:
-        array = blank(out.shape, out.strides, out.dtype)
+        array = empty_in_order(out.shape, out.dtype, order)
         draw(array)
         values[out.number] = array
 

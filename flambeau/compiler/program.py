@@ -191,7 +191,7 @@ class Program:
         """The arrays of the numbers that keep changing, at this call."""
         values = now(self.places, leaves)
         if values is None:
-            raise Mismatch("a number that changed before is no float any more")
+            raise Mismatch("a number that changed before is of another class now")
         for left, right, compare, found in self.checks:
             if compare(left(values), right(values)) is not found:
                 raise Mismatch("a comparison of a number that changed before has another outcome")
@@ -348,13 +348,13 @@ class Program:
 
     def run(self, tensors: list[Tensor], arrays: list[ndarray]) -> Any:
         """The step's result, once everything it changes is written."""
-        states = [(e, e.get_state()) for e in self.trace.engines]
+        marks = [(e, e.mark()) for e in self.trace.engines]
         with self.lock:
             try:
                 result = self.executor.run(arrays)
             except BaseException:
-                for engine, state in states:
-                    engine.set_state(state)
+                for engine, mark in marks:
+                    engine.go_back(mark)
                 raise
             return _Commit(self, tensors, arrays, result).result()
 
