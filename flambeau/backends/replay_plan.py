@@ -24,7 +24,7 @@ _LINE = 64
 _KINDS = "fd"
 # bool, and int64 by the names that it has on one system or another
 _ROWS = {"f": "f", "d": "d", np.dtype(np.int64).char: "l"}
-_LETTERS = {**_ROWS, "?": "t"}
+_LETTERS = {**_ROWS, "?": "t", np.dtype(np.int32).char: "i"}
 _GIVEN = f"{_KINDS}?{np.dtype(np.int64).char}"
 _NUMBERS: tuple[type, ...] = (bool, int, float)
 _scratch = np.empty(SCRATCH_BYTES + _LINE, np.uint8)
@@ -247,8 +247,9 @@ class Writer:
 
     def reduction(self, ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None,
                   out: Any = None, keepdims: bool = False) -> Value:
-        if isinstance(a, Value) and dtype is not None:
-            a = self.cast(a, np.dtype(dtype), False)
+        if isinstance(a, Value):
+            a = self.cast(a, _summed_in(ufunc, a.dtype) if dtype is None else np.dtype(dtype),
+                          False)
         if out is not None or not isinstance(a, Value) or not a.size or (
                 not a.flags.c_contiguous and ufunc not in (np.maximum, np.minimum)):
             raise Refused
@@ -292,6 +293,13 @@ class Writer:
 def _strides(item: Any) -> tuple[int, ...]:
     """The strides of a value, or of a dense array."""
     return item.strides  # type: ignore[no-any-return]
+
+
+def _summed_in(ufunc: np.ufunc, dtype: np.dtype) -> np.dtype:
+    """The dtype that a reduction of NumPy's is computed in where none is given."""
+    if ufunc in (np.add, np.multiply) and dtype.kind in "bi":
+        return np.result_type(dtype, np.int_)
+    return dtype
 
 
 def _index_by_row(a: Value, key: Any) -> Value:

@@ -21,7 +21,7 @@ __all__ = ["expansion_of"]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 # Composites that are better run whole: their parts are many, or larger than all else.
 _WHOLE = frozenset((
-    "addbmm", "baddbmm", "cdist", "dist", "gru", "gru_backward", "lstm", "lstm_backward",
+    "cdist", "dist", "gru", "gru_backward", "lstm", "lstm_backward",
     "multi_margin_loss", "multi_margin_loss_backward", "multilabel_margin_loss", "pdist", "renorm",
     "rnn_relu", "rnn_relu_backward", "rnn_tanh", "rnn_tanh_backward",
     "scaled_dot_product_attention", "scaled_dot_product_attention_backward"))

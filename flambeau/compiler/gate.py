@@ -41,8 +41,6 @@ HEAD_WORDS = 17
  IDENTITY, SOME_GRAD, NO_HOOKS, WORD, SET) = range(16)
 # Whose equality says all.
 _COMPARABLE = {str, bytes, int, bool, type(None)}
-# Bytes from which new arrays come from the cache of large buffers.
-LARGE = 1 << 16
 
 
 # Where tensors keep array, node and rarer facts; where those have the gradient and hooks.
@@ -119,7 +117,7 @@ class Gate:
         words[SPANS] = len(words)
         words += self._spans(program)
         words[MADE] = len(words)
-        words += self._made(made)
+        words += self._made(program.executor, made)
         words[RUN] = len(words)
         self.table = np.concatenate([np.array(words, np.int64), run])
         # Where the table has the number that keeps changing, per (entry, number in it).
@@ -141,15 +139,13 @@ class Gate:
         if self.table is not None:
             self.table[self.numbers] = numbers
 
-    def _made(self, fresh: list[tuple[int, Any]]) -> list[int]:
+    def _made(self, plan: Any, fresh: list[tuple[int, Any]]) -> list[int]:
         """What makes each new array, how many of them are kept, and what they are like."""
         words = [len(fresh)]
-        for _, target in fresh:
+        for slot, target in fresh:
             value = target.value
-            large = value.nbytes >= LARGE
-            maker = functools.partial(memory.empty if large else np.empty, value.shape,
-                                      value.dtype)
-            places = 0 if large else _spares()
+            maker = plan.maker(slot, target)
+            places = 0 if value.nbytes >= memory.ALIGN_FROM or slot in plan.elsewhere else _spares()
             self.pool += [None] * places
             like = [len(value.shape), self._keep(value.dtype), WANTED, *value.shape,
                     *[s * value.dtype.itemsize for s in dense(value.shape)]]

@@ -19,17 +19,22 @@ import numpy as np
 from flambeau.compiler.state import Entry, State
 
 __all__ = ["LiveFloat", "Place", "Watched", "agrees", "changed_floats", "frozen", "in_place",
-           "live", "now", "place_of", "settled", "signature"]
+           "is_index", "live", "now",
+           "place_of", "settled", "signature"]
 
 Expression = Callable[[Sequence[float]], float]
 
 
 class Place:
-    """Where a changing number is: in a container of the program's, or argument number ``key``."""
+    """Where a changing number is: in a container of the program's, or argument number ``key``.
 
-    __slots__ = ("index", "key", "kind", "owner")
+    It is of the class ``held``: a float, or an integer that indexes.
+    """
 
-    def __init__(self, kind: str, owner: Any, key: Any, index: int) -> None:
+    __slots__ = ("held", "index", "key", "kind", "owner")
+
+    def __init__(self, kind: str, owner: Any, key: Any, index: int, held: type = float) -> None:
+        self.held = held
         self.kind = kind
         self.owner = owner
         self.key = key
@@ -41,8 +46,8 @@ class Place:
         """What tells it from others."""
         return self.kind, id(self.owner), self.key
 
-    def is_float(self, leaves: Sequence[Any]) -> bool:
-        """Whether there is a float at a call with these arguments, which may be fewer."""
+    def is_there(self, leaves: Sequence[Any]) -> bool:
+        """Whether there is such a number at a call with these arguments, which may be fewer."""
         return now((self,), leaves) is not None
 
     def read(self) -> Any:
@@ -194,13 +199,13 @@ def place_of(entry: Entry, i: int) -> Place | None:
     return None
 
 
-def now(places: Sequence[Place], leaves: Sequence[Any]) -> list[float] | None:
-    """The values of changing numbers at this call; None where one is no float any more."""
+def now(places: Sequence[Place], leaves: Sequence[Any]) -> list[Any] | None:
+    """The values of changing numbers at this call; None where one is of another class now."""
     try:
         found = [leaves[p.key] if p.kind == "argument" else p.read() for p in places]
     except (KeyError, IndexError, ValueError):
         return None
-    return found if all([type(x) is float for x in found]) else None
+    return found if all([type(x) is p.held for p, x in zip(places, found)]) else None
 
 
 @contextmanager
@@ -228,6 +233,11 @@ def settled(x: Any) -> Any:
     return float.__pos__(x) if type(x) is LiveFloat else x
 
 
+def is_index(node: Any) -> bool:
+    """Whether a node of a graph is an integer that keeps changing."""
+    return node.kind == "live" and node.outputs[0].dtype.kind == "i"
+
+
 def signature(graph: Any) -> list[tuple]:
     """What of a graph may depend on numbers of the program: per node, in order."""
     found = []
@@ -241,6 +251,8 @@ def signature(graph: Any) -> list[tuple]:
 
 
 def _number_in(x: Any) -> Any:
+    if hasattr(x, "node") and is_index(x.node):
+        return "index"
     if hasattr(x, "node") and x.node.kind == "live":
         return x.node.params["expression"]
     return (type(x.value).__name__, repr(x.value)) if hasattr(x, "value") else None
@@ -252,17 +264,27 @@ def _comparable(v: Any) -> Any:
     return "function" if callable(v) or hasattr(v, "get_state") else repr(v)
 
 
-def frozen(trace: Any, values: Sequence[float]) -> list[tuple]:
-    """Make the changing numbers of a trace constants; returns the signature that gives."""
+def frozen(trace: Any, values: Sequence[Any], indices: bool = False) -> list[tuple]:
+    """Make the changing floats of a trace constants; returns the signature that gives.
+
+    So are integers, where the ``indices`` are to be.
+    """
     found = []
     for kind, name, numbers, params in signature(trace.graph):
         plain = tuple([("float", repr(n(values))) if callable(n) else n for n in numbers])
         found.append((kind, name, plain, params))
+    lives: list[tuple] = []
     for node in trace.graph.nodes:
-        if node.kind == "live":
+        if node.kind != "live":
+            continue
+        expression, array = trace.lives[node.params["at"]]
+        if is_index(node) and not indices:
+            node.params = {**node.params, "at": len(lives)}
+            lives.append((expression, array))
+        else:
             node.kind = "const"
-            node.params = {"array": trace.lives[node.params["at"]][1]}
-    trace.lives = []
+            node.params = {"array": array}
+    trace.lives = lives
     return found
 
 

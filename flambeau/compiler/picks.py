@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flambeau.backends import axis_kernels
 from flambeau.backends.llvm import chores
 from flambeau.backends.products import one_step
 from flambeau.compiler.access import Access, broadcast_access, dense
@@ -15,7 +16,7 @@ from flambeau.compiler.calls import MANY, Call, Place, Word
 from flambeau.compiler.graph import Node, Value
 from flambeau.compiler.writes import Rows, walked
 
-__all__ = ["Pick", "Put", "check_call", "pick_of", "put_of"]
+__all__ = ["Pick", "Put", "check_call", "looks_itself", "pick_of", "put_of"]
 
 I64 = np.dtype(np.int64)
 SIZES = (1, 2, 4, 8)
@@ -420,6 +421,23 @@ def _shaped(a: Access, shape: Dims) -> Access | None:
     if math.prod(a.shape) != math.prod(shape) or a.strides != dense(a.shape):
         return None
     return a._replace(shape=shape, strides=dense(shape))
+
+
+# Operators whose kernels of eager mode look at the index themselves, and what these do.
+_LOOKING = {"gather": "get", "scatter": "put", "scatter_add": "add"}
+
+
+def looks_itself(node: Node, check: Node) -> bool:
+    """Whether a node that runs in Python raises IndexError where a check fails."""
+    (index,), wanted = check.values(), check.params
+    if node.op is None or node.op.name not in _LOOKING or node.inputs[1] is not index:
+        return False
+    source, dim = _operand(node, 0), node.params["dim"]
+    if not len(source.shape) > dim or wanted["low"] != 0 or wanted["ignored"] is not None or (
+            wanted["high"] != source.shape[dim]):
+        return False
+    a, named = (np.broadcast_to(np.zeros((), v.dtype), v.shape) for v in (source, index))
+    return axis_kernels.looks(a, named, dim, _LOOKING[node.op.name])
 
 
 def check_call(access: Access, flag: int, word: Word, low: int, high: int,

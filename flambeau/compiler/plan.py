@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -24,9 +26,10 @@ from flambeau.compiler.interpreter import OutOfRange, step_of
 from flambeau.compiler.kernels import compile_all, kernel_of
 from flambeau.compiler.order import waves_of
 from flambeau.compiler.pair_products import pair_product_of
-from flambeau.compiler.picks import Put, check_call, pick_of, put_of
+from flambeau.compiler.picks import Put, check_call, looks_itself, pick_of, put_of
 from flambeau.compiler.products import Product, product_of
 from flambeau.compiler.recompute import recompute
+from flambeau.compiler.replays import replayed_in_rows, replayed_of
 from flambeau.compiler.singles import chore_of
 from flambeau.compiler.strides import strided_of
 from flambeau.compiler.tables import TableWriter
@@ -70,6 +73,8 @@ class Plan:
         self.inputs = self.slots = inputs
         self.places: dict[int, Place] = {}
         self.fresh: list[tuple[int, Target]] = []
+        # Of these the slots whose arrays nodes in Python make.
+        self.elsewhere: set[int] = set()
         self.written: set[int] = set()
         # What is copied in the end to where it is wanted.
         self.copies: list[tuple[Place, Copy]] = []
@@ -299,31 +304,33 @@ class Plan:
 
     def _write_node(self, node: Node, writer: TableWriter) -> None:
         """Run a node in NumPy, or as a check."""
-        if node.kind == "const" or node.kind == "check" and self._write_check(node, writer):
+        if node.kind == "const" or node.kind == "check" and (
+                self._is_found_out(node) or self._write_check(node, writer)):
             return
-        readers = {v.number: self.reader(v) for v in node.values()}
+        readers = [(v.number, self.reader(v)) for v in node.values()]
         step = step_of(node)
         outs = [(v.number, self.places[v.number].at) for v in node.outputs]
         made = {slot for slot, _ in self.fresh}
-        count = self.graph.count
+        self.elsewhere |= made.intersection([slot for _, slot in outs])
 
         def call(slots: list[Any]) -> None:
-            values: list = [None] * count
-            for number, read in readers.items():
-                values[number] = read(slots)
+            values = {number: read(slots) for number, read in readers}
+            operands = [*values.values()]
             step(values)
-            operands = [values[number] for number in readers]
             for number, slot in outs:
-                a, values[number] = values[number], None
-                if slot in made and not is_apart(a, operands, slots[slot]):
-                    if not conversions.write(slots[slot], a):
-                        slots[slot][...] = a
-                elif slot in made:
-                    slots[slot] = a
+                a = values.pop(number)
+                if slot in made:
+                    slots[slot] = a if is_apart(a, operands, slots[slot]) else own_copy(a)
                 else:
                     slots[slot] = a if a.flags.c_contiguous else conversions.dense_copy(a)
 
         writer.call(call)
+
+    def _is_found_out(self, check: Node) -> bool:
+        """Whether a node that runs in Python raises where a check would fail."""
+        alone = [u for u in self.readers[self.access(check.values()[0]).root.number]
+                 if u.number not in self.kernels and u.number not in self.singles]
+        return any([looks_itself(u.nodes[0], check) for u in alone])
 
     def _write_check(self, node: Node, writer: TableWriter) -> bool:
         (value,) = node.values()
@@ -364,7 +371,9 @@ class Plan:
         """The calls that a node outside of groups is; None where it runs in Python."""
         if node.kind not in ("op", "write"):
             return None
-        return _calls_of(node, self.access) or densified_of(node, self.access, _calls_of)
+        access = self.access
+        return (_calls_of(node, access) or densified_of(node, access, _calls_of)
+                or replayed_of(node, access) or densified_of(node, access, replayed_in_rows))
 
     def _may_fail(self, unit: Unit) -> bool:
         return not (isinstance(unit, Group) or unit.number in self.singles)
@@ -463,9 +472,17 @@ class Plan:
         self.settle()
         slots: list[Any] = [*arrays, *[None] * (self.slots - len(arrays))]
         for slot, target in self.fresh:
-            slots[slot] = memory.empty(target.value.shape, target.value.dtype)
+            slots[slot] = self.maker(slot, target)()
         self.go_on(slots, 0)
         return NativeResult(self, slots)
+
+    def maker(self, slot: int, target: Target) -> Callable[[], ndarray]:
+        """What makes the new array of a target, or what stands for it until a node makes it."""
+        shape, held = target.value.shape, target.value.dtype
+        if slot in self.elsewhere:
+            return itertools.repeat(np.broadcast_to(np.zeros((), held), shape)).__next__
+        large = target.value.nbytes >= memory.ALIGN_FROM
+        return functools.partial(memory.empty if large else np.empty, shape, held)
 
     def go_on(self, slots: list[Any], first: int) -> None:
         """Run the segments from number ``first`` on; raises OutOfRange where a check fails."""
@@ -515,16 +532,27 @@ def _calls_of(node: Node, access: Callable[[Value], Access]) -> Single | None:
             or strided_of(node, access) or along_of(node, access) or copied_of(node, access))
 
 
+def own_copy(a: ndarray) -> ndarray:
+    """A dense copy, which is a new result."""
+    made = memory.empty(a.shape, a.dtype)
+    if not conversions.write(made, a):
+        made[...] = a
+    return made
+
+
 def is_apart(a: ndarray, operands: Sequence[ndarray], wanted: ndarray) -> bool:
     """Whether what an operator gave can be a new result itself: ``wanted`` is what it must be like.
 
     It is nobody else's: no operand's memory, none that others hold, no view.
     """
-    if (a.shape != wanted.shape or a.dtype != wanted.dtype or not a.flags.carray
-            or not memory.is_owner(a)):
+    if a.shape != wanted.shape or a.dtype != wanted.dtype or not a.flags.carray:
         return False
     # one reference is the caller's, one that of the parameter, one the function's
-    return getrefcount(a) == 3 and not any([np.may_share_memory(a, x) for x in operands])
+    if getrefcount(a) != 3:
+        return False
+    # what has a view is referred to by that
+    return a.base is None or memory.is_owner(a) and not any(
+        [np.may_share_memory(a, x) for x in operands])
 
 
 class NativeResult:

@@ -20,7 +20,8 @@ from flambeau.compiler.layouts import layouts_of
 from flambeau.core.formulas import KINDS
 from flambeau.core.op import OPS
 
-__all__ = ["RULES", "in_int64", "in_rows", "like"]
+__all__ = ["RULES", "Found", "Rule", "cast", "densified", "in_int64", "in_rows", "like", "reduced",
+           "viewed"]
 
 ndarray = np.ndarray
 # Sums of fewer items over a dimension that is not the last are added row by row.
@@ -41,7 +42,7 @@ def like(shape: Sequence[int], dtype: Any) -> ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def _cast(p: Any, x: Value, held: Any) -> Value:
+def cast(p: Any, x: Value, held: Any) -> Value:
     """The value in another dtype, flambeau's."""
     if x.dtype == held.np:
         return x
@@ -49,7 +50,7 @@ def _cast(p: Any, x: Value, held: Any) -> Value:
     return found
 
 
-def _view(p: Any, x: Value, shape: Sequence[int]) -> Value:
+def viewed(p: Any, x: Value, shape: Sequence[int]) -> Value:
     """A value with all its items in another shape; it is dense."""
     if x.shape == tuple(shape):
         return x
@@ -62,7 +63,7 @@ def _is_dense(x: Value) -> bool:
     return all([n == 1 or s == d for n, s, d in zip(a.shape, a.strides, dense(a.shape))])
 
 
-def _dense(p: Any, x: Value) -> Value:
+def densified(p: Any, x: Value) -> Value:
     """The value, its items one behind the other."""
     if _is_dense(x):
         return x
@@ -90,7 +91,7 @@ def _in_row_form(p: Any, x: Value, shape: Dims) -> Value:
     if math.prod(shape[last:]) < SHORTEST_ROW:
         return x
     rows = (*shape[:last], *(1,) * (len(shape) - last))
-    return _dense(p, p.op("expand", x, like(rows, x.dtype), shape=rows))
+    return densified(p, p.op("expand", x, like(rows, x.dtype), shape=rows))
 
 
 def _constant(p: Any, array: ndarray) -> Value:
@@ -115,7 +116,7 @@ def _first(shape: Dims, dims: Dims) -> bool:
     return bool(wanted) and wanted == real[:len(wanted)]
 
 
-def _reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> Value | None:
+def reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> Value | None:
     """A sum, mean or extreme over dimensions, in the shape of ``out``."""
     real = [d for d in dims if x.shape[d] != 1]
     if not x.size or not real or x.dtype not in KINDS or x.dtype.kind == "b":
@@ -131,15 +132,15 @@ def _reduced(p: Any, name: str, x: Value, dims: Dims, out: Value | ndarray) -> V
     if name == "sum" and not floats and len(dims) == len(x.shape):
         total = _total(p, x)
         if total is not None:
-            return _view(p, total, out.shape)
+            return viewed(p, total, out.shape)
     if floats and name in ("sum", "mean") and _first(x.shape, dims) and not _last(x.shape, dims):
         total = _reduce(p, "sum", x, dims)
-        return _view(p, _divided(p, total, x.shape, real) if name == "mean" else total, out.shape)
+        return viewed(p, _divided(p, total, x.shape, real) if name == "mean" else total, out.shape)
     short, left = _rows_reduced(p, "sum" if name == "mean" else name, x, dims)
     short, left = _arranged(p, short, left)
     if name != "mean" or len(left) == len(dims):
-        return _view(p, _reduce(p, name, short, left), out.shape)
-    return _view(p, _divided(p, _reduce(p, "sum", short, left), x.shape, real), out.shape)
+        return viewed(p, _reduce(p, name, short, left), out.shape)
+    return viewed(p, _divided(p, _reduce(p, "sum", short, left), x.shape, real), out.shape)
 
 
 def _divided(p: Any, total: Value, shape: Dims, dims: Sequence[int]) -> Value:
@@ -169,7 +170,7 @@ def _rows_reduced(p: Any, name: str, x: Value, dims: Dims) -> tuple[Value, Dims]
         rows.append(real.pop())
     if not rows or not any(d in dims for d in real):
         return x, dims
-    return _reduce(p, name, _dense(p, x), tuple(rows[::-1])), tuple(
+    return _reduce(p, name, densified(p, x), tuple(rows[::-1])), tuple(
         [d for d in dims if d not in rows])
 
 
@@ -180,12 +181,12 @@ def _kept(shape: Dims, dims: Dims) -> Dims:
 def _arranged(p: Any, x: Value, dims: Dims) -> tuple[Value, Dims]:
     """The value with these dimensions last, and dense."""
     if _last(x.shape, dims):
-        return _dense(p, x), dims
+        return densified(p, x), dims
     order = (*[d for d in range(len(x.shape)) if d not in dims], *dims)
     shape = tuple([x.shape[d] for d in order])
     moved = p.op("permute", x, like(shape, x.dtype), dims=order)
     rank = len(shape)
-    return _dense(p, moved), tuple(range(rank - len(dims), rank))
+    return densified(p, moved), tuple(range(rank - len(dims), rank))
 
 
 def _all_dims(node: Node, x: Value) -> Dims:
@@ -199,7 +200,7 @@ def _sum(p: Any, node: Node, inputs: tuple) -> Found:
     if x.dtype != out.dtype:
         if x.dtype not in KINDS or x.dtype.kind == "f" or out.dtype != np.int64:
             return None
-        x = _cast(p, x, int64)
+        x = cast(p, x, int64)
     dims = _all_dims(node, x)
     if node.name == "sum_all":
         found = _total(p, x)
@@ -207,7 +208,7 @@ def _sum(p: Any, node: Node, inputs: tuple) -> Found:
             return found
     if held is None and x is inputs[0] and _is_ready(node, x):
         return None
-    return _reduced(p, "sum", x, dims, out)
+    return reduced(p, "sum", x, dims, out)
 
 
 def _mean_all(p: Any, node: Node, inputs: tuple) -> Found:
@@ -226,13 +227,13 @@ def _total(p: Any, x: Value) -> Value | None:
     if x.size <= LONGEST_SUM or x.dtype not in KINDS or x.dtype.kind not in "fi" or (
             x.dtype.kind == "f" and is_view(x)):
         return None
-    total = _dense(p, x)
+    total = densified(p, x)
     while total.size > LONGEST_SUM:
         columns = next((c for c in range(2048, 63, -1) if total.size % c == 0), 0)
         if not columns:
             return None
         rows = total.size // columns
-        total = p.op("sum", _view(p, total, (rows, columns)), like((rows,), x.dtype), dims=(1,),
+        total = p.op("sum", viewed(p, total, (rows, columns)), like((rows,), x.dtype), dims=(1,),
                      keepdim=False, dtype=None)
     name = "sum_all" if x.dtype.kind == "f" else "sum"
     params = {} if name == "sum_all" else {"dims": (0,), "keepdim": False, "dtype": None}
@@ -263,7 +264,7 @@ def _plain(name: str) -> Rule:
         (x,), out = inputs, node.outputs[0]
         if x.dtype != out.dtype or node.name == name and _is_ready(node, x):
             return None
-        return _reduced(p, name, x, _all_dims(node, x), out)
+        return reduced(p, name, x, _all_dims(node, x), out)
 
     return rule
 
@@ -271,7 +272,7 @@ def _plain(name: str) -> Rule:
 def _both_extremes(p: Any, node: Node, inputs: tuple) -> Found:
     (x,), (low, high) = inputs, node.outputs
     dims = _all_dims(node, x)
-    found = _reduced(p, "amin", x, dims, low), _reduced(p, "amax", x, dims, high)
+    found = reduced(p, "amin", x, dims, low), reduced(p, "amax", x, dims, high)
     return None if None in found else found  # type: ignore[return-value]
 
 
@@ -281,8 +282,8 @@ def _holds(name: str) -> Rule:
         (x,), out = inputs, node.outputs[0]
         if not x.size or x.dtype not in KINDS or out.dtype.kind != "b":
             return None
-        truth = _cast(p, _nonzero(p, x), int32)
-        found = _reduced(p, name, truth, _all_dims(node, x), out)
+        truth = cast(p, _nonzero(p, x), int32)
+        found = reduced(p, name, truth, _all_dims(node, x), out)
         return None if found is None else p.op_of("ne", (found, Scalar(0)), out)
 
     return rule
@@ -299,7 +300,7 @@ def _count(p: Any, node: Node, inputs: tuple) -> Found:
     (x,), out = inputs, node.outputs[0]
     if not x.size or x.dtype not in KINDS:
         return None
-    return _reduced(p, "sum", _cast(p, _nonzero(p, x), int64), _all_dims(node, x), out)
+    return reduced(p, "sum", cast(p, _nonzero(p, x), int64), _all_dims(node, x), out)
 
 
 def _ordered(p: Any, node: Node, inputs: tuple) -> Found:
@@ -310,7 +311,7 @@ def _ordered(p: Any, node: Node, inputs: tuple) -> Found:
     moved = _exchanged(p, x, dim, last)
     shapes = [_exchange(v.shape, dim, last) for v in node.outputs]
     looks = [like(shape, v.dtype) for shape, v in zip(shapes, node.outputs)]
-    found = p.add("op", node.op, (_dense(p, moved),), {**node.params, "dim": last}, looks)
+    found = p.add("op", node.op, (densified(p, moved),), {**node.params, "dim": last}, looks)
     return tuple([_exchanged(p, v, dim, last) for v in found])
 
 
@@ -320,7 +321,7 @@ def _scanned(p: Any, node: Node, inputs: tuple) -> Found:
     if x.dtype == out.dtype or x.dtype not in KINDS or x.dtype.kind == "f" or out.dtype != np.int64:
         return None
     params = {**node.params, "dtype": None}
-    found: Value = p.add("op", node.op, (_cast(p, x, int64),), params, (out,))[0]
+    found: Value = p.add("op", node.op, (cast(p, x, int64),), params, (out,))[0]
     return found
 
 
@@ -347,7 +348,7 @@ def _repeat(p: Any, node: Node, inputs: tuple) -> Found:
     full = (*(1,) * (len(times) - len(x.shape)), *x.shape)
     lines = tuple([n for m in full for n in (1, m)])
     wide = tuple([n for pair in zip(times, full) for n in pair])
-    spread = p.op("expand", _view(p, _dense(p, x), lines), like(wide, x.dtype), shape=wide)
+    spread = p.op("expand", viewed(p, densified(p, x), lines), like(wide, x.dtype), shape=wide)
     found: Value = p.op("reshape_copy", spread, like(out.shape, x.dtype), shape=out.shape)
     return found
 
@@ -417,7 +418,7 @@ def _trace(p: Any, node: Node, inputs: tuple) -> Found:
     if not count or x.dtype not in KINDS or x.dtype.kind not in "bi":
         return None
     diagonal = p.op("diagonal", x, like((count,), x.dtype), offset=0, dim1=0, dim2=1)
-    return _reduced(p, "sum", _cast(p, diagonal, int64), (0,), out)
+    return reduced(p, "sum", cast(p, diagonal, int64), (0,), out)
 
 
 def _embed(p: Any, node: Node, inputs: tuple) -> Found:
@@ -450,7 +451,7 @@ INDEXED = ("index", "index_put", "index_backward", "index_select", "index_add", 
 
 def in_int64(p: Any, x: Value) -> Value:
     """An index in int64, which chores read."""
-    return _cast(p, x, int64) if x.dtype in (np.int32,) else x
+    return cast(p, x, int64) if x.dtype in (np.int32,) else x
 
 
 def _indexed(p: Any, node: Node, inputs: tuple) -> Found:
@@ -481,10 +482,10 @@ def _masked(p: Any, node: Node, inputs: tuple) -> Found:
         return None
     if value.size != 1 or value.dtype != x.dtype or x.dtype not in KINDS or not x.size:
         return None
-    value = value if not value.shape else _view(p, _dense(p, value), ())
+    value = value if not value.shape else viewed(p, densified(p, value), ())
     shape = (*mask.shape, *(1,) * (len(x.shape) - len(mask.shape)))
     if shape != mask.shape:
-        mask = _view(p, _dense(p, mask), shape)
+        mask = viewed(p, densified(p, mask), shape)
     found: Value = p.op_of("where", (mask, value, x), node.outputs[0])
     return found
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.compiler.graph import Graph, Node, Scalar, Value
 from flambeau.compiler.interpreter import step_of
+from flambeau.compiler.lowered import LOWERED
 from flambeau.compiler.rewrites import RULES, in_int64, in_rows
 from flambeau.core.op import OPS
 
@@ -251,6 +252,7 @@ def _times(p: _Pass, node: Node, inputs: tuple) -> Value | None:
 
 _RULES: dict[str, Rule] = {
     **RULES,
+    **LOWERED,
     "to_dtype": _cast,
     "copy": _copy,
     "pow": _power,

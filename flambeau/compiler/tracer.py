@@ -25,6 +25,7 @@ from flambeau.compiler.blanks import ValuesNeeded, blank_of, keeps_going
 from flambeau.compiler.expansions import expansion_of
 from flambeau.compiler.graph import Graph, Scalar, Value
 from flambeau.compiler.live import LiveFloat, settled
+from flambeau.compiler.live_index import LiveIndex
 from flambeau.compiler.repeats import Rows, are_alike, repeat
 from flambeau.compiler.returns import goes_to_result
 from flambeau.compiler.stand_ins import Capture, Memory, Traced
@@ -79,6 +80,8 @@ class Tracer:
         self.body: Any = None
         self.reads: list[tuple[float, Memory]] = []
         self.lives: list[tuple[Any, ndarray]] = []
+        # By number, integers that keep changing as index tensors.
+        self.indices: dict[int, Tensor] = {}
         self.engines: dict[int, tuple[Any, Any]] = {}
         # By id, of results that are views of others that the step made: which.
         self.bases: dict[int, Tensor] = {}
@@ -316,6 +319,35 @@ class Tracer:
         value = self.graph.add("live", None, (), params, (array,)).outputs[0]
         self.lives.append((number.expression, array))
         return value
+
+    def index(self, t: Tensor, index: Any, value: Any = None) -> Any:
+        """An index of ``t``, integers in it that keep changing as index tensors if they can be.
+
+        ``value`` is what is written there.
+        """
+        items = index if type(index) is tuple else (index,)
+        if not any([type(x) is LiveIndex for x in items]):
+            return index
+        live = type(t._a) is Traced and not t._a.memory.blank and all(
+            [x is None or x is Ellipsis or type(x) in (int, slice, LiveIndex) for x in items])
+        if isinstance(value, Tensor) and value._a.dtype != t._a.dtype:
+            live = False
+        found = tuple([(self._index_tensor(x) if live else x.plain()) if type(x) is LiveIndex else x
+                       for x in items])
+        return found if type(index) is tuple else found[0]
+
+    def _index_tensor(self, number: LiveIndex) -> Any:
+        """An integer as an index tensor, which is an input; as it is where it is too large."""
+        if not number.fits:
+            return number.plain()
+        if number.number not in self.indices:
+            array = np.asarray(number.value, np.int64)
+            params = {"at": len(self.lives), "expression": number.expression}
+            node = self.graph.add("live", None, (), params, (array,))
+            self.lives.append((number.expression, array))
+            t = self.indices[number.number] = plain_tensor(array)
+            set_array(t, Traced(array, Memory(self, array, node.outputs[0])))
+        return self.indices[number.number]
 
     def _noted(self, kind: str, op: Op | None, operands: Sequence[Any], params: dict[str, Any],
                outs: Sequence[ndarray]) -> list[Traced]:

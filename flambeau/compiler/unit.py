@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
@@ -26,10 +27,12 @@ from flambeau.compiler.live import (
     frozen,
     in_place,
     live,
+    now,
     place_of,
     settled,
     signature,
 )
+from flambeau.compiler.live_index import LiveIndex, index_names
 from flambeau.compiler.observer import Observer
 from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
 from flambeau.compiler.repeatable import shared_results, unrepeatable
@@ -223,7 +226,10 @@ class Unit:
             WATCH.lock.release()
 
     def _find_live(self, leaves: list, spec: Any) -> None:
-        """Note the floats that differ from what they were in the last program."""
+        """Note the numbers that differ from what they were in the last program.
+
+        They are floats, and integers among the arguments that only index.
+        """
         if not self.programs:
             return
         program = self.programs[0]
@@ -233,18 +239,50 @@ class Unit:
         if program.spec != spec or len(program.constants) != len(leaves):
             return
         for i, (a, b) in enumerate(zip(program.constants, leaves)):
-            place = Place("argument", None, i, i)
-            if type(a) is float and type(b) is float and a != b and place.mark not in self.fixed:
+            kind = type(a)
+            if kind is not type(b) or kind not in (float, int) or a == b:
+                continue
+            place = Place("argument", None, i, i, kind)
+            wanted = kind is float or program.plain and i in self._indices
+            if wanted and place.mark not in self.fixed:
                 self.live.setdefault(place.mark, place)
 
+    @functools.cached_property
+    def _indices(self) -> set[int]:
+        """The arguments, by number, that the function does nothing with but to index."""
+        if self.body is None:
+            return set()
+        first = int(not isinstance(self.function, FunctionType))
+        names = index_names(self.body)
+        count = self.body.co_argcount
+        return {at for at, name in enumerate(self.body.co_varnames[first:count]) if name in names}
+
+    def _fixes_indices(self, trace: Trace, passed: Sequence[Any]) -> bool:
+        """Whether the integers that change are constants from here on: not only tensors used them.
+        """
+        if not (trace.breaks or trace.ends is not None or any(
+                [x.leaked for x in passed if type(x) is LiveIndex])):
+            return False
+        marks = [mark for mark, p in self.live.items() if p.held is int]
+        self.fixed.update(marks)
+        for mark in marks:
+            del self.live[mark]
+        return True
+
     def _stays_live(self, trace: Trace, watched: Watched, observer: Observer,
-                    places: Sequence[Place]) -> bool:
-        """Whether the numbers that change are inputs now; else they are constants from here on."""
-        same = [p for p in self.programs if not p.places and agrees(
-            p.print, signature(trace.graph), _values_of(p, places))]
+                    places: Sequence[Place], count: int) -> bool:
+        """Whether the floats that change are inputs now; else they are constants from here on.
+
+        So many numbers that change come before them.
+        """
+        before = [0.0] * count
+        same = [p for p in self.programs if not _floats_of(p) and agrees(
+            p.print, signature(trace.graph), [*before, *_values_of(p, places)])]
         if watched.leaked or observer.maths or trace.ends is not None:
-            self.fixed.update(self.live)
-            self.live.clear()
+            marks = [mark for mark, p in self.live.items() if p.held is float]
+            self.fixed.update(marks)
+            for mark in marks:
+                del self.live[mark]
             return False
         return bool(same) or self._has_live(trace, places)
 
@@ -252,7 +290,7 @@ class Unit:
         """Whether an earlier program with the same inputs was traced alike."""
         print_ = signature(trace.graph)
         marks = [p.mark for p in places]
-        return any([[x.mark for x in p.places] == marks and _same_kinds(p.print, print_)
+        return any([[x.mark for x in _floats_of(p)] == marks and _same_kinds(p.print, print_)
                     for p in self.programs])
 
     def _is_due(self, leaves: list) -> bool:
@@ -270,7 +308,10 @@ class Unit:
         before = None if known is None else state_of(known, self.function, objects)
         env = environment()
         observer = Observer(self.body)
-        places, watched = [p for p in self.live.values() if p.is_float(leaves)], Watched()
+        found = [p for p in self.live.values() if p.is_there(leaves)]
+        indices, floats = ([p for p in found if p.held is held] for held in (int, float))
+        # Without the floats the indices keep their numbers.
+        places, watched = [*indices, *floats], Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
         passed = tree_flatten((args, kwargs))[0].copy()
         with observer, in_place(places, watched):
@@ -285,11 +326,14 @@ class Unit:
             for made in trace.objects.values():
                 vars(made).update({k: tree_map(settled, v) for k, v in vars(made).items()})
         print_ = None
-        if places and not self._stays_live(trace, watched, observer, places):
+        if indices and self._fixes_indices(trace, passed):
+            if trace.breaks:
+                return result
+            print_, places, floats = frozen(trace, now(places, leaves) or (), True), [], []
+        if floats and not self._stays_live(trace, watched, observer, floats, len(indices)):
             # A program for the numbers as they are: a later trace may be compared with it.
-            print_ = frozen(trace, [float(leaves[p.key] if p.kind == "argument" else p.read())
-                                    for p in places])
-            places = []
+            print_ = frozen(trace, now(places, leaves) or ())
+            places = indices
         reasons = _reasons(observer, trace, env)
         if _changed((args, kwargs), passed, spec):
             reasons.append(Reason(text("compile_effect", place="an argument")))
@@ -393,6 +437,10 @@ def _has_history(edge: Any) -> bool:
     return edge is not None and edge is not LEAF and not is_spent(edge)
 
 
+def _floats_of(program: Program) -> list[Place]:
+    return [p for p in program.places if p.held is float]
+
+
 def _values_of(program: Program, places: Iterable[Place]) -> list[float]:
     """What the numbers in ``places`` were when a program was traced."""
     held = {place.mark: value for entry in program.state.entries
@@ -405,7 +453,7 @@ def _values_of(program: Program, places: Iterable[Place]) -> list[float]:
             found.append(held.get(p.mark, missing))
         else:
             # calls of other arguments have something else there
-            found.append(program.constants[p.key] if p.is_float(program.constants) else missing)
+            found.append(program.constants[p.key] if p.is_there(program.constants) else missing)
     return found
 
 
@@ -424,7 +472,9 @@ def _with_live(leaves: list, spec: Any, places: Sequence[Place], watched: Watche
         return args, kwargs
     changed = list(leaves)
     for number, p in enumerate(places):
-        if p.kind == "argument" and p.key < len(changed) and type(changed[p.key]) is float:
+        if p.kind == "argument" and p.held is int:
+            changed[p.key] = LiveIndex(changed[p.key], number)
+        elif p.kind == "argument" and p.key < len(changed) and type(changed[p.key]) is float:
             changed[p.key] = live(changed[p.key], number, watched)
     return tree_unflatten(changed, spec)
 

@@ -141,7 +141,7 @@ STEPS: dict[str, Callable] = {
     "clone": lambda a, memory_format=None: a.copy(),
     "embedding": _rows, "flip": lambda a, dims: a.viewed(np.flip, dims).copy(), "gather": _gather,
     "index_add": _index_add, "index_copy": _index_copy, "index_select": _index_select,
-    "max_dim": _extreme("up"), "min_dim": _extreme("down"),
+    "vdot": lambda a, b: a.dot(b), "max_dim": _extreme("up"), "min_dim": _extreme("down"),
     "masked_fill": lambda a, mask, value: a.writer.choice(mask, value, a),
     "to_dtype": lambda a, dtype: a.astype(dtype.np),
     "scatter": _scatter, "scatter_add": _scatter_add,

@@ -139,6 +139,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if (kind is int or kind is slice or kind is tuple) and self._node is None and _is_plain(
             self, index, value) and _write_plain(self, index, value):
         return
+    if MODES.tracer is not None:
+        index = MODES.tracer.index(self, index, value)
     key, indices, dims = parse(self, index)
     value = _value(self, value)
     if dims:
@@ -279,6 +281,8 @@ def _without_ones(t: Tensor, value: Tensor, indices: Sequence[Tensor],
 
 def parse(t: Tensor, index: Any) -> tuple[tuple, list[Tensor], list[int]]:
     """An index as a basic part, index tensors, and the dimensions they index of the view."""
+    if MODES.tracer is not None:
+        index = MODES.tracer.index(t, index)
     shape = t._a.shape
     steps = [_step(i) for i in _items(index)]
     spare = len(shape) - sum(_width(s) for s in steps)

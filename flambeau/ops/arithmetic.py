@@ -179,35 +179,46 @@ def _refuse_zero(y: ndarray) -> None:
                            "tensor without zeros, or divide floats.")
 
 
+def _refusing_zero(divide: Callable) -> Callable:
+    """``divide``, which refuses to divide integers by 0: ``unchecked`` is what it then does."""
+    def forward(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
+        if x.dtype.kind in "iu":
+            _refuse_zero(y)
+        return divide(x, y, out)  # type: ignore[no-any-return]
+
+    forward.unchecked = divide  # type: ignore[attr-defined]
+    return forward
+
+
+@_refusing_zero
 def _floor_quotient(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
-    if x.dtype.kind in "iu":
-        _refuse_zero(y)
     found = division.divided("floor", x, y) if out is ... else None
     return np.floor_divide(x, y, out=out) if found is None else found
 
 
+@_refusing_zero
 def _trunc_quotient(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
-        _refuse_zero(y)
         return np.floor_divide(x - np.fmod(x, y), y, out=out)
     return np.trunc(np.true_divide(x, y, out=out), out=out)
 
 
+@_refusing_zero
 def _remainder(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
     if x.dtype.kind in "iu":
-        _refuse_zero(y)
         return np.remainder(x, y, out=out)
     found = division.divided("remainder", x, y) if out is ... else None
     if found is not None:
         return found
     found = np.remainder(x, y, out=out)
     # a zero has the sign of x, where NumPy's has that of y
+    if type(found) is not ndarray:
+        return np.where(found == 0, np.copysign(found, x), found)
     return np.copysign(found, x, out=found, where=found == 0)
 
 
+@_refusing_zero
 def _fmod(x: ndarray, y: ndarray, out: Any = ...) -> ndarray:
-    if x.dtype.kind in "iu":
-        _refuse_zero(y)
     found = division.divided("fmod", x, y) if out is ... else None
     return np.fmod(x, y, out=out) if found is None else found
 

@@ -52,17 +52,19 @@ def _summed(a: ndarray, labels: tuple, keep: set) -> tuple[ndarray, tuple]:
     return a.sum(gone, dtype=a.dtype), tuple([x for x in labels if x in keep])
 
 
-def _path(arrays: Sequence[ndarray], terms: Sequence[tuple], target: tuple) -> list:
+def path_of(arrays: Sequence[ndarray], terms: tuple, target: tuple) -> list:
+    """Which operands are contracted one after another, by number; results go behind the others."""
     if len(arrays) == 2:
         return [(0, 1)]
-    operands = [x for a, t in zip(arrays, terms) for x in (a, list(t))]
-    return np.einsum_path(*operands, list(target), optimize="greedy")[0][1:]
+    labels, result = _compact(terms, target)
+    operands = [x for a, t in zip(arrays, labels) for x in (a, list(t))]
+    return np.einsum_path(*operands, list(result), optimize="greedy")[0][1:]
 
 
 def _contract(*arrays: ndarray, terms: tuple, target: tuple) -> ndarray:
     """The product of all operands, summed over what ``target`` lacks; labels differ per operand."""
     todo = list(zip(arrays, terms))
-    for step in _path(arrays, *_compact(terms, target)):
+    for step in path_of(arrays, terms, target):
         chosen = [todo[i] for i in step]
         todo = [x for i, x in enumerate(todo) if i not in step]
         while len(chosen) > 1:
@@ -381,4 +383,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return found if bias is None else found + bias
 
 
-__all__ = ["EINSUM", "bilinear", "cdist", "einsum"]
+__all__ = ["EINSUM", "bilinear", "cdist", "einsum", "path_of"]

@@ -42,8 +42,7 @@ def _moments(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: float
     square = (off.real ** 2 + off.imag ** 2) if a.dtype.kind == "c" else np.square(off, out=off)
     found = _total(square, axis=dims, keepdims=keepdim)
     spare = np.float64(n - correction if n > correction else 0)
-    shape = np.shape(found)
-    return np.divide(found, spare), np.reshape(middle, shape)
+    return np.divide(found, spare), middle.reshape(found.shape)
 
 
 @replayed
@@ -83,13 +82,13 @@ def _std_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool, correction: f
 def _var_mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
                       correction: float) -> tuple:
     found, middle = _moments(a, dims, keepdim, correction)
-    return np.asarray(found, _real_type(a)), np.asarray(middle, a.dtype)
+    return as_array(found, _real_type(a)), as_array(middle, a.dtype)
 
 
 def _std_mean_forward(a: ndarray, dims: tuple[int, ...], keepdim: bool,
                       correction: float) -> tuple:
     found, middle = _moments(a, dims, keepdim, correction)
-    return np.asarray(np.sqrt(found), _real_type(a)), np.asarray(middle, a.dtype)
+    return as_array(np.sqrt(found), _real_type(a)), as_array(middle, a.dtype)
 
 
 def _var_grad(g: Tensor, input: Tensor, dims: tuple[int, ...], keepdim: bool,

@@ -64,6 +64,42 @@ def test_one_index_out_of_range_is_found(at: int, wrong: int) -> None:
             step(a, bad)
 
 
+@pytest.mark.parametrize("name", ["scatter", "scatter_add", "gather"])
+def test_nothing_is_changed_where_an_index_is_out_of_range(name: str) -> None:
+    total = torch.zeros(SIDE, SIDE)
+
+    @torch.compile
+    def step(a: Any, i: Any) -> Any:
+        total.add_(1)
+        out = a.gather(1, i) if name == "gather" else getattr(a, name)(1, i, total)
+        total.mul_(2)
+        return out
+
+    a, right = matrix(), places()
+    bad = right.clone()
+    bad[3, 4] = SIDE
+    for _ in range(3):
+        step(a, right)
+    before = total.clone()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=f"index {SIDE} is out of bounds"):
+            step(a, bad)
+        assert torch.equal(total, before)
+
+
+def test_a_result_and_its_source_are_not_one_array() -> None:
+    def step(a: Any, i: Any) -> Any:
+        found = a.gather(1, i)
+        return found, found.view(-1), found
+
+    compiled, i = torch.compile(step), places()
+    a = matrix()
+    kept = [compiled(a + n, i) for n in range(4)]
+    for n, (x, y, z) in enumerate(kept):
+        assert torch.equal(x, (a + n).gather(1, i)) and torch.equal(x, z)
+        assert torch.equal(y, x.view(-1))
+
+
 def test_gradients_that_are_one_number_everywhere() -> None:
     def step(a: Any, i: Any) -> Any:
         a.grad = None

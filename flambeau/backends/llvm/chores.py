@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends.lapack import bundled_blas
-from flambeau.backends.llvm import axis_text, calls, index_text, jit, piece_text
+from flambeau.backends.llvm import axis_text, calls, index_text, jit, piece_text, walk_text
 from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.loops import Loop
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
@@ -451,6 +451,8 @@ def _text_of(name: str) -> str:
         return module([index_text.function_of(name)], 16)
     if name in axis_text.NAMES:
         return module([axis_text.function_of(name)], vector_bytes)
+    if name == "walk":
+        return walk_text.walk_text()
     return module([_sum_of(name.removeprefix("sum_"))], vector_bytes)
 
 

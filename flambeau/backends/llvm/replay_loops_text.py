@@ -274,8 +274,8 @@ def _cast(kind: str, how: str, to: str) -> tuple[int, str, str]:
     return 2, _CAST.replace("{how}", how).replace("{to}", to), kind
 
 
-# Between dtypes by their characters, where all values are held alike everywhere: numbers from
-# wholes and truths, and whether numbers are not zero.
+# Between dtypes by their characters: numbers from wholes and truths, whether numbers are not zero,
+# and wholes of numbers, which the processor says where they are too large.
 _CASTS = {
     "cast_?f": _cast("i8", "uitofp i8 %value to float", "float"),
     "cast_?d": _cast("i8", "uitofp i8 %value to double", "double"),
@@ -284,7 +284,17 @@ _CASTS = {
     "cast_ld": _cast("i64", "sitofp i64 %value to double", "double"),
     "cast_l?": _cast("i64", "icmp ne i64 %value, 0\n  %bit = zext i1 %other to i8", "i8"),
     "cast_f?": _cast("float", "fcmp une float %value, 0.0\n  %bit = zext i1 %other to i8", "i8"),
-    "cast_d?": _cast("double", "fcmp une double %value, 0.0\n  %bit = zext i1 %other to i8", "i8")}
+    "cast_d?": _cast("double", "fcmp une double %value, 0.0\n  %bit = zext i1 %other to i8", "i8"),
+    "cast_i?": _cast("i32", "icmp ne i32 %value, 0\n  %bit = zext i1 %other to i8", "i8"),
+    "cast_?i": _cast("i8", "zext i8 %value to i32", "i32"),
+    "cast_il": _cast("i32", "sext i32 %value to i64", "i64"),
+    "cast_li": _cast("i64", "trunc i64 %value to i32", "i32"),
+    "cast_if": _cast("i32", "sitofp i32 %value to float", "float"),
+    "cast_id": _cast("i32", "sitofp i32 %value to double", "double"),
+    "cast_fi": _cast("float", "fptosi float %value to i32", "i32"),
+    "cast_fl": _cast("float", "fptosi float %value to i64", "i64"),
+    "cast_di": _cast("double", "fptosi double %value to i32", "i32"),
+    "cast_dl": _cast("double", "fptosi double %value to i64", "i64")}
 # By name: the operands, the text of one turn, the type of an item.
 _KINDS = {"choose4": (4, _CHOOSE, "i32"), "choose8": (4, _CHOOSE, "i64"),
           "choose1": (4, _CHOOSE, "i8"),
