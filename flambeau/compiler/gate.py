@@ -29,7 +29,7 @@ from flambeau.compiler.words import (
 from flambeau.core.dispatch import saved_hooks
 from flambeau.core.modes import FUNCTION_MODES, INFERENCE, MODES
 from flambeau.core.node import LEAF
-from flambeau.core.tensor import Meta, Tensor
+from flambeau.core.tensor import META_SLOTS, TENSOR_SLOTS
 
 __all__ = ["Gate", "first_table", "native_step"]
 
@@ -44,8 +44,8 @@ _COMPARABLE = {str, bytes, int, bool, type(None)}
 
 
 # Where tensors keep array, node and rarer facts; where those have the gradient and hooks.
-_SLOTS = {name: Tensor.__dict__[name] for name in ("_a", "_node", "_x")}
-_FACTS = {name: Meta.__dict__[name] for name in ("grad", "hooks", "post_hooks")}
+_SLOTS = {name: TENSOR_SLOTS[name] for name in ("_a", "_node", "_x")}
+_FACTS = {name: META_SLOTS[name] for name in ("grad", "hooks", "post_hooks")}
 
 
 @functools.cache

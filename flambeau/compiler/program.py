@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -34,7 +35,7 @@ from flambeau.core.modes import MODES
 from flambeau.core.node import LEAF, Output
 from flambeau.core.tensor import Tensor, new_tensor, wrap
 
-__all__ = ["Mismatch", "Program", "environment"]
+__all__ = ["Mismatch", "Program", "environment", "expect_native", "has_no_hooks"]
 
 ndarray = np.ndarray
 
@@ -377,6 +378,7 @@ def _executor(graph: Graph, inputs: int, targets: Sequence[tuple],
     """
     if not large.available():
         return Interpreter(graph, [value for value, _, _ in targets])
+    expect_native()
     from flambeau.compiler.plan import Plan, Target  # loads llvmlite
     try:
         return Plan(graph, inputs, [Target(*t) for t in targets], recomputes)
@@ -385,6 +387,24 @@ def _executor(graph: Graph, inputs: int, targets: Sequence[tuple],
         if debug_level():
             raise
         return Interpreter(graph, [value for value, _, _ in targets])
+
+
+@functools.cache
+def expect_native() -> None:
+    """Have ready, while other things are compiled, what every native program runs by."""
+    from flambeau.backends.llvm import ahead  # loads llvmlite
+
+    ahead.expect(_load_native)
+
+
+def _load_native() -> None:
+    from flambeau.backends.llvm import chores
+    from flambeau.compiler.gate import native_step
+
+    native_step()
+    chores.run_table()
+    for name in ("zero", "several", "sum_f32"):
+        chores.chore(name)
 
 
 def _same(leaves: Sequence[Any]) -> list[int]:

@@ -14,6 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
+from flambeau.backends import large
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
 from flambeau.compiler.history import is_spent
@@ -34,7 +35,13 @@ from flambeau.compiler.live import (
 )
 from flambeau.compiler.live_index import LiveIndex, index_names
 from flambeau.compiler.observer import Observer
-from flambeau.compiler.program import Mismatch, Program, environment, has_no_hooks
+from flambeau.compiler.program import (
+    Mismatch,
+    Program,
+    environment,
+    expect_native,
+    has_no_hooks,
+)
 from flambeau.compiler.repeatable import shared_results, unrepeatable
 from flambeau.compiler.results import FAILED, MISSED, RAISED
 from flambeau.compiler.stance import STANCE, UNITS
@@ -217,6 +224,8 @@ class Unit:
         if not self._is_due(leaves) or not WATCH.lock.acquire(blocking=False):
             return self._in_python(args, kwargs)
         try:
+            if large.started() and large.available():
+                expect_native()
             self.traces += 1
             self._find_live(leaves, spec)
             if why:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flambeau.backends import memory, threads
-from flambeau.backends.llvm import attention_back_text, attention_text, calls, jit
+from flambeau.backends.llvm import ahead, attention_back_text, attention_text, calls, jit
 from flambeau.backends.llvm.conv import registers
 from flambeau.backends.llvm.shared import Shared
 from flambeau.backends.llvm.strided_tiles import tallest
@@ -23,6 +23,7 @@ CONFLICT = 256
 
 @functools.cache
 def _kernel(tile: Tile) -> int:
+    ahead.expect(functools.partial(_gradient_kernel, tile))
     return _loaded(*attention_text.print_attend(tile, jit.host().vector_bytes))
 
 

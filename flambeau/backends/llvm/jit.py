@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flambeau.backends.llvm import loader, object_cache
+from flambeau.backends.llvm import ahead, loader, object_cache
 from flambeau.backends.llvm.host import Host, binding, compiler_build, host
 
 __all__ = ["FORMAT", "Host", "Library", "assembly", "host", "load", "load_all", "object_code"]
@@ -68,9 +68,19 @@ def _new_machine() -> Any:
     )
 
 
-@functools.cache
+class _Machines(threading.local):
+    """The target machine of each thread that compiles."""
+
+    machine: Any = None
+
+
+_machines = _Machines()
+
+
 def _target_machine() -> Any:
-    return _new_machine()
+    if _machines.machine is None:
+        _machines.machine = _new_machine()
+    return _machines.machine
 
 
 @functools.cache
@@ -116,36 +126,69 @@ def object_code(text: str) -> bytes:
     return _object_codes([text])[0]
 
 
+class _Job:
+    """Code that one thread compiles, and others may wait for; None if that failed."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.code: bytes | None = None
+
+
+# By their names, what is being compiled.
+_jobs: dict[str, _Job] = {}
+
+
 def _object_codes(texts: Sequence[str]) -> list[bytes]:
     names = [object_cache.key(text, *host()[:3], FORMAT, compiler_build()) for text in texts]
-    found = [object_cache.load(name) for name in names]
-    missing = [at for at, code in enumerate(found) if code is None]
-    compiled = _compiled([texts[at] for at in missing])
-    for at, code in zip(missing, compiled):
-        object_cache.store(names[at], code)
-        found[at] = code
-    return [code for code in found if code is not None]
+    found = {name: object_cache.load(name) for name in names}
+    missing = {name: text for name, text in zip(names, texts) if found[name] is None}
+    made = _made(missing) if missing else {}
+    return [made[name] if code is None else code
+            for name, code in [(name, found[name]) for name in names]]
+
+
+def _made(texts: Mapping[str, str]) -> dict[str, bytes]:
+    """Machine code of modules by name; what another thread is compiling is not compiled twice."""
+    with _lock:
+        others = {name: _jobs[name] for name in texts if name in _jobs}
+        own = {name: _Job() for name in texts if name not in others}
+        _jobs.update(own)
+    found: dict[str, bytes] = {}
+    try:
+        codes = _compiled([texts[name] for name in own])
+        for (name, job), code in zip(own.items(), codes):
+            job.code = found[name] = code
+            object_cache.store(name, code)
+    finally:
+        with _lock:
+            for name, job in own.items():
+                del _jobs[name]
+                job.done.set()
+    for name, job in others.items():
+        job.done.wait()
+        found[name] = _compiled([texts[name]])[0] if job.code is None else job.code
+    return found
 
 
 def _compiled(texts: Sequence[str]) -> list[bytes]:
     """Machine code of modules, each in a thread of its own where there are several."""
-    if len(texts) < 2:
-        return [_emitted(_target_machine(), text, None) for text in texts]
+    if texts:
+        ahead.begin()
     found: dict[int, bytes] = {}
     errors: list[Exception] = []
 
-    def emit(at: int, machine: Any, context: Any) -> None:
+    def emit(at: int) -> None:
         try:
-            found[at] = _emitted(machine, texts[at], context)
+            found[at] = _emitted(texts[at])
         except Exception as error:
             errors.append(error)
 
     # concurrent.futures is slower to import than a kernel is to compile
-    work = [(at, _new_machine(), binding().create_context()) for at in range(len(texts))]
-    threads = [threading.Thread(target=emit, args=one) for one in work[1:]]
+    threads = [threading.Thread(target=emit, args=(at,)) for at in range(1, len(texts))]
     for thread in threads:
         thread.start()
-    emit(*work[0])
+    if texts:
+        emit(0)
     for thread in threads:
         thread.join()
     if errors:
@@ -153,11 +196,12 @@ def _compiled(texts: Sequence[str]) -> list[bytes]:
     return [found[at] for at in range(len(texts))]
 
 
-def _emitted(machine: Any, text: str, context: Any) -> bytes:
+def _emitted(text: str) -> bytes:
     """Machine code; a context of the module's own lets other modules be compiled meanwhile."""
+    context = binding().create_context()
     module = binding().parse_assembly(text, context)
     module.verify()
-    return machine.emit_object(module) if context is None else _emit_unlocked(machine, module)
+    return _emit_unlocked(_target_machine(), module)
 
 
 def _emit_unlocked(machine: Any, module: Any) -> bytes:
@@ -190,11 +234,12 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
     as the library that is returned. Other undefined symbols come from the process. Raises
     RuntimeError for text that LLVM refuses and for symbols that cannot be found.
     """
+    new = [module for module in modules if module[0] not in _imported]
+    code, *codes = _object_codes([text, *[own for own, _ in new]])
     with _lock:
-        new = [module for module in modules if module[0] not in _imported]
-        code, *codes = _object_codes([text, *[own for own, _ in new]])
         for (own, names), found in zip(new, codes):
-            _imported[own] = _library(found, names, {}, False)
+            if own not in _imported:
+                _imported[own] = _library(found, names, {}, False)
         known = {name: _imported[own].address(name) for own, names in modules for name in names}
         return _library(code, exports, {**known, **(imports or {})}, passing)
 
@@ -202,8 +247,8 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
 def load_all(modules: Sequence[tuple[str, tuple[str, ...]]], passing: bool = False
              ) -> list[Library]:
     """`load` of several modules (text, exports) that import nothing, compiled side by side."""
+    codes = _object_codes([text for text, _ in modules])
     with _lock:
-        codes = _object_codes([text for text, _ in modules])
         return [_library(code, exports, {}, passing)
                 for code, (_, exports) in zip(codes, modules)]
 

@@ -27,8 +27,13 @@ def is_parallel() -> bool:
     return sys.platform == "linux" and platform.machine() in pool_text.FUTEX_CALL
 
 
-@functools.cache
 def _library() -> jit.Library:
+    with _lock:  # there is one pool, whichever thread needs it first
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> jit.Library:
     if not is_parallel():
         return jit.load(pool_text.SERIAL, ("parallel_for",))
     library = jit.load(pool_text.parallel_text(platform.machine()), _EXPORTS)

@@ -141,7 +141,7 @@ def test_the_process_ends_cleanly_right_after_work():
 
 def test_a_host_without_futex_runs_serially(monkeypatch, two_threads):
     monkeypatch.setattr(pool, "is_parallel", lambda: False)
-    library = pool._library.__wrapped__()
+    library = pool._loaded.__wrapped__()
     monkeypatch.setattr(pool, "_library", lambda: library)
     monkeypatch.setattr(pool, "_ready_for", 0)
     pool.ensure_started()
