@@ -14,6 +14,7 @@ from flambeau.backends.memory_order import (
     result_axes,
     suggests_channels_last,
 )
+from flambeau.backends.passing import is_brief
 
 _STORED = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
            "bool")
@@ -156,6 +157,9 @@ def dense(array: np.ndarray) -> np.ndarray:
         llvm = large.load()
         if llvm is not None and array.dtype in llvm.calls.STORED_KINDS:
             out = memory.empty(array.shape, array.dtype)
+            if is_brief(array):
+                out[...] = array
+                return out
             if llvm.strided.run(_kernel(array.dtype, array.dtype).program, (out,), (array,)):
                 return out
     return np.array(array, order="C")
@@ -212,7 +216,7 @@ def write(out: np.ndarray, values: Any) -> bool:
     False
     """
     flags = out.flags
-    if out.size < large.MIN_ITEMS or not (flags.aligned and flags.writeable):
+    if out.size < large.MIN_ITEMS or not (flags.aligned and flags.writeable) or is_brief(out):
         return False
     if not flags.c_contiguous and (not out.strides[-1] == out.itemsize or 0 in out.strides):
         return False
@@ -252,6 +256,9 @@ def copied(array: np.ndarray) -> np.ndarray:
         llvm = large.load()
         if llvm is not None and array.dtype in llvm.calls.STORED_KINDS:
             out = memory.empty(array.shape, array.dtype)
+            if is_brief(array):
+                out[...] = array
+                return out
             _copier(array.dtype, "array").run((out,), (array,), True)
             return out
     return _in_own_order(array, array.dtype) if _is_repeated(array) else np.array(array, order="K")

@@ -14,7 +14,7 @@ import numpy as np
 from flambeau.backends import memory
 from flambeau.backends.threads import get_num_threads
 
-__all__ = ["TRIALS", "Layout", "Steps", "Undecided", "is_generated", "is_open", "is_readable",
+__all__ = ["Layout", "Steps", "Undecided", "is_generated", "is_open", "is_readable",
            "measure", "plain_steps", "question", "steps_of", "try_out"]
 
 # Products of more multiplications take too long to try out, and are left to BLAS.
@@ -25,15 +25,6 @@ PATIENCE = 16
 # they may take.
 TRIAL_BYTES = 1 << 25
 MOST_BYTES = 1 << 26
-
-
-class Trials:
-    """Whether products that a program asks for often are measured on the way."""
-
-    allowed = True
-
-
-TRIALS = Trials()
 
 
 class Steps(NamedTuple):

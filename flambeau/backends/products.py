@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.backends import large, memory, product_choice
+from flambeau.backends.passing import PASSING
 from flambeau.backends.product_choice import Layout, steps_of
 from flambeau.backends.threads import get_num_threads, leave_blas_alone
 
@@ -156,7 +157,7 @@ def _answer(layout: Layout) -> bool | None:
         return False
     question = product_choice.question(layout)
     if product_choice.is_open(layout):
-        if not product_choice.TRIALS.allowed:
+        if PASSING.now:
             return None
         _asked[question] = _asked.get(question, 0) + 1
         if _asked[question] < PATIENCE:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.product_choice import TRIALS
+from flambeau.backends.passing import PASSING
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph
@@ -90,8 +90,7 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None, undoes: 
     tracer = Tracer()
     tracer.code, tracer.body = code, body
     first = tracer.first
-    # a plan measures its products when it has run for a while
-    trials, TRIALS.allowed = TRIALS.allowed, False
+    passing, PASSING.now = PASSING.now, True
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:
@@ -106,7 +105,7 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None, undoes: 
             _put_back(tracer)
         raise
     finally:
-        TRIALS.allowed = trials
+        PASSING.now = passing
         MODES.tracer = None
         WATCH.remove()
         with tracer.unwatched():

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends import large
+from flambeau.backends import large, memory
 from flambeau.backends.conversions import astype, half_pointwise, in_rows, laid
+from flambeau.backends.passing import is_brief
 from flambeau.base import dtypes
 from flambeau.base.dtypes import dtype, get_default_dtype
 from flambeau.base.errors import told
@@ -34,6 +35,8 @@ ndarray = np.ndarray
 F32, F64, I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 LARGE = 1 << 15
+# What NumPy rounds as kernels do.
+EXACT = frozenset(("add", "div", "mul", "neg", "sqrt", "sub"))
 _NUMBER_CACHE_LIMIT = 4096
 _ZEROS = {(d, sign): np.array(sign * 0.0, d) for d in (F32, F64) for sign in (1.0, -1.0)}
 for _zero in _ZEROS.values():
@@ -163,8 +166,18 @@ def _computed(op: Op, arrays: Sequence[Any], params: dict[str, Any],
     """What a kernel computes that is made of the operator's forward, for large arrays."""
     for a in arrays:
         if type(a) is ndarray and a.size >= LARGE:
+            if is_brief(a) and _is_exact(op, arrays):
+                out = memory.empty(np.broadcast_shapes(*[x.shape for x in arrays]), a.dtype)
+                return op.forward(*arrays, out=out)
             return computed(op, arrays, params, result)
     return None
+
+
+def _is_exact(op: Op, arrays: Sequence[Any]) -> bool:
+    """Whether NumPy computes just what a kernel does, on arrays that lie row by row."""
+    return op.name in EXACT and type(op.forward) is np.ufunc and all(
+        [type(a) is ndarray and a.dtype is arrays[0].dtype and a.dtype in (F32, F64)
+         and a.flags.c_contiguous for a in arrays])
 
 
 def _large(op: Op, forward: Callable, *arrays: ndarray) -> ndarray:

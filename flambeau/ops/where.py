@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.backends import conversions, fused
 from flambeau.backends.conversions import in_rows, laid
+from flambeau.backends.passing import is_brief
 from flambeau.base.errors import warn_user
 from flambeau.base.shapes import broadcast
 from flambeau.core.dispatch import TRANSFORMS, Number, finish
@@ -44,7 +45,8 @@ def _as_mask(condition: ndarray) -> ndarray:
 
 def _select(condition: ndarray, x: ndarray, y: ndarray) -> ndarray:
     mask = condition if condition.dtype is BOOL else _as_mask(condition)
-    if mask.size >= LARGE or x.size >= LARGE or y.size >= LARGE:
+    if (mask.size >= LARGE or x.size >= LARGE or y.size >= LARGE) and not (
+            is_brief(x) and is_brief(y)):
         found = fused.choose(mask, x, y)
         if found is not None:
             return found
