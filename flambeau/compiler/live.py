@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.compiler.graph import Scalar, Value
 from flambeau.compiler.state import Entry, State
 
 __all__ = ["LiveFloat", "Place", "Watched", "agrees", "changed_floats", "frozen", "in_place",
@@ -251,11 +252,11 @@ def signature(graph: Any) -> list[tuple]:
 
 
 def _number_in(x: Any) -> Any:
-    if hasattr(x, "node") and is_index(x.node):
-        return "index"
-    if hasattr(x, "node") and x.node.kind == "live":
-        return x.node.params["expression"]
-    return (type(x.value).__name__, repr(x.value)) if hasattr(x, "value") else None
+    if type(x) is Value:
+        if is_index(x.node):
+            return "index"
+        return x.node.params["expression"] if x.node.kind == "live" else None
+    return (type(x.value).__name__, repr(x.value)) if type(x) is Scalar else None
 
 
 def _comparable(v: Any) -> Any:

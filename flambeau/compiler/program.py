@@ -398,6 +398,7 @@ def expect_native() -> None:
 
 
 def _load_native() -> None:
+    # they load llvmlite
     from flambeau.backends.llvm import chores
     from flambeau.compiler.gate import native_step
 

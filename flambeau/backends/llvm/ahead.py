@@ -10,11 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["begin", "expect", "finish"]
+__all__ = ["begin", "expect", "finish", "hold"]
 
 _waiting: deque[Callable[[], object]] = deque()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
+# Whether nothing may begin.
+_held = False
 
 
 def expect(*makers: Callable[[], object]) -> None:
@@ -28,7 +30,7 @@ def begin() -> None:
     if not _waiting or (os.cpu_count() or 1) < 2:
         return
     with _lock:
-        if _thread is None or not _thread.is_alive():
+        if not _held and (_thread is None or not _thread.is_alive()):
             _thread = threading.Thread(target=_run, name="flambeau ahead")
             _thread.start()
 
@@ -39,6 +41,19 @@ def finish() -> None:
     thread = _thread
     if thread is not None and thread is not threading.current_thread():
         thread.join()
+
+
+def hold() -> None:
+    """`finish`, and let nothing begin until this process has been forked."""
+    global _held
+    with _lock:
+        _held = True
+    finish()
+
+
+def _go_on() -> None:
+    global _held
+    _held = False
 
 
 def _run() -> None:
@@ -53,8 +68,9 @@ def _run() -> None:
 def _in_child() -> None:
     global _lock, _thread
     _lock, _thread = threading.Lock(), None
+    _go_on()
 
 
 if hasattr(os, "register_at_fork"):
     # its locks must not be held in a child, where the thread is not
-    os.register_at_fork(before=finish, after_in_child=_in_child)
+    os.register_at_fork(before=hold, after_in_parent=_go_on, after_in_child=_in_child)

@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from flambeau.backends.llvm import jit, pool_text
+from flambeau.backends.llvm import ahead, jit, pool_text
 from flambeau.backends.threads import get_num_threads
 
 _EXPORTS = ("parallel_for", "start_workers", "set_limit", "reset")
@@ -37,7 +37,7 @@ def _loaded() -> jit.Library:
     if not is_parallel():
         return jit.load(pool_text.SERIAL, ("parallel_for",))
     library = jit.load(pool_text.parallel_text(platform.machine()), _EXPORTS)
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release)
     os.register_at_fork(after_in_child=_after_fork)
     return library
 
@@ -75,6 +75,12 @@ def _start_workers(library: jit.Library, first: int, end: int) -> int:
         return int(start(first, end))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _before_fork() -> None:
+    # what is made ahead may wait for the lock
+    ahead.hold()
+    _lock.acquire()
 
 
 def _after_fork() -> None:

@@ -112,18 +112,26 @@ def test_a_child_that_is_forked_meanwhile_can_compile(tmp_path):
     code = """
 import os, threading, time
 os.cpu_count = lambda: 2
-from flambeau.backends.llvm import ahead, jit
+from flambeau.backends.llvm import ahead, jit, pool
 def load(n): jit.load("define i64 @answer() {\\n ret i64 %d\\n}\\n" % n, ("answer",))
-begun = threading.Event()
-ahead.expect(lambda: (begun.set(), [load(n) for n in range(100, 130)]), lambda: load(200))
-load(1)
-begun.wait()
-child = os.fork()
-if not child:
-    ahead.expect(lambda: load(300))
-    load(2)
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
+pool.ensure_started()
+for turn in range(4):
+    begun = threading.Event()
+    def many():
+        begun.set()
+        for n in range(30):
+            load(1000 * turn + n)
+            pool.parallel_for_address()
+    ahead.expect(many, lambda: load(200))
+    load(1000 * turn + 999)
+    begun.wait()
+    child = os.fork()
+    if not child:
+        ahead.expect(lambda: load(300))
+        load(2)
+        pool.ensure_started()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path),
                    "FLAMBEAU_CACHE_DIR": str(tmp_path)}
