@@ -1,8 +1,11 @@
 """Whether what a program computes now is passing: computed once or twice, by no kernel later."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
-__all__ = ["PASSING", "is_brief"]
+__all__ = ["PASSING", "in_passing", "is_brief"]
 
 # Bytes of an array up to which NumPy is done before a kernel is compiled, or loaded.
 BRIEF = 1 << 20
@@ -15,6 +18,16 @@ class _Passing:
 
 
 PASSING = _Passing()
+
+
+@contextmanager
+def in_passing() -> Iterator[None]:
+    """Take what is computed meanwhile for passing."""
+    before, PASSING.now = PASSING.now, True
+    try:
+        yield
+    finally:
+        PASSING.now = before
 
 
 def is_brief(array: np.ndarray) -> bool:

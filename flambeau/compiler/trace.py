@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.passing import PASSING
 from flambeau.base.pytree import TreeSpec
 from flambeau.compiler.backward import Ends, follow
 from flambeau.compiler.graph import Graph
@@ -90,7 +89,6 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None, undoes: 
     tracer = Tracer()
     tracer.code, tracer.body = code, body
     first = tracer.first
-    passing, PASSING.now = PASSING.now, True
     WATCH.install(tracer)
     MODES.tracer = tracer
     try:
@@ -105,7 +103,6 @@ def traced(call: Callable[[], Any], code: Any = None, body: Any = None, undoes: 
             _put_back(tracer)
         raise
     finally:
-        PASSING.now = passing
         MODES.tracer = None
         WATCH.remove()
         with tracer.unwatched():

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from weakref import WeakMethod
 
 from flambeau.backends import large
+from flambeau.backends.passing import in_passing
 from flambeau.base.messages import text
 from flambeau.base.pytree import tree_flatten, tree_map, tree_unflatten
 from flambeau.compiler.history import is_spent
@@ -323,7 +324,7 @@ class Unit:
         places, watched = [*indices, *floats], Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)
         passed = tree_flatten((args, kwargs))[0].copy()
-        with observer, in_place(places, watched):
+        with observer, in_place(places, watched), in_passing():
             result, trace = traced(lambda: self.function(*args, **kwargs),
                                    getattr(self.function, "__code__", None), self.body,
                                    self.undoes, lambda: known is None and observer.stores)
