@@ -149,8 +149,12 @@ def store(a: np.ndarray, values: np.ndarray) -> None:
 
     Types of 16 bits are reached through float32, as PyTorch's conversions are.
     """
+    plain = values.dtype == a.dtype or values.dtype == bool and a.dtype.kind == "f"
+    if plain and a.flags.c_contiguous:
+        a.reshape(-1)[...] = values
+        return
     view = in_memory_order(a)
-    if values.dtype == a.dtype or values.dtype == bool and a.dtype.kind == "f":
+    if plain:
         view[...] = values.reshape(view.shape)
         return
     with np.errstate(over="ignore", invalid="ignore"):

@@ -164,6 +164,25 @@ def _median(p: Any, node: Node, inputs: tuple) -> Found:
                   for v, out in zip(values, node.outputs)])
 
 
+def _median_all(p: Any, node: Node, inputs: tuple) -> Found:
+    """What is in the middle of the order of all; NaN where there is one."""
+    (x,), out = inputs, node.outputs[0]
+    if x.dtype not in KINDS or x.dtype.kind == "b" or not 0 < x.size <= MOST_SORTED:
+        return None
+    rows = viewed(p, densified(p, x), (1, x.size))
+    looks = like(rows.shape, x.dtype), like(rows.shape, np.int64)
+    found = p.add("op", OPS["sort"], (rows,), {"dim": 1, "descending": False}, looks)
+    middle = (x.size - 1) // 2
+    ends = [p.op("getitem", found[0], like((), x.dtype), index=(0, at, ...))
+            for at in (middle, x.size - 1)]
+    if x.dtype.kind != "f":
+        return viewed(p, ends[0], out.shape)
+    # in order NaN is the last
+    odd = p.op_of("ne", (ends[1], ends[1]), like((), np.bool_))
+    return viewed(p, p.op_of("where", (odd, Scalar(math.nan), ends[0]), like((), x.dtype)),
+                  out.shape)
+
+
 def _first_nan(p: Any, rows: Value, values: Sequence[Value]) -> list[Value]:
     """Of each row its first NaN, and where that is, in the place of a value and its number."""
     last = len(rows.shape) - 1
@@ -236,6 +255,6 @@ def _quotient(p: Any, node: Node, inputs: tuple) -> Found:
 
 
 LOWERED: dict[str, Rule] = {
-    "einsum": _einsum, "median": _median,
+    "einsum": _einsum, "median": _median, "median_all": _median_all,
     "pixel_shuffle": _shuffled, "pixel_unshuffle": _unshuffled,
     **dict.fromkeys(("floor_divide", "div_floor", "div_trunc", "remainder", "fmod"), _quotient)}

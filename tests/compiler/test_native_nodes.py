@@ -274,7 +274,12 @@ def test_medians_are_native(shape: tuple[int, ...], held: Any) -> None:
     for dim in range(len(shape)):
         for keepdim in (False, True):
             agrees(lambda x, d=dim, k=keepdim: tuple(x.median(d, keepdim=k)), make)
+    agrees(lambda x: x.median(), make)
+
+
+def test_medians_go_back() -> None:
     agrees(with_grads(lambda x: x.median(0)[0]), lambda r: [numbers(r, (5, 6))], native=False)
+    agrees(with_grads(lambda x: x.median()), lambda r: [numbers(r, (5, 6))], native=False)
 
 
 def test_medians_of_what_lies_otherwise() -> None:
