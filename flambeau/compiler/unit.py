@@ -228,17 +228,17 @@ class Unit:
             if large.started() and large.available():
                 expect_native()
             self.traces += 1
-            self._find_live(leaves, spec)
+            self._find_live(leaves, spec, self._indices(args, kwargs, leaves))
             if why:
                 self.retraces.append(why)
             return self._traced(args, kwargs, leaves, spec)
         finally:
             WATCH.lock.release()
 
-    def _find_live(self, leaves: list, spec: Any) -> None:
+    def _find_live(self, leaves: list, spec: Any, indices: set[int]) -> None:
         """Note the numbers that differ from what they were in the last program.
 
-        They are floats, and integers among the arguments that only index.
+        They are floats, and of the arguments those integers that only index.
         """
         if not self.programs:
             return
@@ -253,19 +253,24 @@ class Unit:
             if kind is not type(b) or kind not in (float, int) or a == b:
                 continue
             place = Place("argument", None, i, i, kind)
-            wanted = kind is float or program.plain and i in self._indices
-            if wanted and place.mark not in self.fixed:
+            if (kind is float or i in indices) and place.mark not in self.fixed:
                 self.live.setdefault(place.mark, place)
 
-    @functools.cached_property
-    def _indices(self) -> set[int]:
-        """The arguments, by number, that the function does nothing with but to index."""
-        if self.body is None:
+    def _indices(self, args: tuple, kwargs: dict[str, Any], leaves: list) -> set[int]:
+        """The leaves, by number, that the function does nothing with but to index."""
+        given = [*args, *kwargs.values()]
+        if self.body is None or not any([type(x) is int for x in given]) or (
+                len(given) != len(leaves) or any([a is not b for a, b in zip(given, leaves)])):
             return set()
         first = int(not isinstance(self.function, FunctionType))
-        names = index_names(self.body)
-        count = self.body.co_argcount
-        return {at for at, name in enumerate(self.body.co_varnames[first:count]) if name in names}
+        names = self.body.co_varnames[first:self.body.co_argcount][:len(args)]
+        indexing = self._index_names
+        found = [*names, *[""] * (len(args) - len(names)), *kwargs]
+        return {at for at, name in enumerate(found) if name in indexing}
+
+    @functools.cached_property
+    def _index_names(self) -> set[str]:
+        return set() if self.body is None else index_names(self.body)
 
     def _fixes_indices(self, trace: Trace, passed: Sequence[Any]) -> bool:
         """Whether the integers that change are constants from here on: not only tensors used them.
@@ -319,7 +324,9 @@ class Unit:
         env = environment()
         observer = Observer(self.body)
         found = [p for p in self.live.values() if p.is_there(leaves)]
-        indices, floats = ([p for p in found if p.held is held] for held in (int, float))
+        at = self._indices(args, kwargs, leaves)
+        indices = [p for p in found if p.held is int and p.key in at]
+        floats = [p for p in found if p.held is float]
         # Without the floats the indices keep their numbers.
         places, watched = [*indices, *floats], Watched()
         args, kwargs = _with_live(leaves, spec, places, watched, args, kwargs)

@@ -177,6 +177,45 @@ def test_views_that_are_written_later() -> None:
     check(build, warns=None, compiled=False)
 
 
+def test_numbers_given_by_name() -> None:
+    def build(wrap: Any) -> Any:
+        step = wrap(lambda x, i, *, j=0: x[i, j] * 2 + x[j, i])
+        x = torch.randn(ROWS, ROWS)
+        return lambda n: step(x, j=n % 3, i=n % ROWS), lambda: [x]
+
+    wrap = check(build, least=14)
+    assert programs_of(wrap) <= 4
+
+
+def test_other_arguments_in_the_place_of_a_number() -> None:
+    def build(wrap: Any) -> Any:
+        step = wrap(lambda x, i=0, times=1: x[i] * times)
+        x = torch.randn(ROWS, 5)
+        return lambda n: step(x, n % 3) if n % 2 else step(x, times=n % 5), lambda: [x]
+
+    check(build, warns=None, compiled=False)
+
+
+def test_lists_of_numbers_are_no_numbers() -> None:
+    check(calls(lambda x, i: x[i] * 2, (ROWS, 5), arguments=lambda i: ([i % 4],)), warns=None,
+          compiled=False)
+
+
+def test_a_loop_that_python_runs() -> None:
+    def loop(x: Any) -> Any:
+        total = 0.0
+        for i in range(x.shape[0]):
+            row = (x[i] * 2).exp().sum()
+            if row.item() > 1e9:
+                break
+            total += row.item()
+        return total
+
+    wrap = check(calls(loop, (ROWS, 5), arguments=lambda i: ()), warns=None, compiled=False)
+    unit = unit_of(wrap.made[0])
+    assert all([len(part.programs) <= 2 for _, part in unit.parts.units()])
+
+
 def test_booleans_and_tensors_among_the_calls() -> None:
     given = [0, 1, 2, True, False, 3, 2, 1.5, None, 4, torch.tensor(2), *range(9)]
     check(calls(lambda x, i: x[i] * 2, (ROWS, 5), arguments=lambda i: (given[i],)), warns=None,
