@@ -99,7 +99,8 @@ def _offsets(planes: Planes, windows: list[Window], channels: int) -> list[int]:
     return [channel * planes.pitch + tap for channel in range(channels) for tap in taps]
 
 
-def _forward_windows(geo: Geometry) -> list[Window]:
+def forward_windows(geo: Geometry) -> list[Window]:
+    """The taps of a window, by what they read: items of one of the stride's phases."""
     found = []
     for tap, at in enumerate(itertools.product(*[range(k) for k in geo.kernel])):
         reach = [i * d for i, d in zip(at, geo.dilation, strict=True)]
@@ -125,7 +126,7 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _forward_plan(geo: Geometry, channels: int, rows: int) -> Plan:
-    windows = _forward_windows(geo)
+    windows = forward_windows(geo)
     planes = _planes(geo.size, geo.stride, geo.before, windows, geo.out, channels)
     offsets = _offsets(planes, windows, channels)
     _, height, width = geo.out
@@ -139,7 +140,7 @@ def _forward_plan(geo: Geometry, channels: int, rows: int) -> Plan:
 @functools.lru_cache(maxsize=256)
 def _gradient_plan(geo: Geometry, channels: int, rows: int) -> Plan:
     """Of the input gradient: `channels` and `rows` are those of the gradient and of the input."""
-    phases = [_gradient_phase(geo, start) for start in itertools.product(*map(range, geo.stride))]
+    phases = [gradient_windows(geo, start) for start in itertools.product(*map(range, geo.stride))]
     phases = [phase for phase in phases if _product(phase[1])]
     margin = tuple(max(0, *[-w.place[axis] for windows, _, _ in phases for w in windows], 0)
                    for axis in range(3))
@@ -167,7 +168,7 @@ def _gradient_plan(geo: Geometry, channels: int, rows: int) -> Plan:
                 np.array(results, np.int64), taps, channels * planes.pitch, depth)
 
 
-def _gradient_phase(geo: Geometry, start: Three) -> tuple[list[Window], Three, Three]:
+def gradient_windows(geo: Geometry, start: Three) -> tuple[list[Window], Three, Three]:
     """The taps that reach the inputs start, start + stride, ..., and how many inputs these are."""
     found = []
     for tap, at in enumerate(itertools.product(*[range(k) for k in geo.kernel])):
@@ -261,7 +262,8 @@ def _call(geo: Geometry, is_gradient: bool, sizes: tuple[int, int, int], dtype: 
     work = images * _product(geo.out) * groups * rows * channels * _product(geo.kernel)
     parts = 1 if work < SHARED else _parts(images * groups, thread_count)
     results, pitch = _cut(table, tile, parts, dtype.itemsize)
-    block = -(-plan.depth // max(1, -(-plan.depth // DEPTH)))
+    # where no tap reaches an input there is no depth
+    block = max(1, -(-plan.depth // max(1, -(-plan.depth // DEPTH))))
     # a tile reads beyond the last window
     panel_at = -(-(plan.plane_items + tile.columns + tile.lanes) // 16) * 16
     buffer_at = panel_at + -(-block * tile.columns // 16) * 16

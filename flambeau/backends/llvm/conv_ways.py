@@ -1,7 +1,8 @@
-"""Which way a convolution is computed, Winograd's or by its definition: measured after a few uses.
+"""Which way a convolution is computed: several fit, and the faster is measured after a few uses.
 
-Both have the arguments and results of `conv`. Winograd's way is taken until then, since most hosts
-are faster by it; it leaves to the definition what it would not compute as well.
+Winograd's way is taken until then where it fits, as most hosts are faster by it, else that with
+channels in the lanes of vectors, else `conv`, which computes them all. What Winograd's way would
+not compute as well is left to the next.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.llvm import conv, measured, winograd
+from flambeau.backends.llvm import channel_conv, conv, measured, winograd
 from flambeau.backends.llvm.conv import Geometry
 from flambeau.backends.threads import get_num_threads
 
@@ -21,43 +22,70 @@ __all__ = ["forward", "input_gradient", "weight_gradient"]
 # Uses of about the same convolution before it is measured.
 PATIENCE = 4
 _uses: Counter[str] = Counter()
+Way = Callable[..., "np.ndarray | None"]
 
 
 def forward(x: np.ndarray, w: np.ndarray, geo: Geometry,
             bias: np.ndarray | None = None) -> np.ndarray:
     """`conv.forward`."""
-    return _by_the_faster("forward", (w.shape[1], w.shape[0]), x, w, geo, bias)
+    return _by_the_fastest("forward", (w.shape[1], w.shape[0]), x, w, geo, bias)
 
 
 def input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry) -> np.ndarray:
     """`conv.input_gradient`."""
-    return _by_the_faster("input_gradient", (w.shape[0], w.shape[1]), g, w, geo)
+    return _by_the_fastest("input_gradient", (w.shape[0], w.shape[1]), g, w, geo)
 
 
 def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
     """`conv.weight_gradient`."""
-    return _by_the_faster("weight_gradient", (x.shape[1], g.shape[1]), g, x, geo)
+    return _by_the_fastest("weight_gradient", (x.shape[1], g.shape[1]), g, x, geo)
 
 
-def _by_the_faster(name: str, channels: tuple[int, int], a: np.ndarray, b: np.ndarray,
-                   geo: Geometry, *more: Any) -> np.ndarray:
+def _by_the_fastest(name: str, channels: tuple[int, int], a: np.ndarray, b: np.ndarray,
+                    geo: Geometry, *more: Any) -> np.ndarray:
     """`channels` are those of the source and of the result."""
-    defined: Callable[..., np.ndarray] = getattr(conv, name)
-    if not winograd.fits(geo, a.shape[0], *channels):
-        return defined(a, b, geo, *more)
-    tiled: Callable[..., np.ndarray | None] = getattr(winograd, name)
+    ways = _ways(name, channels, a.shape[0], geo)
+    if len(ways) > 1:
+        first = _chosen(name, channels, ways, a, b, geo, *more)
+        found = ways.pop(first)(a, b, geo, *more)
+        if found is not None:
+            return found
+    for way in ways.values():
+        found = way(a, b, geo, *more)
+        if found is not None:
+            return found
+    raise AssertionError("the last way computes every convolution")
+
+
+def _ways(name: str, channels: tuple[int, int], images: int, geo: Geometry) -> dict[str, Way]:
+    """The ways that fit, the likeliest to be fast first."""
+    ways: dict[str, Way] = {}
+    if winograd.fits(geo, images, *channels):
+        ways["winograd"] = getattr(winograd, name)
+    if name != "weight_gradient" and channel_conv.fits(geo, *channels):
+        ways["channels"] = getattr(channel_conv, name)
+    ways["planes"] = getattr(conv, name)
+    return ways
+
+
+def _chosen(name: str, channels: tuple[int, int], ways: dict[str, Way], a: np.ndarray,
+            b: np.ndarray, geo: Geometry, *more: Any) -> str:
     asked = _question(name, channels, a, geo)
     way = measured.known(asked)
     if way is None:
         _uses[asked] += 1
         if _uses[asked] > PATIENCE:
-            way = measured.fastest(asked, {"winograd": lambda: tiled(a, b, geo, *more),
-                                           "definition": lambda: defined(a, b, geo, *more)})
-    found = None if way == "definition" else tiled(a, b, geo, *more)
-    return defined(a, b, geo, *more) if found is None else found
+            trials = {key: _trial(run, a, b, geo, *more) for key, run in ways.items()}
+            way = measured.fastest(asked, trials)
+    return way if way in ways else next(iter(ways))
+
+
+def _trial(run: Way, *arguments: Any) -> Callable[[], Any]:
+    return lambda: run(*arguments)
 
 
 def _question(name: str, channels: tuple[int, int], a: np.ndarray, geo: Geometry) -> str:
     """What is asked of the measurements: convolutions of about these sizes."""
     sizes = [size.bit_length() for size in (a.shape[0], *channels, *geo.out[1:])]
-    return f"convolution 3x3 {name} {a.dtype.char} {sizes} {get_num_threads()}"
+    kind = [*geo.kernel[1:], *geo.stride[1:], *geo.dilation[1:]]
+    return f"convolution {name} {a.dtype.char} {kind} {sizes} {get_num_threads()}"

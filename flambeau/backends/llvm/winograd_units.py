@@ -7,14 +7,12 @@ from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import negated
 from flambeau.backends.llvm.strided_tiles import strip_product_text
 from flambeau.backends.llvm.tiles import Tile
+from flambeau.backends.llvm.turned_planes import PLANE, gather_text, spread_text
 from flambeau.backends.llvm.winograd_text import (
     MADE,
     PLACES,
-    PLANE,
-    gather_text,
     results_text,
     slopes_text,
-    spread_text,
     tiles_text,
 )
 

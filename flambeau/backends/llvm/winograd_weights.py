@@ -13,7 +13,8 @@ from flambeau.backends.llvm.packing_text import negated, turn
 from flambeau.backends.llvm.printer import load_pointers, load_vector, store_vector
 from flambeau.backends.llvm.program import ITEM_BYTES
 from flambeau.backends.llvm.tiles import Tile
-from flambeau.backends.llvm.winograd_text import PLACES, SIDE, turned_lanes
+from flambeau.backends.llvm.turned_planes import turned_lanes
+from flambeau.backends.llvm.winograd_text import PLACES, SIDE
 
 TAPS, WINDOW = 9, 3
 # channels of a unit of work

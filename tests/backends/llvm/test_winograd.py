@@ -103,7 +103,9 @@ def test_what_is_not_finite_is_felt_in_its_windows_only(name, item):
     first[1, 3, 0, 5, 5] = item
     assert getattr(winograd, name)(first, second, geo) is None
     found = getattr(conv_ways, name)(first, second, geo)
-    np.testing.assert_array_equal(found, getattr(conv, name)(first, second, geo))
+    want = getattr(conv, name)(first, second, geo)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(want))
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MAPS[:2])
@@ -112,7 +114,9 @@ def test_what_is_far_larger_than_the_rest_is_felt_in_its_windows_only(name, plac
     first, second, geo = operands(3, 16, 16, geometry((12, 9), (1, 1), (1, 1)))[name]
     first[1, 3, 0, *place] = 1e9
     found = getattr(conv_ways, name)(first, second, geo)
-    np.testing.assert_array_equal(found, getattr(conv, name)(first, second, geo))
+    want = getattr(conv, name)(first, second, geo)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(want))
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_but_zeros():
@@ -161,10 +165,10 @@ def test_the_way_is_measured_after_a_few_uses(monkeypatch):
         asked.append((question, sorted(ways)))
         for way in ways.values():
             way()
-        return "definition"
+        return "planes"
 
     monkeypatch.setattr(measured, "fastest", fastest)
-    monkeypatch.setattr(measured, "known", lambda question: "definition" if asked else None)
+    monkeypatch.setattr(measured, "known", lambda question: "planes" if asked else None)
     monkeypatch.setattr(conv_ways, "_uses", type(conv_ways._uses)())
     original = conv.forward
     monkeypatch.setattr(conv, "forward", lambda *a: runs.append(1) or original(*a))
@@ -173,7 +177,8 @@ def test_the_way_is_measured_after_a_few_uses(monkeypatch):
     assert not asked and not runs
     for _ in range(2):
         np.testing.assert_array_equal(conv_ways.forward(*arguments), original(*arguments))
-    assert len(asked) == 1 and asked[0][1] == ["definition", "winograd"] and len(runs) == 3
+    assert len(asked) == 1 and len(runs) == 3
+    assert asked[0][1] == ["channels", "planes", "winograd"]
 
 
 def test_convolutions_of_tensors_take_it(monkeypatch):
