@@ -19,6 +19,7 @@ from flambeau.backends.llvm.conv import (
     gradient_windows,
     registers,
 )
+from flambeau.backends.llvm.program import ITEM_BYTES
 from flambeau.backends.llvm.strided_tiles import tallest
 from flambeau.backends.llvm.tiles import Tile
 from flambeau.backends.llvm.turned_planes import turned_lanes
@@ -126,7 +127,7 @@ class Layout(NamedTuple):
 
 
 def _layout(sizes: Sizes, phases: list[Phase], counts: tuple[int, int], tile: Tile,
-            itemsize: int, thread_count: int) -> Layout:
+            thread_count: int) -> Layout:
     images, channels = counts
     down, across = (max(phase.extent[a] for phase in phases) for a in range(2))
     reach = [1 + max([p[a] + sizes.shift[a] for phase in phases for p in phase.places], default=0)
@@ -135,22 +136,21 @@ def _layout(sizes: Sizes, phases: list[Phase], counts: tuple[int, int], tile: Ti
     columns = max((across - 1) * sizes.source_step[1] + reach[1],
                   sizes.before[1] + sizes.source[1])
     line = columns * kept
-    together, rows = _block(images, down, sizes.source_step[0], reach[0], line * itemsize,
-                            thread_count)
+    together, rows = _block(images, down, sizes.source_step[0], reach[0],
+                            line * ITEM_BYTES[tile.kind], thread_count)
     return Layout(together, rows, reach[0], kept, columns,
                   _up(((rows - 1) * sizes.source_step[0] + reach[0]) * line, 16),
                   rows * sizes.result_step[0] * sizes.result[1] * tile.columns)
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(geo: Geometry, is_gradient: bool, counts: tuple[int, int, int], dtype: np.dtype,
+def _plan(geo: Geometry, is_gradient: bool, counts: tuple[int, int, int], tile: Tile,
           thread_count: int) -> Plan:
     """`counts` are the images, and the channels of the source and of the result."""
     images, channels, rows = counts
-    tile = tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
     phases = _phases(geo, is_gradient)
     sizes = _sizes(geo, is_gradient, phases)
-    lies = _layout(sizes, phases, (images, channels), tile, dtype.itemsize, thread_count)
+    lies = _layout(sizes, phases, (images, channels), tile, thread_count)
     pieces, spans = _pieces(phases, channels, tile.columns)
     found, positions, places = _tables(phases, sizes, lies, tile.columns, spans)
     line = lies.columns * lies.kept
@@ -253,14 +253,15 @@ def _convolve(source: np.ndarray, w: np.ndarray, geo: Geometry, is_gradient: boo
               bias: np.ndarray | None) -> np.ndarray:
     thread_count = threads.get_num_threads()
     rows = w.shape[1 if is_gradient else 0]
-    plan = _plan(geo, is_gradient, (*source.shape[:2], rows), source.dtype, thread_count)
-    start = np.zeros(_up(rows, plan.tile.columns), source.dtype)
+    tile = tallest(calls.KINDS[source.dtype], jit.host().vector_bytes, registers())
+    plan = _plan(geo, is_gradient, (*source.shape[:2], rows), tile, thread_count)
+    start = np.zeros(_up(rows, tile.columns), source.dtype)
     if bias is not None:
         start[:rows] = bias
     size = geo.size if is_gradient else geo.out
     out = memory.empty((source.shape[0], rows, *size), source.dtype)
     slots = thread_count + 1
-    calls.launch(_kernel(plan.tile), plan.units, 1, out, np.ascontiguousarray(source),
+    calls.launch(_kernel(tile), plan.units, 1, out, np.ascontiguousarray(source),
                  _packed(w, plan, is_gradient), start, *plan.tables,
                  memory.empty((slots * plan.slot,), source.dtype), np.zeros(slots, np.int64))
     return out

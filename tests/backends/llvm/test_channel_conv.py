@@ -10,7 +10,7 @@ from flambeau.backends import large, threads
 if large.load() is None:
     pytest.skip("there are no kernels", allow_module_level=True)
 
-from flambeau.backends.llvm import channel_conv, conv
+from flambeau.backends.llvm import channel_conv, conv, jit
 
 MAPS = ("forward", "input_gradient")
 
@@ -62,6 +62,14 @@ def test_any_sizes(data):
     geo = geometry(*sizes)
     if min(geo.out) > 0:
         check(*[draw(st.integers(1, most)) for most in (6, 30, 30)], geo)
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 64])
+def test_vectors_of_other_hosts(vector_bytes, monkeypatch):
+    host = jit.host()._replace(vector_bytes=vector_bytes)
+    monkeypatch.setattr(jit, "host", lambda: host)
+    monkeypatch.setattr(channel_conv, "registers", lambda: 32)
+    check(3, 33, 50, geometry((13, 10), (3, 5), (2, 2), (1, 1), (1, 2), (1, 2)))
 
 
 def test_bias_is_where_sums_begin():

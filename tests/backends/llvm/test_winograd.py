@@ -11,7 +11,7 @@ from flambeau.backends.numpy import conv as plain
 if large.load() is None:
     pytest.skip("there are no kernels", allow_module_level=True)
 
-from flambeau.backends.llvm import conv, conv_ways, measured, winograd
+from flambeau.backends.llvm import conv, conv_ways, jit, measured, winograd
 
 MAPS = ("forward", "input_gradient", "weight_gradient")
 
@@ -86,6 +86,17 @@ def test_sums_are_as_good_as_the_definitions():
         want = getattr(conv, name)(*in_double(arguments))
         errors = [np.abs(getattr(way, name)(*arguments) - want).max() for way in (winograd, conv)]
         assert errors[0] <= 1.5 * errors[1]
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 64])
+def test_vectors_of_other_hosts(vector_bytes, monkeypatch):
+    host = jit.host()._replace(vector_bytes=vector_bytes)
+    monkeypatch.setattr(jit, "host", lambda: host)
+    monkeypatch.setattr(winograd, "registers", lambda: 32)
+    for name, arguments in operands(3, 33, 50, geometry((13, 10), (1, 1), (1, 1))).items():
+        want = getattr(conv, name)(*in_double(arguments))
+        found = getattr(winograd, name)(*arguments)
+        assert np.abs(found - want).max() <= 2e-6 * np.abs(want).max()
 
 
 def test_bias():
