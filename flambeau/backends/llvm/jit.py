@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flambeau.backends.llvm import ahead, loader, object_cache
+from flambeau.backends.llvm.fork_gate import compiling
 from flambeau.backends.llvm.host import Host, binding, compiler_build, host
 
 __all__ = ["FORMAT", "Host", "Library", "assembly", "host", "load", "load_all", "object_code"]
@@ -121,6 +122,7 @@ def _keep_all() -> None:
         _leak(_Passing.engine)
 
 
+@compiling()
 def object_code(text: str) -> bytes:
     """Return machine code for a module, from the disk cache where it was compiled before."""
     return _object_codes([text])[0]
@@ -225,6 +227,7 @@ def _emit_unlocked(machine: Any, module: Any) -> bytes:
         ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
+@compiling()
 def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = None,
          passing: bool = False, modules: Sequence[tuple[str, tuple[str, ...]]] = ()) -> Library:
     """Compile a module and load it; `imports` gives addresses of symbols that it declares.
@@ -244,6 +247,7 @@ def load(text: str, exports: tuple[str, ...], imports: dict[str, int] | None = N
         return _library(code, exports, {**known, **(imports or {})}, passing)
 
 
+@compiling()
 def load_all(modules: Sequence[tuple[str, tuple[str, ...]]], passing: bool = False
              ) -> list[Library]:
     """`load` of several modules (text, exports) that import nothing, compiled side by side."""
@@ -274,6 +278,7 @@ def _linked(code: bytes, exports: tuple[str, ...], imports: Mapping[str, int], p
     return tracker
 
 
+@compiling()
 def assembly(text: str) -> str:
     """Return the host's assembly for a module, to read."""
     with _lock:

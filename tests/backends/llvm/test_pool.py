@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flambeau.backends import large, reductions, threads
-from flambeau.backends.llvm import pool
+from flambeau.backends.llvm import fork_gate, jit, pool
 
 N = 300_000
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -146,3 +146,25 @@ def test_a_host_without_futex_runs_serially(monkeypatch, two_threads):
     monkeypatch.setattr(pool, "_ready_for", 0)
     pool.ensure_started()
     assert pool.parallel_for_address() == library.address("parallel_for")
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forks_wait_for_threads_that_compile():
+    entered, inside = threading.Event(), []
+
+    def compile_slowly():
+        with fork_gate.compiling():
+            entered.set()
+            threading.Event().wait(0.3)
+            inside.append(True)
+
+    def compile_in_child():
+        assert inside
+        jit.load("define i64 @answer() { ret i64 42 }", ("answer",))
+
+    thread = threading.Thread(target=compile_slowly)
+    thread.start()
+    entered.wait()
+    assert in_child(compile_in_child) == 0
+    thread.join()
