@@ -15,12 +15,13 @@ from flambeau.backends.llvm.channel_conv_text import SEEN
 from flambeau.backends.llvm.conv import (
     Geometry,
     Window,
+    broad_tile,
     forward_windows,
     gradient_windows,
-    registers,
+    round_up,
+    shared_rows,
 )
 from flambeau.backends.llvm.program import ITEM_BYTES
-from flambeau.backends.llvm.strided_tiles import tallest
 from flambeau.backends.llvm.tiles import Tile
 from flambeau.backends.llvm.turned_planes import turned_lanes
 
@@ -66,10 +67,6 @@ def fits(geo: Geometry, channels: int, rows: int) -> bool:
 def _kernel(tile: Tile) -> int:
     text = channel_conv_text.print_convolve(tile, jit.host().vector_bytes)
     return jit.load(text, ("kernel",)).address("kernel")
-
-
-def _up(count: int, unit: int) -> int:
-    return -(-count // unit) * unit
 
 
 def _phase(windows: list[Window], count: tuple[int, ...], start: tuple[int, ...],
@@ -132,14 +129,14 @@ def _layout(sizes: Sizes, phases: list[Phase], counts: tuple[int, int], tile: Ti
     down, across = (max(phase.extent[a] for phase in phases) for a in range(2))
     reach = [1 + max([p[a] + sizes.shift[a] for phase in phases for p in phase.places], default=0)
              for a in range(2)]
-    kept = _up(channels, turned_lanes(tile))
+    kept = round_up(channels, turned_lanes(tile))
     columns = max((across - 1) * sizes.source_step[1] + reach[1],
                   sizes.before[1] + sizes.source[1])
     line = columns * kept
     together, rows = _block(images, down, sizes.source_step[0], reach[0],
                             line * ITEM_BYTES[tile.kind], thread_count)
     return Layout(together, rows, reach[0], kept, columns,
-                  _up(((rows - 1) * sizes.source_step[0] + reach[0]) * line, 16),
+                  round_up(((rows - 1) * sizes.source_step[0] + reach[0]) * line, 16),
                   rows * sizes.result_step[0] * sizes.result[1] * tile.columns)
 
 
@@ -159,12 +156,9 @@ def _plan(geo: Geometry, is_gradient: bool, counts: tuple[int, int, int], tile: 
     down = max(phase.extent[0] for phase in phases)
     blocks = -(-down // lies.block_rows)
     every = -(-images // lies.together) * blocks
-    strips = -(-rows // tile.columns)
-    parts = min(strips, max(1, -(-2 * thread_count // every)))
-    part_rows = -(-strips // parts) * tile.columns
-    parts = -(-rows // part_rows)
-    results_at = _up(lies.together * lies.planes + tile.lanes, 16)
-    slot = SEEN + results_at + _up(lies.together * lies.results, 16)
+    part_rows, parts = shared_rows(rows, tile.columns, every, thread_count)
+    results_at = round_up(lies.together * lies.planes + tile.lanes, 16)
+    slot = SEEN + results_at + round_up(lies.together * lies.results, 16)
     source, result = (a * b for a, b in (sizes.source, sizes.result))
     work = [images, lies.together, blocks, lies.block_rows, down, sizes.source_step[0],
             sizes.result_step[0], lies.reach, channels * source, rows * result, rows, part_rows,
@@ -253,9 +247,9 @@ def _convolve(source: np.ndarray, w: np.ndarray, geo: Geometry, is_gradient: boo
               bias: np.ndarray | None) -> np.ndarray:
     thread_count = threads.get_num_threads()
     rows = w.shape[1 if is_gradient else 0]
-    tile = tallest(calls.KINDS[source.dtype], jit.host().vector_bytes, registers())
+    tile = broad_tile(source.dtype)
     plan = _plan(geo, is_gradient, (*source.shape[:2], rows), tile, thread_count)
-    start = np.zeros(_up(rows, tile.columns), source.dtype)
+    start = np.zeros(round_up(rows, tile.columns), source.dtype)
     if bias is not None:
         start[:rows] = bias
     size = geo.size if is_gradient else geo.out

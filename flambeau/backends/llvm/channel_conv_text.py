@@ -12,8 +12,8 @@ from flambeau.backends.llvm.conv_text import Writer
 from flambeau.backends.llvm.emit import Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import negated
-from flambeau.backends.llvm.printer import load_vector, splat_item, store_vector
-from flambeau.backends.llvm.strided_tiles import lower
+from flambeau.backends.llvm.printer import load_vector, store_vector
+from flambeau.backends.llvm.strided_tiles import lower, multiply
 from flambeau.backends.llvm.tiles import UNROLL, Tile
 from flambeau.backends.llvm.turned_planes import gather_text, spread_text
 
@@ -70,16 +70,8 @@ def cells_text(name: str, tile: Tile, adds: bool) -> tuple[str, set[str]]:
 
 def _step(w: Writer, tile: Tile, lines: list[str], panel: str, channel: str,
           totals: list[Value]) -> list[Value]:
-    e, kind = w.e, tile.kind
-    line = w.place(kind, panel, w.mul(channel, tile.columns))
-    columns = [load_vector(e, kind, line, str(v * tile.lanes), None)
-               for v in range(tile.vectors)]
-    grown = []
-    for row, window in enumerate(lines):
-        item = splat_item(e, kind, window, channel)
-        grown += [e.fma(item, column, totals[row * tile.vectors + v])
-                  for v, column in enumerate(columns)]
-    return grown
+    line = w.place(tile.kind, panel, w.mul(channel, tile.columns))
+    return multiply(w, tile, line, lines, channel, totals)
 
 
 def all_cells_text(name: str, tile: Tile, adds: bool) -> list[tuple[str, set[str]]]:
@@ -105,10 +97,7 @@ def convolve_text(tile: Tile) -> tuple[str, set[str]]:
     """The kernel of forward convolutions and of input gradients."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    c = {}
-    for at, name in enumerate(CONTEXT):
-        place = e.assign(f"getelementptr ptr, ptr %context, i64 {at}")
-        c[name] = e.assign(f"load ptr, ptr {place}")
+    c = w.pointers(CONTEXT)
     work = w.named(c["work"], WORK)
     units = Loop(e, "%begin", "%end")
     slot = e.assign(f"call i64 @claim(ptr {c['flags']})")

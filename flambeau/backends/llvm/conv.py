@@ -65,6 +65,27 @@ def registers() -> int:
     return 32 if host.vector_bytes == 64 or not host.triple.startswith("x86") else 16
 
 
+def round_up(count: int, unit: int) -> int:
+    """The least multiple of a unit that is no less."""
+    return -(-count // unit) * unit
+
+
+def broad_tile(dtype: np.dtype) -> Tile:
+    """The tile of products that have many columns, on this host."""
+    return tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
+
+
+def shared_rows(rows: int, columns: int, units: int, thread_count: int) -> tuple[int, int]:
+    """How many channels of a result a unit of work makes, and in how many parts that is.
+
+    They are strips of `columns`, shared out where there are fewer units than threads can take.
+    """
+    strips = -(-rows // columns)
+    parts = min(strips, max(1, -(-2 * thread_count // units)))
+    part = -(-strips // parts) * columns
+    return part, -(-rows // part)
+
+
 def _product(sizes: Sequence[int]) -> int:
     return math.prod(sizes)
 
@@ -379,7 +400,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray:
     rows, channels = g.shape[1] // groups, x.shape[1] // groups
     plan = _forward_plan(geo, channels, rows)
     weights, positions = plan.depth, _product(geo.out)
-    tile = tallest(calls.KINDS[x.dtype], jit.host().vector_bytes, registers())
+    tile = broad_tile(x.dtype)
     result_rows = -(-weights // tile.rows) * tile.rows
     offsets = np.zeros(result_rows, np.int64)
     offsets[:weights] = plan.offsets

@@ -16,6 +16,7 @@ from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.printer import (
     STORED,
     lane_mask,
+    load_pointers,
     load_vector,
     store_vector,
 )
@@ -60,6 +61,10 @@ class Writer:
         """The parameters of a table from `at` on, by their names."""
         return {name: self.read(table, self.add(at, i) if at else i)
                 for i, name in enumerate(names)}
+
+    def pointers(self, names: tuple[str, ...]) -> dict[str, str]:
+        """The first pointers of the kernel's context, by their names."""
+        return dict(zip(names, load_pointers(self.e, len(names)), strict=True))
 
     def place(self, kind: str, base: str, at: str | int) -> str:
         return self.e.assign(f"getelementptr {STORED[kind]}, ptr {base}, i64 {at}")
@@ -288,7 +293,7 @@ def convolve_text(tile: Tile) -> tuple[str, set[str]]:
     """The kernel of forward convolutions and of input gradients."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    c = {name: e.assign(f"load ptr, ptr {_context(e, i)}") for i, name in enumerate(CONVOLVE)}
+    c = w.pointers(CONVOLVE)
     work = w.named(c["work"], WORK)
     units = Loop(e, "%begin", "%end")
     part = w.op("urem", units.index, work["parts"])
@@ -314,10 +319,6 @@ def convolve_text(tile: Tile) -> tuple[str, set[str]]:
     e.line(f"call void @release(ptr {c['flags']}, i64 {slot})")
     units.close()
     return w.function("void @kernel(ptr %context, i64 %begin, i64 %end)"), e.declarations
-
-
-def _context(e: Emitter, number: int) -> str:
-    return e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
 
 
 def _of_unit(

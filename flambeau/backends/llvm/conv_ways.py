@@ -7,6 +7,7 @@ not compute as well is left to the next.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,7 @@ def _ways(name: str, channels: tuple[int, int], images: int, geo: Geometry) -> d
 
 def _chosen(name: str, channels: tuple[int, int], ways: dict[str, Way], a: np.ndarray,
             b: np.ndarray, geo: Geometry, *more: Any) -> str:
-    asked = _question(name, channels, a, geo)
+    asked = _question(name, a.dtype.char, (a.shape[0], *channels), geo, get_num_threads())
     way = measured.known(asked)
     if way is None:
         _uses[asked] += 1
@@ -84,8 +85,13 @@ def _trial(run: Way, *arguments: Any) -> Callable[[], Any]:
     return lambda: run(*arguments)
 
 
-def _question(name: str, channels: tuple[int, int], a: np.ndarray, geo: Geometry) -> str:
-    """What is asked of the measurements: convolutions of about these sizes."""
-    sizes = [size.bit_length() for size in (a.shape[0], *channels, *geo.out[1:])]
-    kind = [*geo.kernel[1:], *geo.stride[1:], *geo.dilation[1:]]
-    return f"convolution {name} {a.dtype.char} {kind} {sizes} {get_num_threads()}"
+@functools.lru_cache(maxsize=512)
+def _question(name: str, kind: str, counts: tuple[int, int, int], geo: Geometry,
+              thread_count: int) -> str:
+    """What is asked of the measurements: convolutions of about these sizes.
+
+    `counts` are the images, and the channels of the source and of the result.
+    """
+    sizes = [size.bit_length() for size in (*counts, *geo.out[1:])]
+    windows = [*geo.kernel[1:], *geo.stride[1:], *geo.dilation[1:]]
+    return f"convolution {name} {kind} {windows} {sizes} {thread_count}"

@@ -15,9 +15,9 @@ from flambeau.backends.llvm.printer import (
     STORED,
     lane_mask,
     load_vector,
-    splat_item,
     store_vector,
 )
+from flambeau.backends.llvm.strided_tiles import multiply
 from flambeau.backends.llvm.tiles import UNROLL, Tile
 
 # a unit makes the weights of `part_rows` rows of one group's gradient from `chunk` images, of which
@@ -64,17 +64,9 @@ def weight_tile_text(name: str, tile: Tile) -> tuple[str, set[str]]:
 
 def _step(w: Writer, tile: Tile, at: tuple[list[str], str, str], position: str,
           totals: list[Value]) -> list[Value]:
-    e, kind, (windows, strip, start) = w.e, tile.kind, at
-    row_of_strip = w.place(kind, strip, w.mul(position, tile.columns))
-    columns = [load_vector(e, kind, row_of_strip, str(v * tile.lanes), None)
-               for v in range(tile.vectors)]
-    here = w.add(start, position)
-    grown = []
-    for row, window in enumerate(windows):
-        item = splat_item(e, kind, window, here)
-        grown += [e.fma(item, column, totals[row * tile.vectors + v])
-                  for v, column in enumerate(columns)]
-    return grown
+    windows, strip, start = at
+    row_of_strip = w.place(tile.kind, strip, w.mul(position, tile.columns))
+    return multiply(w, tile, row_of_strip, windows, w.add(start, position), totals)
 
 
 def dots_text(name: str, tile: Tile) -> tuple[str, set[str]]:
@@ -118,10 +110,7 @@ def weigh_text(tile: Tile, alone: bool) -> tuple[str, set[str]]:
     """
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    c = {}
-    for number, name in enumerate(CONTEXT):
-        place = e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
-        c[name] = e.assign(f"load ptr, ptr {place}")
+    c = w.pointers(CONTEXT)
     work = w.named(c["work"], WORK)
     units = Loop(e, "%begin", "%end")
     part = w.op("urem", units.index, work["parts"])

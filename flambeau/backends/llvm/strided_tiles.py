@@ -91,11 +91,19 @@ def fetch(w: Writer, place: str, writes: bool) -> None:
 
 
 def _step(w: Writer, tile: Tile, left: list[str], at: str, totals: list[Value]) -> list[Value]:
+    line = w.place(tile.kind, "%b", w.mul(at, "%next"))
+    return multiply(w, tile, line, left, w.mul(at, "%step"), totals)
+
+
+def multiply(w: Writer, tile: Tile, line: str, left: list[str], offset: str,
+             totals: list[Value]) -> list[Value]:
+    """A tile's totals with a step of the depth: one item of each row times a line of columns.
+
+    The items lie `offset` items behind the places of `left`.
+    """
     e, kind = w.e, tile.kind
-    line = w.place(kind, "%b", w.mul(at, "%next"))
     columns = [load_vector(e, kind, line, str(v * tile.lanes), None)
                for v in range(tile.vectors)]
-    offset = w.mul(at, "%step")
     grown = []
     for row, place in enumerate(left):
         item = splat_item(e, kind, place, offset)

@@ -5,7 +5,7 @@ Parameters are i64 tables, whose entries the tuple of names below numbers.
 
 from flambeau.backends.llvm import lanes as ln
 from flambeau.backends.llvm.conv_text import Writer
-from flambeau.backends.llvm.emit import LLVM_TYPE, Value
+from flambeau.backends.llvm.emit import LLVM_TYPE, Emitter, Value
 from flambeau.backends.llvm.loops import Branch, Loop
 from flambeau.backends.llvm.packing_text import both, negated, turn
 from flambeau.backends.llvm.printer import load_vector, store_vector
@@ -24,21 +24,14 @@ def turned_lanes(tile: Tile) -> int:
     return min(TURNED, tile.lanes)
 
 
-class Range:
-    """The largest magnitude seen, and the sum of all, lane by lane."""
-
-    def __init__(self, w: Writer, kind: str) -> None:
-        self.w = w
-        self.start = [w.e.const(kind, 0.0)] * 2
-
-    def grown(self, seen: list[Value], values: list[Value]) -> list[Value]:
-        """What is seen after these vectors."""
-        e, (largest, total) = self.w.e, seen
-        for value in values:
-            size = e.unary("fabs", value)
-            largest, total = e.select(e.compare("ogt", size, largest), size, largest), e.add(
-                total, size)
-        return [largest, total]
+def _seen(e: Emitter, before: list[Value], values: list[Value]) -> list[Value]:
+    """The largest magnitude seen and the sum of all, lane by lane, with some more vectors."""
+    largest, total = before
+    for value in values:
+        size = e.unary("fabs", value)
+        largest = e.select(e.compare("ogt", size, largest), size, largest)
+        total = e.add(total, size)
+    return [largest, total]
 
 
 def spread_text(tile: Tile) -> tuple[str, set[str]]:
@@ -56,8 +49,7 @@ def spread_text(tile: Tile) -> tuple[str, set[str]]:
     low = w.choose(w.test("sgt", low, 0), low, 0)
     high = ln.least(e, "%rows", w.op("sub", t["height"], "%first"))
     plane = w.mul(t["height"], t["width"])
-    seen = Range(w, kind)
-    blocks = Loop(e, 0, t["kept"], e.lanes, seen.start)
+    blocks = Loop(e, 0, t["kept"], e.lanes, [e.const(kind, 0.0)] * 2)
     here = w.place(kind, "%source", w.mul(blocks.index, plane))
     there = w.add(blocks.index, w.mul(t["before_width"], t["kept"]))
     left = w.op("sub", t["channels"], blocks.index)
@@ -70,7 +62,7 @@ def spread_text(tile: Tile) -> tuple[str, set[str]]:
     at = ln.least(e, columns.index, w.op("sub", t["width"], e.lanes))
     square = [load_vector(e, kind, source, w.add(w.mul(plane, lane), at), None)
               for lane in range(e.lanes)]
-    after = seen.grown(columns.values, square)
+    after = _seen(e, columns.values, square)
     for lane, value in enumerate(turn(w, square)):
         store_vector(e, value, target, w.mul(w.add(at, lane), t["kept"]), None)
     inside = columns.close(after)
@@ -79,7 +71,7 @@ def spread_text(tile: Tile) -> tuple[str, set[str]]:
     _spread_items(w, kind, t, (source, plane, left), target)
     columns = Loop(e, 0, t["width"], 1, found)
     value = load_vector(e, kind, target, w.mul(columns.index, t["kept"]), None)
-    inside = columns.close(seen.grown(columns.values, [value]))
+    inside = columns.close(_seen(e, columns.values, [value]))
     found = blocks.close(rows.close(part.close(inside, found)))
     largest, total = found
     ln.store_item(e, ln.fold_lanes(e, "peak", largest), "%seen", "0")

@@ -13,8 +13,7 @@ import numpy as np
 
 from flambeau.backends import memory, threads
 from flambeau.backends.llvm import calls, jit, winograd_units, winograd_weights
-from flambeau.backends.llvm.conv import Geometry, registers
-from flambeau.backends.llvm.strided_tiles import tallest
+from flambeau.backends.llvm.conv import Geometry, broad_tile, round_up, shared_rows
 from flambeau.backends.llvm.tiles import Tile
 from flambeau.backends.llvm.winograd_text import MADE, PLACES, SIDE
 
@@ -69,17 +68,9 @@ def _kernel(print_module: Callable[..., str], *which: Tile | bool) -> int:
     return jit.load(print_module(*which, jit.host().vector_bytes), ("kernel",)).address("kernel")
 
 
-def _tile(dtype: np.dtype) -> Tile:
-    return tallest(calls.KINDS[dtype], jit.host().vector_bytes, registers())
-
-
-def _up(count: int, unit: int) -> int:
-    return -(-count // unit) * unit
-
-
 def _pitch(items: int) -> int:
     """As many items at least, so that places of a tile do not share theirs in the caches."""
-    return _up(items, 16) + 16 * (_up(items, 16) // 16 % 2 == 0)
+    return round_up(items, 16) + 16 * (round_up(items, 16) // 16 % 2 == 0)
 
 
 class Blocks(NamedTuple):
@@ -126,29 +117,27 @@ class Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _plan(shapes: Shapes, tile: Tile, itemsize: int, thread_count: int) -> Plan:
-    kept = _up(shapes.channels, tile.lanes)
+    kept = round_up(shapes.channels, tile.lanes)
     most = max(1, shapes.images // (2 * thread_count))
     cut = _blocks(shapes, kept * itemsize, most)
     down, across = shapes.tiles
     tiles = cut.block_rows * across
     every = cut.count(shapes.images)
-    strips = -(-shapes.rows // tile.columns)
-    parts = min(strips, max(1, -(-2 * thread_count // every)))
-    part_rows = -(-strips // parts) * tile.columns
-    parts = -(-shapes.rows // part_rows)
+    part_rows, parts = shared_rows(shapes.rows, tile.columns, every, thread_count)
     plane = _plane(shapes, kept)
     changed_pitch = _pitch(cut.together * tiles * kept)
     products_pitch = _pitch(cut.together * tiles * tile.columns)
     weights_pitch = _pitch(shapes.channels * tile.columns)
-    changed_at = _up((MADE * cut.block_rows + 2) * int(plane[-1]) * kept, 16)
+    changed_at = round_up((MADE * cut.block_rows + 2) * int(plane[-1]) * kept, 16)
     products_at = changed_at + PLACES * changed_pitch
     strip_at = products_at + PLACES * products_pitch
-    slot = _up(strip_at + MADE * MADE * tiles * tile.columns, 16)
+    slot = round_up(strip_at + MADE * MADE * tiles * tile.columns, 16)
     height, width = shapes.out
     image = shapes.channels * shapes.size[0] * shapes.size[1]
     work = np.array([shapes.images, *cut, down, across, image, shapes.rows * height * width,
                      shapes.rows, part_rows, parts, height, width, changed_at, products_at,
                      strip_at, slot, changed_pitch, products_pitch, weights_pitch], np.int64)
+    strips = -(-shapes.rows // tile.columns)
     return Plan(every * parts, plane, work, slot, strips * PLACES * weights_pitch,
                 parts * shapes.images * cut.blocks,
                 cut.block_rows * MADE * shapes.size[1] * shapes.channels)
@@ -172,9 +161,9 @@ def _changed_weights(w: np.ndarray, shapes: Shapes, tile: Tile, plan: Plan,
 
 def _convolve(x: np.ndarray, w: np.ndarray, shapes: Shapes, turned: bool,
               bias: np.ndarray | None) -> np.ndarray | None:
-    tile, slots = _tile(x.dtype), threads.get_num_threads() + 1
+    tile, slots = broad_tile(x.dtype), threads.get_num_threads() + 1
     plan = _plan(shapes, tile, x.itemsize, threads.get_num_threads())
-    start = np.zeros(_up(shapes.rows, tile.columns), x.dtype)
+    start = np.zeros(round_up(shapes.rows, tile.columns), x.dtype)
     if bias is not None:
         start[:shapes.rows] = bias
     seen = np.zeros((plan.seen, 3), x.dtype)
@@ -222,12 +211,12 @@ class WeightPlan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _weight_plan(shapes: Shapes, tile: Tile, itemsize: int) -> WeightPlan:
-    kept = _up(shapes.channels, tile.columns)
+    kept = round_up(shapes.channels, tile.columns)
     sum_items = PLACES * shapes.rows * kept
     chunks = min(UNITS, max(1, SUMS_BYTES // (sum_items * itemsize)))
-    part_rows = min(shapes.rows, _up(-(-shapes.rows * chunks // UNITS), 4 * tile.lanes))
+    part_rows = min(shapes.rows, round_up(-(-shapes.rows * chunks // UNITS), 4 * tile.lanes))
     parts = -(-shapes.rows // part_rows)
-    slopes_kept = _up(part_rows, tile.lanes)
+    slopes_kept = round_up(part_rows, tile.lanes)
     cut = _blocks(shapes, (kept + slopes_kept) * itemsize, -(-shapes.images // chunks))
     down, across = shapes.tiles
     tiles = cut.block_rows * across
@@ -237,7 +226,7 @@ def _weight_plan(shapes: Shapes, tile: Tile, itemsize: int) -> WeightPlan:
                 for rows in (part_rows, last)]
     changed_pitch = _pitch(cut.together * tiles * kept)
     slopes_pitch = _pitch(cut.together * tiles * slopes_kept)
-    changed_at = _up(max((MADE * cut.block_rows + 2) * int(plane[-1]) * kept,
+    changed_at = round_up(max((MADE * cut.block_rows + 2) * int(plane[-1]) * kept,
                          MADE * MADE * tiles * slopes_kept), 16)
     slopes_at = changed_at + PLACES * changed_pitch
     slot = winograd_units.SEEN + slopes_at + PLACES * slopes_pitch
@@ -258,7 +247,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry) -> np.ndarray |
     Which sums are added to which depends on the shapes alone.
     """
     shapes = Shapes(x.shape[0], x.shape[1], g.shape[1], geo.size[1:], geo.out[1:], geo.before[1:])
-    tile, slots = _tile(x.dtype), threads.get_num_threads() + 1
+    tile, slots = broad_tile(x.dtype), threads.get_num_threads() + 1
     plan = _weight_plan(shapes, tile, x.itemsize)
     sums = memory.empty((plan.sums, PLACES, shapes.rows, plan.kept), x.dtype)
     calls.launch(_kernel(winograd_units.print_weigh, tile), plan.units, 1, sums,

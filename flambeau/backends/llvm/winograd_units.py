@@ -39,14 +39,6 @@ WEIGHT_CONTEXT = ("result", "source", "gradient", "plane", "gradient_plane", "wo
                   "flags")
 
 
-def _loaded(w: Writer, names: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for number, name in enumerate(names):
-        place = w.e.assign(f"getelementptr ptr, ptr %context, i64 {number}")
-        found[name] = w.e.assign(f"load ptr, ptr {place}")
-    return found
-
-
 class Block:
     """A block of tiles: its images, its first row of tiles, how many rows, how many tiles."""
 
@@ -80,7 +72,7 @@ def convolve_text(tile: Tile) -> tuple[str, set[str]]:
     """The kernel of forward convolutions and of input gradients."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    c = _loaded(w, CONTEXT)
+    c = w.pointers(CONTEXT)
     work = w.named(c["work"], WORK)
     channels, kept = w.read(c["plane"], 0), w.read(c["plane"], 1)
     units = Loop(e, "%begin", "%end")
@@ -145,7 +137,7 @@ def weigh_text(tile: Tile) -> tuple[str, set[str]]:
     """The kernel of weight gradients: of sums (chunks, places, rows, kept)."""
     w = Writer(tile.lanes)
     e, kind = w.e, tile.kind
-    c = _loaded(w, WEIGHT_CONTEXT)
+    c = w.pointers(WEIGHT_CONTEXT)
     work = w.named(c["work"], WEIGHT_WORK)
     kept = w.read(c["plane"], 1)
     units = Loop(e, "%begin", "%end")

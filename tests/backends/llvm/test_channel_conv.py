@@ -68,7 +68,7 @@ def test_any_sizes(data):
 def test_vectors_of_other_hosts(vector_bytes, monkeypatch):
     host = jit.host()._replace(vector_bytes=vector_bytes)
     monkeypatch.setattr(jit, "host", lambda: host)
-    monkeypatch.setattr(channel_conv, "registers", lambda: 32)
+    monkeypatch.setattr(conv, "registers", lambda: 32)
     check(3, 33, 50, geometry((13, 10), (3, 5), (2, 2), (1, 1), (1, 2), (1, 2)))
 
 

@@ -92,7 +92,7 @@ def test_sums_are_as_good_as_the_definitions():
 def test_vectors_of_other_hosts(vector_bytes, monkeypatch):
     host = jit.host()._replace(vector_bytes=vector_bytes)
     monkeypatch.setattr(jit, "host", lambda: host)
-    monkeypatch.setattr(winograd, "registers", lambda: 32)
+    monkeypatch.setattr(conv, "registers", lambda: 32)
     for name, arguments in operands(3, 33, 50, geometry((13, 10), (1, 1), (1, 1))).items():
         want = getattr(conv, name)(*in_double(arguments))
         found = getattr(winograd, name)(*arguments)
